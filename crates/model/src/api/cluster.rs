@@ -1,0 +1,144 @@
+//! The cluster as a whole: what it is, its authorities, its settings, and the feed of changes.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Asker, Call, Endpoint, verb};
+use crate::resource::{ClusterConfig, Kind, Lock, Role, Verb};
+use crate::{ClusterName, Level};
+
+/// Asks what this cluster is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct GetCluster {}
+
+/// What a cluster says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClusterInfo {
+    /// Its name.
+    pub name: ClusterName,
+    /// The authority's version.
+    pub version: String,
+    /// The authority's protocol level.
+    pub level: Level,
+    /// `sha256:<hex>` of each trusted host CA's public key info.
+    pub ca_pins: Vec<String>,
+    /// Public addresses of the proxies, `host:port`.
+    pub proxy_addrs: Vec<String>,
+}
+
+/// What a certificate authority signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CaKind {
+    /// Hosts: agents, proxies, authorities.
+    Host,
+    /// People and robots.
+    User,
+}
+
+/// One key of an authority: public halves only. An authority may have several; all that are listed are trusted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CaKey {
+    /// What it signs.
+    pub kind: CaKind,
+    /// The SSH public key in OpenSSH's one-line form, without comment.
+    pub ssh: String,
+    /// The X.509 certificate as PEM.
+    pub x509_pem: String,
+    /// New certificates are signed with this key.
+    pub active: bool,
+}
+
+/// Every trusted authority key of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TrustBundle {
+    /// The keys.
+    pub keys: Vec<CaKey>,
+    /// The Ed25519 key (32 bytes, base64) that signs audit checkpoints and recording receipts.
+    #[serde(default)]
+    pub audit_key: String,
+}
+
+/// Asks for the trusted authorities.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct GetTrust {}
+
+/// Asks for the cluster's settings.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct GetClusterConfig {}
+
+/// Everything a service needs to decide by itself: a snapshot, and again after each change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicySnapshot {
+    /// The store's revision it was taken at.
+    pub revision: u64,
+    /// Every role.
+    pub roles: Vec<Role>,
+    /// Every lock in force.
+    pub locks: Vec<Lock>,
+    /// The trusted authorities.
+    pub trust: TrustBundle,
+    /// The cluster's settings.
+    pub config: ClusterConfig,
+    /// Sessions an admin asked to end: the service that has one ends it.
+    #[serde(default)]
+    pub end_sessions: Vec<crate::api::access::EndSession>,
+}
+
+/// Follows roles, locks, authorities and settings: the first line is the state now, each further line the state
+/// after a change.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct WatchPolicy {}
+
+/// Reports what a proxy listens on and is reached by, so that others can be told.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ReportProxy {
+    /// Public addresses, `host:port`.
+    pub public_addrs: Vec<String>,
+}
+
+/// Health of one background job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobStatus {
+    /// Its name.
+    pub name: String,
+    /// When it last ran, RFC 3339.
+    pub last_run: Option<crate::Timestamp>,
+    /// What went wrong last, if the last run failed.
+    pub last_error: Option<String>,
+}
+
+/// Asks how the authority and its jobs are.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct GetStatus {}
+
+/// How the authority is.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ClusterStatus {
+    /// The cluster.
+    pub cluster: ClusterInfo,
+    /// Background jobs.
+    pub jobs: Vec<JobStatus>,
+    /// Counts by kind: users, roles, nodes online, nodes offline, live sessions.
+    pub counts: std::collections::BTreeMap<String, u64>,
+}
+
+verb!(GetCluster, Get "/v1/cluster", Asker::Anyone, Json => ClusterInfo, "What this cluster is: name, version, CA pins.");
+verb!(GetTrust, Get "/v1/trust", Asker::Anyone, Json => TrustBundle, "The public halves of every trusted authority key.");
+verb!(GetClusterConfig, Get "/v1/config", Asker::Granted(Kind::ClusterConfig, Verb::Read), Json => ClusterConfig, "Settings of the whole cluster.");
+verb!(WatchPolicy, Get "/v1/policy/watch", Asker::Host, Stream => PolicySnapshot, "Roles, locks, authorities and settings, now and after each change.");
+verb!(ReportProxy, Put "/v1/proxy", Asker::Proxy, Json => super::Done, "Announces a proxy's public addresses.");
+verb!(GetStatus, Get "/v1/status", Asker::Granted(Kind::ClusterConfig, Verb::Read), Json => ClusterStatus, "Health of the authority and its background jobs.");
+
+/// The verbs of this noun.
+#[must_use]
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![
+        GetCluster::endpoint(),
+        GetTrust::endpoint(),
+        GetClusterConfig::endpoint(),
+        WatchPolicy::endpoint(),
+        ReportProxy::endpoint(),
+        GetStatus::endpoint(),
+    ]
+}

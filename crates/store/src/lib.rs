@@ -1,2 +1,17 @@
-//! placeholder
+//! State that lasts: a key-value store with revisions, expiry and watches, and a store for blobs.
+//!
+//! [`contract`] is the trait and the words of its promise; every backend passes the same conformance suite
+//! (`testkit::store_contract!`). What keys and values mean is `auth`'s knowledge, not ours.
 #![forbid(unsafe_code)]
+
+pub mod blobs;
+pub mod contract;
+pub mod key;
+pub mod memory;
+pub mod sqlite;
+
+pub use blobs::{BlobError, Blobs};
+pub use contract::{
+    Change, Committed, Condition, Entry, Order, Page, Range, Revision, Store, StoreError, Txn, Watch, Write,
+};
+pub use key::Key;

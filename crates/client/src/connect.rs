@@ -1,0 +1,72 @@
+//! What the client needs from whoever carries its bytes: a stream for a route, with TLS already done.
+//!
+//! Knows nothing of proxies, WebSockets or addresses; tests hand in in-memory pipes.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+pub use wire::route::Route;
+
+/// A two-way byte stream.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A stream whose carrier no longer matters.
+pub type BoxStream = Box<dyn Stream>;
+
+/// A future that may be sent between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Why no stream came about.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody answered, or the way there is broken: try again later.
+    #[error("cannot reach {to}: {why}")]
+    Unreachable {
+        /// Where to.
+        to: String,
+        /// What happened.
+        why: String,
+    },
+    /// The far end is not who it must be: retrying cannot help.
+    #[error("{to} is not to be trusted: {why}")]
+    Untrusted {
+        /// Where to.
+        to: String,
+        /// What was wrong with its certificate.
+        why: String,
+    },
+    /// Something between refused us (proxy credentials, HTTP status).
+    #[error("{by} refused the connection: {why}")]
+    Refused {
+        /// Who.
+        by: String,
+        /// What it said.
+        why: String,
+    },
+}
+
+impl ConnectError {
+    /// Sorts a failed TLS handshake: a certificate we do not accept is not the network's fault.
+    #[must_use]
+    pub fn from_handshake(to: &str, error: &std::io::Error) -> Self {
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match tls {
+            Some(rustls::Error::InvalidCertificate(why)) => {
+                Self::Untrusted { to: to.to_owned(), why: format!("{why:?}") }
+            }
+            Some(rustls::Error::AlertReceived(alert)) => {
+                Self::Refused { by: to.to_owned(), why: format!("TLS alert {alert:?}") }
+            }
+            Some(_) | None => Self::Unreachable { to: to.to_owned(), why: error.to_string() },
+        }
+    }
+}
+
+/// Opens streams. The implementation keeps its own deadlines; callers add theirs.
+pub trait Connect: Send + Sync + 'static {
+    /// A stream for `route`: carrier found, TLS done, the far end verified.
+    fn connect(&self, route: Route) -> BoxFuture<'_, Result<BoxStream, ConnectError>>;
+}

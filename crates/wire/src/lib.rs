@@ -5,8 +5,38 @@
 //! `testdata/`, a fuzz entry point and, where the format is ours, a page in `docs/formats/`.
 #![forbid(unsafe_code)]
 
+pub mod client_hello;
 pub mod codec;
+pub mod dial;
+pub mod proxy_header;
 pub mod route;
 pub mod sniff;
 
 pub use codec::{Malformed, Reader};
+
+/// Entry points for fuzzing: each takes any bytes and must neither panic nor loop.
+#[doc(hidden)]
+pub mod fuzz {
+    use crate::Reader;
+
+    /// The verdict on first bytes.
+    pub fn sniff(data: &[u8]) {
+        let _ = crate::sniff::sniff(data);
+    }
+
+    /// A TLS ClientHello.
+    pub fn client_hello(data: &[u8]) {
+        let _ = crate::client_hello::decode(data);
+    }
+
+    /// A dial header, then a dial reply.
+    pub fn dial(data: &[u8]) {
+        let _ = crate::dial::DialHeader::decode(&mut Reader::new(data));
+        let _ = crate::dial::DialReply::decode(&mut Reader::new(data));
+    }
+
+    /// A PROXY protocol header.
+    pub fn proxy_header(data: &[u8]) {
+        let _ = crate::proxy_header::ProxyHeader::decode(&mut Reader::new(data));
+    }
+}

@@ -1,0 +1,78 @@
+//! X.509: authorities' own certificates, leaves that carry the identity, and verifying both.
+//!
+//! The identity travels in one private extension, [`IDENTITY_OID`], as the bytes of `identity::encode` in an OCTET
+//! STRING. Names in the subject are for people who look; nothing here reads them back.
+
+mod issue;
+mod spki;
+mod verify;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls_pki_types::CertificateDer;
+
+pub use issue::{Leaf, authority_certificate, issue, self_signed};
+pub(crate) use spki::{private_from_pkcs8, spki_der};
+pub use verify::{pin, verify_client, verify_server};
+
+use crate::{Error, MAX_BLOB};
+
+/// Where the identity is found.
+pub const IDENTITY_OID: [u64; 9] = [1, 3, 6, 1, 4, 1, 58888, 1, 1];
+
+/// The name proxies present to those who come by tunnel or route; fixed, so that a dialer needs no other.
+pub const PROXY_NAME: &str = "proxy.moongate.internal";
+
+/// The name authorities present.
+pub const AUTH_NAME: &str = "auth.moongate.internal";
+
+/// Wraps DER in PEM.
+#[must_use]
+pub fn pem(label: &str, der: &[u8]) -> String {
+    let encoded = STANDARD.encode(der);
+    let mut out = format!("-----BEGIN {label}-----\n");
+    for line in encoded.as_bytes().chunks(64) {
+        out.extend(line.iter().copied().map(char::from));
+        out.push('\n');
+    }
+    out.push_str("-----END ");
+    out.push_str(label);
+    out.push_str("-----\n");
+    out
+}
+
+/// Takes the one DER of the given label out of PEM; text around it is ignored, a second block is refused.
+///
+/// # Errors
+/// None, several, or malformed.
+pub fn der_from_pem(label: &'static str, text: &str) -> Result<Vec<u8>, Error> {
+    let mut all = ders_from_pem(label, text)?;
+    match (all.pop(), all.is_empty()) {
+        (Some(der), true) => Ok(der),
+        (Some(_) | None, _) => Err(Error::Malformed(label)),
+    }
+}
+
+fn ders_from_pem(label: &'static str, text: &str) -> Result<Vec<Vec<u8>>, Error> {
+    if text.len() > MAX_BLOB {
+        return Err(Error::TooLong(label, MAX_BLOB));
+    }
+    let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once(&begin) {
+        let (body, after) = after.split_once(&end).ok_or(Error::Malformed(label))?;
+        let packed: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+        found.push(STANDARD.decode(packed).map_err(|_| Error::Malformed(label))?);
+        rest = after;
+    }
+    Ok(found)
+}
+
+/// Reads one certificate from PEM.
+///
+/// # Errors
+/// None, several, or malformed.
+pub fn certificate_from_pem(text: &str) -> Result<CertificateDer<'static>, Error> {
+    der_from_pem("CERTIFICATE", text).map(CertificateDer::from)
+}

@@ -1,0 +1,115 @@
+//! Verifies a recording offline: its bytes, the authority's statements about it, and the audit public key.
+//!
+//! Holds one segment in memory at a time. A live recording has no closing: what is there is proven, where it ends is
+//! not, and the report says so.
+
+use model::api::recordings::{RecordingDetail, RecordingState};
+
+use super::chain::{Chain, Closing, receipt_holds};
+use super::segment::Segment;
+use crate::key::PublicKey;
+use crate::{Error, Reason};
+
+/// What was proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// How many segments hold.
+    pub segments: u64,
+    /// How many frames are in them.
+    pub frames: u64,
+    /// Whole, given up (and marked so), or still growing.
+    pub state: RecordingState,
+    /// Part of it was sealed by recovery after the service that recorded had stopped.
+    pub interrupted: bool,
+}
+
+/// Walks a recording's segments in order.
+#[derive(Clone, Debug)]
+pub struct Verifier<'a> {
+    detail: &'a RecordingDetail,
+    chain: Chain,
+    seal_key: PublicKey,
+    audit_key: PublicKey,
+    frames: u64,
+    interrupted: bool,
+}
+
+impl<'a> Verifier<'a> {
+    /// Trusts `audit_key` and nothing in `detail` that it did not sign.
+    ///
+    /// # Errors
+    /// The sealing key is not a key.
+    pub fn new(detail: &'a RecordingDetail, audit_key: PublicKey) -> Result<Self, Error> {
+        let seal_key = detail.seal_key.parse()?;
+        let chain = Chain::new(detail.info.id.clone());
+        Ok(Self { detail, chain, seal_key, audit_key, frames: 0, interrupted: false })
+    }
+
+    /// Takes the next segment's bytes.
+    ///
+    /// # Errors
+    /// Names the segment and what is wrong with it.
+    pub fn segment(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let n = self.chain.next();
+        let malformed = |error| match error {
+            Error::Malformed { what, why } => Error::broken(n, Reason::Malformed(what, why)),
+            other => other,
+        };
+        let segment = Segment::parse(bytes).map_err(malformed)?;
+        let hash = self.chain.admit(&segment, &self.seal_key)?;
+        segment.check().map_err(malformed)?;
+        let receipt = usize::try_from(n).ok().and_then(|n| self.detail.receipts.get(n));
+        let receipt = receipt.ok_or(Error::broken(n, Reason::Missing("its receipt")))?;
+        if !receipt_holds(receipt, &self.detail.info.id, n, &hash, &self.audit_key) {
+            return Err(Error::broken(n, Reason::Signature("receipt")));
+        }
+        self.frames = self.frames.saturating_add(u64::from(segment.header().frames));
+        self.interrupted |= segment.header().interrupted;
+        Ok(())
+    }
+
+    /// Says what was proven, once every segment went in.
+    ///
+    /// # Errors
+    /// Segments are missing at the end, or the closing does not hold.
+    pub fn finish(self) -> Result<Report, Error> {
+        let count = self.chain.next();
+        if self.detail.receipts.len() as u64 > count {
+            return Err(Error::broken(count, Reason::Missing("there is a receipt for it")));
+        }
+        let closed = !self.detail.closing_signature.is_empty();
+        let state = if closed { self.closed_state(count)? } else { RecordingState::Live };
+        if state == RecordingState::Complete && !self.chain.complete() {
+            return Err(Error::broken(count, Reason::Missing("the last segment")));
+        }
+        Ok(Report { segments: count, frames: self.frames, state, interrupted: self.interrupted })
+    }
+
+    /// Which state the closing signature is for.
+    fn closed_state(&self, count: u64) -> Result<RecordingState, Error> {
+        let session = self.detail.info.id.clone();
+        for state in [RecordingState::Complete, RecordingState::Abandoned] {
+            let closing = Closing { session: session.clone(), count, hash: self.chain.head(), state };
+            if closing.holds(&self.detail.closing_signature, &self.audit_key) {
+                return Ok(state);
+            }
+        }
+        Err(Error::broken(count, Reason::Signature("closing statement")))
+    }
+}
+
+/// Verifies a recording whose segments come from `segments`, in order.
+///
+/// # Errors
+/// Names the first segment at fault.
+pub fn verify<B: AsRef<[u8]>>(
+    detail: &RecordingDetail,
+    segments: impl IntoIterator<Item = B>,
+    audit_key: PublicKey,
+) -> Result<Report, Error> {
+    let mut verifier = Verifier::new(detail, audit_key)?;
+    for bytes in segments {
+        verifier.segment(bytes.as_ref())?;
+    }
+    verifier.finish()
+}

@@ -1,0 +1,93 @@
+//! `auth_service:`.
+
+use model::resource::RecordingMode;
+use model::time::Span;
+use std::time::Duration;
+
+use super::Make;
+use crate::{Address, Auth, Authentication, SecondFactor, StaticToken};
+
+impl Make<'_> {
+    pub(super) fn auth(&mut self) -> Option<Auth> {
+        let file = self.file;
+        let minutes = |n: u64| Span(Duration::from_secs(60 * n));
+        Some(Auth {
+            listen: file
+                .address("auth_service.listen_addr")
+                .or_else(|| Address::new("0.0.0.0", 3025).ok())?,
+            public_addrs: file.addresses("auth_service.public_addr"),
+            cluster_name: file.text("auth_service.cluster_name").and_then(|t| t.parse().ok()),
+            tokens: file
+                .texts("auth_service.tokens")
+                .into_iter()
+                .filter_map(|(t, _)| StaticToken::parse(t).ok())
+                .collect(),
+            authentication: self.authentication(),
+            session_recording: self.recording(),
+            client_idle_timeout: file.span_or_never("auth_service.client_idle_timeout").flatten(),
+            web_idle_timeout: file
+                .span_or_never("auth_service.web_idle_timeout")
+                .unwrap_or(Some(minutes(10))),
+            disconnect_expired_cert: file.truth("auth_service.disconnect_expired_cert").unwrap_or(false),
+            keep_alive_interval: file.span("auth_service.keep_alive_interval").unwrap_or(minutes(5)),
+            keep_alive_count_max: file.whole("auth_service.keep_alive_count_max").unwrap_or(3),
+            message_of_the_day: file.text("auth_service.message_of_the_day").map(str::to_owned),
+        })
+    }
+
+    fn recording(&mut self) -> RecordingMode {
+        let path = "auth_service.session_recording";
+        match self.file.word(path).as_deref() {
+            Some("node-sync") => RecordingMode::NodeSync,
+            Some("off") => RecordingMode::Off,
+            Some("proxy" | "proxy-sync") => {
+                // The node records in its stead: more is recorded than asked for, never less.
+                self.not_yet(path);
+                RecordingMode::Node
+            }
+            _ => RecordingMode::Node,
+        }
+    }
+
+    fn authentication(&mut self) -> Authentication {
+        let file = self.file;
+        let kind = "auth_service.authentication.type";
+        if file.word(kind).is_some_and(|t| t != "local") {
+            self.not_yet(kind);
+        }
+        let path = "auth_service.authentication.second_factor";
+        let second_factor = match file.word(path).as_deref() {
+            Some("off") => SecondFactor::Off,
+            Some("optional") => SecondFactor::Optional,
+            Some("webauthn" | "u2f") => {
+                self.not_yet(path);
+                SecondFactor::Webauthn
+            }
+            Some("on") => SecondFactor::On,
+            _ => self.second_factors(),
+        };
+        Authentication {
+            local: file.truth("auth_service.authentication.local_auth").unwrap_or(true),
+            second_factor,
+            default_session_ttl: file
+                .span("auth_service.authentication.default_session_ttl")
+                .unwrap_or(Span(Duration::from_secs(12 * 3600))),
+        }
+    }
+
+    /// The newer list: codes alone, keys alone, or both.
+    fn second_factors(&self) -> SecondFactor {
+        let wanted: Vec<String> = self
+            .file
+            .texts("auth_service.authentication.second_factors")
+            .into_iter()
+            .map(|(t, _)| t.to_ascii_lowercase())
+            .collect();
+        let has = |word: &str| wanted.iter().any(|w| w == word);
+        match (has("otp"), has("webauthn")) {
+            (true, true) => SecondFactor::On,
+            (false, true) => SecondFactor::Webauthn,
+            _ => SecondFactor::Otp,
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Every key of the configuration file, as data: where, what type, what default, since which version, whether it has
+//! an effect, and a sentence about it.
+//!
+//! Paths name lists of sections with `[]` (`proxy_service.https_keypairs[].key_file`). A key whose parent has no
+//! effect has none either and is only checked. It knows nothing of files: see [`crate::load`].
+
+mod auth;
+mod instance;
+mod more;
+mod proxy;
+mod services;
+
+/// What a key holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Keys of its own.
+    Section,
+    /// A list of sections.
+    Sections,
+    /// `yes` or `no`, in any of YAML's words.
+    Bool,
+    /// A whole number from the first to the second.
+    Int(i64, i64),
+    /// Any text.
+    Text,
+    /// One text or a list of them.
+    Texts,
+    /// One of these words, in any case.
+    OneOf(&'static [&'static str]),
+    /// A list of these words.
+    ManyOf(&'static [&'static str]),
+    /// A path on this host.
+    Path,
+    /// A token, or the absolute path of a file that holds one.
+    Token,
+    /// A list of `role[,role]:value`.
+    Tokens,
+    /// Pins or absolute paths, one or a list.
+    Pins,
+    /// A host name for people.
+    NodeName,
+    /// The cluster's name.
+    ClusterName,
+    /// `host:port`, with the port to assume.
+    Address(u16),
+    /// One `host:port` or a list of them.
+    Addresses(u16),
+    /// A length of time: `30m`, `1h30m`.
+    Span,
+    /// A length of time, `never` or 0.
+    SpanOrNever,
+    /// A mapping of text to text.
+    Labels,
+    /// Kept as written: checked when what it is for is built.
+    Any,
+}
+
+impl Kind {
+    /// What is expected, for a message and the reference page.
+    #[must_use]
+    pub fn expectation(self) -> String {
+        let text = match self {
+            Kind::Section => "keys of its own (a mapping)",
+            Kind::Sections => "a list of mappings",
+            Kind::Bool => "yes or no",
+            Kind::Int(0, i64::MAX) => "a whole number",
+            Kind::Int(low, i64::MAX) => return format!("a whole number from {low}"),
+            Kind::Int(low, high) => return format!("a whole number from {low} to {high}"),
+            Kind::Text => "a text",
+            Kind::Texts => "a text or a list of texts",
+            Kind::OneOf(words) => return format!("one of {}", words.join(", ")),
+            Kind::ManyOf(words) => return format!("a list of {}", words.join(", ")),
+            Kind::Path => "a path",
+            Kind::Token => "a token or the absolute path of a file that holds one",
+            Kind::Tokens => "a list of static tokens (roles:value, e.g. node,app:s3cret)",
+            Kind::Pins => {
+                "a pin (sha256: and 64 hexadecimal digits), the absolute path of a file, or a list of them"
+            }
+            Kind::NodeName => "a node name (letters, digits, `.`, `-`, `_`)",
+            Kind::ClusterName => "a cluster name (letters, digits, `.`, `-`, `_`)",
+            Kind::Address(port) => return format!("an address (host or host:port, port {port} if left out)"),
+            Kind::Addresses(port) => {
+                return format!("an address or a list of them (host or host:port, port {port} if left out)");
+            }
+            Kind::Span => "a length of time such as 30m, 12h or 1h30m",
+            Kind::SpanOrNever => "a length of time such as 30m, 12h or 1h30m, or never",
+            Kind::Labels => "labels (a mapping of text to text)",
+            Kind::Any => "anything",
+        };
+        text.to_owned()
+    }
+}
+
+/// Which versions of the file have a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Only {
+    /// All of them.
+    Any,
+    /// v1 and v2.
+    UntilV2,
+    /// v3.
+    FromV3,
+}
+
+/// Whether a key does anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It does.
+    Now,
+    /// It will: reported at start until then.
+    NotYet,
+    /// It never will; accepted because files of old have it, reported at start.
+    Never,
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Where.
+    pub path: &'static str,
+    /// What.
+    pub kind: Kind,
+    /// What holds when it is absent, as YAML; empty when nothing does.
+    pub default: &'static str,
+    /// In which versions.
+    pub only: Only,
+    /// Whether it does anything.
+    pub effect: Effect,
+    /// One sentence about it.
+    pub doc: &'static str,
+}
+
+impl Key {
+    const fn new(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Self {
+        Self { path, kind, default, only: Only::Any, effect: Effect::Now, doc }
+    }
+
+    const fn later(mut self) -> Self {
+        self.effect = Effect::NotYet;
+        self
+    }
+
+    const fn never(mut self) -> Self {
+        self.effect = Effect::Never;
+        self
+    }
+
+    const fn until_v2(mut self) -> Self {
+        self.only = Only::UntilV2;
+        self
+    }
+
+    const fn from_v3(mut self) -> Self {
+        self.only = Only::FromV3;
+        self
+    }
+
+    /// The last word of the path.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or(self.path, |(_, name)| name)
+    }
+
+    /// The path of the section the key is in; empty at the top. A list's sections end with `[]`.
+    #[must_use]
+    pub fn parent(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or("", |(parent, _)| parent)
+    }
+}
+
+/// The tables, in the order of the reference page.
+const TABLES: [&[Key]; 6] = [TOP, instance::KEYS, auth::KEYS, proxy::KEYS, services::KEYS, more::KEYS];
+
+const TOP: &[Key] = &[Key::new(
+    "version",
+    Kind::OneOf(&["v1", "v2", "v3"]),
+    "v1",
+    "The version of the file: v2 puts everything on one port, v3 also has `auth_server` and `proxy_server`.",
+)];
+
+/// Every key, sections before what is in them.
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    TABLES.into_iter().flatten()
+}
+
+/// The key at `path`.
+#[must_use]
+pub fn find(path: &str) -> Option<&'static Key> {
+    keys().find(|k| k.path == path)
+}
+
+/// The keys directly under `parent` (empty for the top).
+pub fn under(parent: &str) -> impl Iterator<Item = &'static Key> {
+    keys().filter(move |k| k.parent() == parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_key_has_a_place_a_sentence_and_no_double() {
+        let mut seen = BTreeSet::new();
+        for key in keys() {
+            assert!(seen.insert(key.path), "{} twice", key.path);
+            assert!(key.doc.ends_with('.'), "{}: {}", key.path, key.doc);
+            let parent = key.parent();
+            if !parent.is_empty() {
+                let of = find(parent.trim_end_matches("[]"))
+                    .unwrap_or_else(|| panic!("{} has no parent", key.path));
+                let wanted = if parent.ends_with("[]") { Kind::Sections } else { Kind::Section };
+                assert_eq!(of.kind, wanted, "{}", key.path);
+                assert!(seen.contains(of.path), "{} comes before its section", key.path);
+            }
+        }
+    }
+
+    #[test]
+    fn every_default_has_the_type_of_its_key() {
+        for key in keys().filter(|k| !k.default.is_empty()) {
+            let mut findings = Vec::new();
+            let node = crate::tree::parse_one(key.default, "default", &mut findings);
+            crate::check::check_value("default", key, key.path, &node, &mut findings);
+            assert!(findings.is_empty(), "{}: {findings:?}", key.path);
+        }
+    }
+}

@@ -1,1 +1,2 @@
-//! e2e
+//! Drives the built program with real clients; knows nothing of the rooms.
+#![forbid(unsafe_code)]

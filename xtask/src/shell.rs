@@ -1,0 +1,70 @@
+//! Running other programs: prints what it runs, fails with the command's own words.
+//!
+//! Never goes through a shell, so nothing is quoted twice.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// The repository's root.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// The cargo that started this tool, or the one on the path.
+pub(crate) fn cargo() -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.current_dir(root());
+    command
+}
+
+/// The command as one would type it.
+pub(crate) fn words(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    std::iter::once(program)
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Runs to the end; anything but success is an error.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let words = words(command);
+    eprintln!("$ {words}");
+    let status = command.status().with_context(|| format!("cannot start `{words}`"))?;
+    if !status.success() {
+        bail!("`{words}` ended with {status}");
+    }
+    Ok(())
+}
+
+/// Runs to the end and returns what it printed on stdout; stderr passes through.
+pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let words = words(command);
+    let output =
+        command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start `{words}`"))?;
+    if !output.status.success() {
+        bail!("`{words}` ended with {}", output.status);
+    }
+    Ok(output.stdout)
+}
+
+/// Where a program is, looking where an administrator's shell would.
+pub(crate) fn which(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let extra = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(extra).map(|dir| dir.join(program)).find(|p| p.is_file())
+}
+
+/// Runs `work` and tells how long it took.
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let result = work();
+    (result, start.elapsed())
+}

@@ -1,0 +1,127 @@
+//! CI, exactly: every check in the order in which it can fail most cheaply, then one summary.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell::{cargo, timed, words};
+use crate::{check, generate, packages, tidy};
+
+type Step = (&'static str, fn() -> Result<Vec<String>>);
+
+const STEPS: &[Step] = &[
+    ("packages", || {
+        none(packages::ensure(packages::BUILD).and_then(|()| packages::ensure(packages::CLIENTS)))
+    }),
+    ("fmt", || none(check::fmt(&["--check".to_owned()]))),
+    ("tidy", || none(tidy::command(&[]))),
+    ("clippy", || none(check::lint(&[]))),
+    ("doc", || none(check::doc(&[]))),
+    ("tests", rooms),
+    ("generated files", || none(generate::run(&["--check".to_owned()]))),
+    ("end to end", end_to_end),
+];
+
+/// Runs every step and stops at the first that fails.
+pub(crate) fn run(_arguments: &[String]) -> Result<()> {
+    let mut done: Vec<(&str, Duration)> = Vec::new();
+    let mut summaries = Vec::new();
+    for (name, step) in STEPS {
+        eprintln!("\n=== {name}");
+        let (result, took) = timed(step);
+        done.push((name, took));
+        match result {
+            Ok(lines) => summaries.extend(lines),
+            Err(error) => {
+                report(&done, &summaries);
+                return Err(error.context(format!("step failed: {name}")));
+            }
+        }
+    }
+    report(&done, &summaries);
+    Ok(())
+}
+
+fn none(result: Result<()>) -> Result<Vec<String>> {
+    result.map(|()| Vec::new())
+}
+
+/// Unit, property, in-process and corpus tests of every crate but the end-to-end ones.
+fn rooms() -> Result<Vec<String>> {
+    summarised(cargo().args(["test", "--locked", "--workspace", "--exclude", "e2e", "--no-fail-fast"]))
+}
+
+/// The built program under real clients.
+fn end_to_end() -> Result<Vec<String>> {
+    crate::shell::run(cargo().args(["build", "--locked", "--workspace", "--bins"]))?;
+    summarised(cargo().args(["test", "--locked", "--package", "e2e", "--no-fail-fast"]))
+}
+
+/// Runs a test command, passing its output through and keeping the runner's result lines.
+fn summarised(command: &mut Command) -> Result<Vec<String>> {
+    let words = words(command);
+    eprintln!("$ {words}");
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{words}`"))?;
+    let stdout = child.stdout.take().context("no stdout")?;
+    let mut kept = Vec::new();
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        println!("{line}");
+        if line.starts_with("test result:") || (line.starts_with("test ") && line.ends_with("FAILED")) {
+            kept.push(line);
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        for line in kept.iter().filter(|l| l.ends_with("FAILED")) {
+            eprintln!("{line}");
+        }
+        bail!("`{words}` ended with {status}");
+    }
+    Ok(kept)
+}
+
+fn report(done: &[(&str, Duration)], summaries: &[String]) {
+    println!("\n=== summary");
+    for (name, took) in done {
+        println!("{:>7.1} s  {name}", took.as_secs_f64());
+    }
+    let (mut passed, mut failed, mut ignored) = (0, 0, 0);
+    for line in summaries {
+        passed += count(line, "passed");
+        failed += count(line, "failed");
+        ignored += count(line, "ignored");
+    }
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    println!(
+        "test result: {verdict}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; 0 filtered out"
+    );
+}
+
+/// The number before `what` in `test result: ok. 12 passed; 0 failed; …`.
+fn count(line: &str, what: &str) -> u64 {
+    let words: Vec<&str> = line.split([' ', ';']).filter(|w| !w.is_empty()).collect();
+    words
+        .windows(2)
+        .find_map(|pair| match pair {
+            [number, word] if *word == what => number.parse().ok(),
+            _ => None,
+        })
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn counts_are_read_off_the_runners_own_line() {
+        let line =
+            "test result: ok. 12 passed; 1 failed; 0 ignored; 0 measured; 3 filtered out; finished in 0.1s";
+
+        assert_eq!((count(line, "passed"), count(line, "failed"), count(line, "ignored")), (12, 1, 0));
+    }
+}

@@ -5,4 +5,4 @@
 
 mod targets;
 
-pub use targets::TARGETS;
+pub use targets::{Entry, TARGETS};

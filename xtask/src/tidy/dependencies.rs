@@ -45,12 +45,16 @@ fn acceptable(expression: &str) -> bool {
 }
 
 /// Whatever ships has rustls and aws-lc-rs and nothing beside them.
-pub(super) fn one_crypto_stack(metadata: &Metadata, findings: &mut Findings) {
-    let shipped = metadata.reach("moongate");
+pub(super) fn one_crypto_stack(findings: &mut Findings) -> Result<()> {
+    // `cargo metadata` lists optional packages that no feature switches on; the tree does not.
+    let tree = output(cargo().args(["tree", "-p", "moongate", "-e", "normal", "--prefix", "none"]))?;
+    let tree = String::from_utf8_lossy(&tree);
+    let shipped: BTreeSet<&str> = tree.lines().filter_map(|l| l.split(' ').next()).collect();
     for name in SECOND_STACKS.iter().filter(|n| shipped.contains(**n)) {
         findings
             .error("crypto", format!("{name} ⇒ one TLS stack, one crypto provider: rustls with aws-lc-rs"));
     }
+    Ok(())
 }
 
 /// deny.toml holds `# name: sentence` for each direct dependency, and for nothing else.

@@ -6,10 +6,16 @@
 
 pub mod call;
 pub mod connect;
+pub mod dial;
 pub mod error;
+mod hop;
 mod link;
+pub mod proxy_env;
 mod request;
+pub mod socket;
 pub mod tls;
+pub mod web_trust;
+pub mod websocket;
 
 pub use call::{Client, Items};
 pub use connect::{BoxFuture, BoxStream, Connect, ConnectError, Stream};

@@ -1,0 +1,292 @@
+//! The one dialer of every outbound connection: the route's bytes reach the proxy over TLS when ALPN survives the way,
+//! and inside a WebSocket when a front on the way ends TLS.
+//!
+//! Whether ALPN survives is found out by the first connection and remembered; when what was remembered stops working
+//! it is found out anew. The inner TLS is always verified against the keyring, so the outer one of a WebSocket needs
+//! no trust: it only carries. Every step has a deadline; at most two carriers are tried for one connection.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustls_pki_types::ServerName;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use wire::route::{PROXY_SERVER_NAME, Route, UPGRADE_PATH, UPGRADE_SUBPROTOCOL};
+
+use crate::connect::{BoxFuture, BoxStream, Connect, ConnectError};
+use crate::hop;
+pub use crate::proxy_env::{HostPort, ProxyEnv};
+use crate::socket::Use;
+use crate::tls::{Keyring, Material};
+pub use crate::web_trust::WebTrust;
+use crate::web_trust::{secure, server_name};
+use crate::websocket::{self, Carrier as WebSocketCarrier};
+
+/// How long a connection may take, everything included.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a front may take to answer the upgrade.
+const UPGRADE: Duration = Duration::from_secs(10);
+
+/// What carries the route's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CarrierKind {
+    /// TLS straight to the far end, route by ALPN.
+    Tls,
+    /// TLS inside a WebSocket, because ALPN did not survive.
+    WebSocket,
+}
+
+/// How connections get through, and why that way: for `status` and `doctor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carrier {
+    /// What carries the bytes.
+    pub kind: CarrierKind,
+    /// The HTTP proxy in between, if any.
+    pub proxy: Option<String>,
+    /// Why this carrier.
+    pub why: String,
+}
+
+impl fmt::Display for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            CarrierKind::Tls => "tls",
+            CarrierKind::WebSocket => "websocket",
+        })?;
+        if self.proxy.is_some() { f.write_str("+connect") } else { Ok(()) }
+    }
+}
+
+/// Dials one address: a proxy's, or an authority's own.
+#[derive(Clone, Debug)]
+pub struct Dialer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    to: HostPort,
+    env: ProxyEnv,
+    keyring: Keyring,
+    carrier: Mutex<Option<Carrier>>,
+}
+
+/// A carrier failed; whether another one might do.
+struct Failed {
+    error: ConnectError,
+    other_carrier_may_do: bool,
+}
+
+impl From<ConnectError> for Failed {
+    fn from(error: ConnectError) -> Self {
+        Self { error, other_carrier_may_do: false }
+    }
+}
+
+impl Dialer {
+    /// A dialer to `to`, through the proxies of `env`, trusting and showing what `keyring` has at each dial.
+    #[must_use]
+    pub fn new(to: HostPort, env: ProxyEnv, keyring: Keyring) -> Self {
+        Self(Arc::new(Inner { to, env, keyring, carrier: Mutex::new(None) }))
+    }
+
+    /// Where it dials.
+    #[must_use]
+    pub fn address(&self) -> &HostPort {
+        &self.0.to
+    }
+
+    /// How the last connection got through; `None` before the first.
+    #[must_use]
+    pub fn carrier(&self) -> Option<Carrier> {
+        self.0.carrier.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remember(&self, carrier: Option<Carrier>) {
+        *self.0.carrier.lock().unwrap_or_else(PoisonError::into_inner) = carrier;
+    }
+
+    /// A stream for `route`: carrier found, TLS done, the far end verified.
+    ///
+    /// # Errors
+    /// No carrier got through; the error names the hop and what to do.
+    pub async fn connect(&self, route: Route) -> Result<BoxStream, ConnectError> {
+        timeout(DEADLINE, self.discover(route)).await.map_err(|_| ConnectError::Unreachable {
+            to: self.0.to.to_string(),
+            why: format!("no connection within {DEADLINE:?}"),
+        })?
+    }
+
+    /// A stream to the web route, as a browser would open it: HTTP/1.1 over TLS.
+    ///
+    /// # Errors
+    /// The far end cannot be reached, or its certificate is not trusted.
+    pub async fn connect_web(&self, trust: &WebTrust) -> Result<BoxStream, ConnectError> {
+        let to = &self.0.to;
+        let work = async {
+            let (stream, _) = hop::reach(to, &self.0.env, Use::Single).await?;
+            if let WebTrust::Cluster = trust {
+                let config = self.config(b"http/1.1", &self.0.keyring.current())?;
+                let stream = secure(stream, config, fixed_name(PROXY_SERVER_NAME), to).await?;
+                return Ok(Box::new(stream) as BoxStream);
+            }
+            crate::web_trust::handshake(stream, to, trust).await.map_err(advise_web)
+        };
+        timeout(DEADLINE, work).await.map_err(|_| ConnectError::Unreachable {
+            to: to.to_string(),
+            why: format!("no connection within {DEADLINE:?}"),
+        })?
+    }
+
+    async fn discover(&self, route: Route) -> Result<BoxStream, ConnectError> {
+        let known = self.carrier();
+        if known.as_ref().is_some_and(|c| c.kind == CarrierKind::WebSocket) {
+            match self.websocket(route).await {
+                Ok((stream, proxy)) => {
+                    self.remember(known.map(|c| Carrier { proxy, ..c }));
+                    return Ok(stream);
+                }
+                Err(Failed { error, other_carrier_may_do }) => {
+                    self.remember(None);
+                    if !other_carrier_may_do {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        let direct = match self.direct(route).await {
+            Ok((stream, proxy)) => {
+                let why = "ALPN survives the way".to_owned();
+                self.remember(Some(Carrier { kind: CarrierKind::Tls, proxy, why }));
+                return Ok(stream);
+            }
+            Err(Failed { error, other_carrier_may_do: false }) => return Err(error),
+            Err(Failed { error, .. }) => error,
+        };
+        match self.websocket(route).await {
+            Ok((stream, proxy)) => {
+                let why = format!("straight TLS failed: {direct}");
+                self.remember(Some(Carrier { kind: CarrierKind::WebSocket, proxy, why }));
+                Ok(stream)
+            }
+            Err(Failed { error, other_carrier_may_do: false }) => Err(error),
+            Err(Failed { .. }) => Err(direct),
+        }
+    }
+
+    fn config(&self, alpn: &[u8], material: &Material) -> Result<Arc<rustls::ClientConfig>, ConnectError> {
+        material.config(alpn).map_err(|error| ConnectError::Unreachable {
+            to: self.0.to.to_string(),
+            why: format!("our own certificate or trust is unusable: {error}"),
+        })
+    }
+
+    fn socket_use(route: Route) -> Use {
+        match route {
+            Route::Tunnel => Use::Tunnel,
+            Route::Auth | Route::Ssh => Use::Single,
+        }
+    }
+
+    /// TLS straight through. Another carrier may do whenever TLS or ALPN, not TCP or the HTTP proxy, is what failed.
+    async fn direct(&self, route: Route) -> Result<(BoxStream, Option<String>), Failed> {
+        let (stream, proxy) = hop::reach(&self.0.to, &self.0.env, Self::socket_use(route)).await?;
+        let stream =
+            self.inner(stream, route).await.map_err(|error| Failed { error, other_carrier_may_do: true })?;
+        Ok((stream, proxy.map(|p| p.to_string())))
+    }
+
+    /// The TLS that counts: verified by the cluster's authorities, route negotiated.
+    async fn inner(&self, stream: BoxStream, route: Route) -> Result<BoxStream, ConnectError> {
+        let config = self.config(route.alpn(), &self.0.keyring.current())?;
+        let stream = secure(stream, config, fixed_name(route.server_name()), &self.0.to).await?;
+        if stream.get_ref().1.alpn_protocol() == Some(route.alpn()) {
+            return Ok(Box::new(stream));
+        }
+        Err(ConnectError::Refused {
+            by: self.0.to.to_string(),
+            why: format!("it did not take up ALPN for the route `{route}`"),
+        })
+    }
+
+    /// TLS inside a WebSocket. The outer certificate is not checked: whoever ends the outer TLS sees only the inner.
+    async fn websocket(&self, route: Route) -> Result<(BoxStream, Option<String>), Failed> {
+        let to = &self.0.to;
+        let (stream, proxy) = hop::reach(to, &self.0.env, Self::socket_use(route)).await?;
+        let outer = self.config(b"http/1.1", &Material::anyone())?;
+        let stream = secure(stream, outer, server_name(to)?, to)
+            .await
+            .map_err(|error| Failed { error, other_carrier_may_do: true })?;
+        let stream = timeout(UPGRADE, upgrade(Box::new(stream), to)).await.map_err(|_| {
+            let why = format!("the front did not answer the WebSocket upgrade within {UPGRADE:?}");
+            ConnectError::Unreachable { to: to.to_string(), why }
+        })??;
+        let stream = self.inner(stream, route).await?;
+        Ok((stream, proxy.map(|p| p.to_string())))
+    }
+}
+
+impl Connect for Dialer {
+    fn connect(&self, route: Route) -> BoxFuture<'_, Result<BoxStream, ConnectError>> {
+        Box::pin(Dialer::connect(self, route))
+    }
+}
+
+/// The fixed names are host names by construction; a mistake there would fail every handshake, not one.
+fn fixed_name(name: &'static str) -> ServerName<'static> {
+    ServerName::try_from(name).unwrap_or(ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()))
+}
+
+fn advise_web(error: ConnectError) -> ConnectError {
+    match error {
+        ConnectError::Untrusted { to, why } => ConnectError::Untrusted {
+            to,
+            why: format!(
+                "{why} (its web certificate is signed by nobody this system trusts; install a public one on the proxy, or pass --insecure if you know whom you talk to)"
+            ),
+        },
+        other => other,
+    }
+}
+
+async fn upgrade(stream: BoxStream, to: &HostPort) -> Result<BoxStream, ConnectError> {
+    let bad = |why: String| ConnectError::Unreachable { to: to.to_string(), why };
+    let mut request =
+        format!("wss://{to}{UPGRADE_PATH}").into_client_request().map_err(|e| bad(e.to_string()))?;
+    let headers = request.headers_mut();
+    headers.insert("sec-websocket-protocol", http::HeaderValue::from_static(UPGRADE_SUBPROTOCOL));
+    headers.insert(
+        "user-agent",
+        http::HeaderValue::from_static(concat!("moongate/", env!("CARGO_PKG_VERSION"))),
+    );
+    match tokio_tungstenite::client_async_with_config(request, stream, Some(websocket::settings())).await {
+        Ok((socket, _)) => Ok(Box::new(WebSocketCarrier::client(socket))),
+        Err(tungstenite::Error::Http(response)) => Err(ConnectError::Refused {
+            by: format!("the front at {to}"),
+            why: explain(response.status().as_u16()),
+        }),
+        Err(error) => Err(bad(format!("the WebSocket upgrade failed: {error}"))),
+    }
+}
+
+/// What an answer to the upgrade other than 101 means for whoever runs the front.
+fn explain(status: u16) -> String {
+    let advice = match status {
+        200 | 400 | 405 | 426 => {
+            "it does not pass the `Upgrade` header; nginx needs `proxy_http_version 1.1`, `proxy_set_header Upgrade \
+             $http_upgrade` and `proxy_set_header Connection \"upgrade\"`"
+        }
+        301 | 302 | 303 | 307 | 308 => "it redirects; use the address it redirects to",
+        401 | 403 => {
+            "it wants a login or blocks WebSockets; let this path through unauthenticated, what runs inside is TLS"
+        }
+        404 => "it does not pass this path to a Moongate proxy",
+        502..=504 => "it cannot reach the Moongate proxy behind it",
+        _ => "it does not pass WebSockets through",
+    };
+    format!("GET {UPGRADE_PATH} was answered {status}: {advice}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! The first hop: TCP to the target, or to an HTTP proxy that is asked to CONNECT there.
+//!
+//! Addresses of a name are raced 250 ms apart. The proxy's answer is read to at most [`MAX_REPLY`] bytes. Errors name
+//! the hop that failed and what to do.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::connect::{BoxStream, ConnectError};
+use crate::proxy_env::{HostPort, HttpProxy, ProxyEnv};
+use crate::socket::{Use, tune};
+use crate::web_trust::{self, WebTrust};
+
+/// The longest head of a proxy's answer that is read.
+pub(crate) const MAX_REPLY: usize = 8 * 1024;
+
+const CONNECT: Duration = Duration::from_secs(10);
+const REPLY: Duration = Duration::from_secs(10);
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// A stream whose far end is `to`, and the proxy it goes through.
+pub(crate) async fn reach(
+    to: &HostPort,
+    env: &ProxyEnv,
+    kind: Use,
+) -> Result<(BoxStream, Option<HttpProxy>), ConnectError> {
+    let Some(proxy) = env.before(to) else {
+        return Ok((Box::new(tcp(to, kind).await?), None));
+    };
+    let plain = tcp(&proxy.address, kind).await.map_err(|error| through(proxy, error))?;
+    let mut stream: BoxStream = if proxy.tls {
+        web_trust::handshake(Box::new(plain), &proxy.address, &WebTrust::System)
+            .await
+            .map_err(|error| through(proxy, error))?
+    } else {
+        Box::new(plain)
+    };
+    timeout(REPLY, ask(&mut stream, proxy, to)).await.map_err(|_| ConnectError::Unreachable {
+        to: to.to_string(),
+        why: format!("the HTTP proxy {proxy} did not answer CONNECT within {REPLY:?}"),
+    })??;
+    Ok((stream, Some(proxy.clone())))
+}
+
+fn through(proxy: &HttpProxy, error: ConnectError) -> ConnectError {
+    let hint =
+        |why: String| format!("{why} (the HTTP proxy of the environment; NO_PROXY can name exceptions)");
+    match error {
+        ConnectError::Unreachable { why, .. } => {
+            ConnectError::Unreachable { to: proxy.to_string(), why: hint(why) }
+        }
+        ConnectError::Untrusted { why, .. } => {
+            ConnectError::Untrusted { to: proxy.to_string(), why: hint(why) }
+        }
+        ConnectError::Refused { why, .. } => ConnectError::Refused { by: proxy.to_string(), why: hint(why) },
+    }
+}
+
+async fn tcp(to: &HostPort, kind: Use) -> Result<TcpStream, ConnectError> {
+    let unreachable = |why: String| ConnectError::Unreachable { to: to.to_string(), why };
+    let addresses: Vec<SocketAddr> = timeout(CONNECT, tokio::net::lookup_host((to.host.as_str(), to.port)))
+        .await
+        .map_err(|_| unreachable("looking up its address took too long".into()))?
+        .map_err(|e| unreachable(format!("looking up its address failed: {e}")))?
+        .take(8)
+        .collect();
+    let race = async {
+        let mut waiting = addresses.into_iter();
+        let mut racing = FuturesUnordered::new();
+        let mut last = None;
+        loop {
+            match waiting.next() {
+                Some(address) => racing.push(TcpStream::connect(address)),
+                None if racing.is_empty() => return Err(last),
+                None => {}
+            }
+            let patience = if waiting.len() == 0 { CONNECT } else { STAGGER };
+            match timeout(patience, racing.next()).await {
+                Ok(Some(Ok(stream))) => return Ok(stream),
+                Ok(Some(Err(error))) => last = Some(error),
+                Ok(None) | Err(_) => {}
+            }
+        }
+    };
+    let stream = timeout(CONNECT, race)
+        .await
+        .map_err(|_| unreachable(format!("no answer within {CONNECT:?}")))?
+        .map_err(|last| unreachable(last.map_or("the name has no address".into(), |e| e.to_string())))?;
+    tune(&stream, kind);
+    Ok(stream)
+}
+
+async fn ask(stream: &mut BoxStream, proxy: &HttpProxy, to: &HostPort) -> Result<(), ConnectError> {
+    let broken = |e: std::io::Error| ConnectError::Unreachable {
+        to: to.to_string(),
+        why: format!("the HTTP proxy {proxy} hung up during CONNECT: {e}"),
+    };
+    let mut request = format!(
+        "CONNECT {to} HTTP/1.1\r\nHost: {to}\r\nUser-Agent: moongate/{}\r\nProxy-Connection: keep-alive\r\n",
+        model::VERSION
+    );
+    if let Some(authorization) = proxy.authorization() {
+        request.push_str(&format!("Proxy-Authorization: {authorization}\r\n"));
+    }
+    request.push_str("\r\n");
+    stream.write_all(request.as_bytes()).await.map_err(broken)?;
+    stream.flush().await.map_err(broken)?;
+    let head = read_head(stream).await.map_err(broken)?;
+    judge(&head, proxy, to)
+}
+
+/// Reads to the empty line and not a byte further: what follows belongs to the target.
+async fn read_head(stream: &mut BoxStream) -> std::io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(256);
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() >= MAX_REPLY {
+            return Err(std::io::Error::other("its answer is larger than 8 KiB"));
+        }
+        head.push(stream.read_u8().await?);
+    }
+    Ok(head)
+}
+
+fn judge(head: &[u8], proxy: &HttpProxy, to: &HostPort) -> Result<(), ConnectError> {
+    let text = String::from_utf8_lossy(head);
+    let line: String =
+        text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(120).collect();
+    let status = line
+        .strip_prefix("HTTP/1.")
+        .and_then(|rest| rest.split_ascii_whitespace().nth(1))
+        .and_then(|status| status.parse::<u16>().ok());
+    let advice = match status {
+        Some(200..=299) => return Ok(()),
+        Some(407) if proxy.authorization().is_some() => "it did not accept the user and password in its URL",
+        Some(407) => "it wants credentials: write user:password@ before its host in HTTPS_PROXY",
+        Some(403 | 405) => {
+            "it does not allow CONNECT to that address or port; add the host to NO_PROXY if it can be reached directly"
+        }
+        Some(_) => "it could not or would not connect",
+        None => "it is no HTTP proxy",
+    };
+    Err(ConnectError::Refused {
+        by: proxy.to_string(),
+        why: format!("CONNECT {to} was answered `{line}`: {advice}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> HostPort {
+        text.parse().unwrap()
+    }
+
+    /// Asks a proxy that answers `reply`; gives back what it was sent.
+    async fn exchange(url: &str, reply: &'static [u8]) -> (Result<(), ConnectError>, String, Vec<u8>) {
+        let env = ProxyEnv::from_vars([("HTTPS_PROXY".to_owned(), url.to_owned())]).unwrap();
+        let proxy = env.before(&at("gate.example:443")).unwrap();
+        let (near, mut far) = tokio::io::duplex(64 * 1024);
+        let mut near: BoxStream = Box::new(near);
+        let serve = async {
+            let mut request = vec![0; 4096];
+            let count = far.read(&mut request).await.unwrap();
+            far.write_all(reply).await.unwrap();
+            drop(far);
+            request.truncate(count);
+            String::from_utf8(request).unwrap()
+        };
+        let to = at("gate.example:443");
+        let (result, request) = tokio::join!(ask(&mut near, proxy, &to), serve);
+        let mut rest = Vec::new();
+        near.read_to_end(&mut rest).await.unwrap();
+        (result, request, rest)
+    }
+
+    #[tokio::test]
+    async fn connect_carries_credentials_and_leaves_the_targets_bytes() {
+        let (result, request, rest) = exchange(
+            "http://ann:secret@proxy.example:3128",
+            b"HTTP/1.1 200 Connection established\r\nVia: squid\r\n\r\nhello",
+        )
+        .await;
+
+        result.unwrap();
+        assert!(
+            request.starts_with("CONNECT gate.example:443 HTTP/1.1\r\nHost: gate.example:443\r\n"),
+            "{request}"
+        );
+        assert!(request.contains("\r\nProxy-Authorization: Basic YW5uOnNlY3JldA==\r\n"), "{request}");
+        assert_eq!(rest, b"hello");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_says_what_to_do() {
+        for (reply, words) in [
+            (&b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"[..], "user:password@"),
+            (b"HTTP/1.0 403 Forbidden\r\n\r\n", "NO_PROXY"),
+            (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "502 Bad Gateway"),
+            (b"SSH-2.0-OpenSSH\r\n\r\n", "no HTTP proxy"),
+        ] {
+            let (result, _, _) = exchange("http://proxy.example:3128", reply).await;
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains(words) && error.contains("http://proxy.example:3128"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_endless_answer_is_cut_off() {
+        static LONG: [u8; 10_000] = [b'x'; 10_000];
+        let (result, _, _) = exchange("http://proxy.example:3128", &LONG).await;
+
+        assert!(result.unwrap_err().to_string().contains("8 KiB"));
+    }
+}

@@ -21,7 +21,7 @@ pub const HEAD: usize = 8 + 36 + 8 + 8 + 32 + 8 + CHECK;
 /// Largest entry's frames.
 pub const MAX_ENTRY: usize = FULL + super::frame::MAX;
 /// Largest journal worth reading.
-pub const MAX: usize = HEAD + 4 * MAX_ENTRY;
+pub const MAX: usize = HEAD + 2 * MAX_ENTRY;
 const CHECK: usize = 8;
 const WHAT: &str = "spool journal";
 

@@ -26,3 +26,6 @@ pub use index::Index;
 pub use segment::{Header, Segment};
 pub use verify::{Report, verify};
 pub use writer::{Sealed, Writer};
+
+#[cfg(test)]
+mod tests;

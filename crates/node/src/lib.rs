@@ -1,2 +1,33 @@
-//! placeholder
-#![forbid(unsafe_code)]
+//! A host's SSH service: sessions, terminals, commands, file transfer and forwards.
+//!
+//! Two processes: a small privileged half that starts programs as local accounts (`spawner`), and the half that
+//! speaks to strangers, which is meant to run without privileges (`privilege`). This is the only room that may fork,
+//! become another user, or say `unsafe`; each such block carries its reason. It does not know where connections come
+//! from, how certificates are verified (a closure says), or where recordings go (`session`).
+
+mod codec;
+pub mod env;
+mod error;
+mod fd;
+pub mod privilege;
+pub mod spawner;
+
+pub use codec::Malformed;
+pub use error::Error;
+pub use spawner::Spawner;
+
+/// Entry points for fuzzing and corpus replay.
+#[doc(hidden)]
+pub mod fuzz {
+    use crate::spawner::message::{Answer, Question};
+
+    /// Decodes both directions of the spawner's messages; what decodes must survive a round trip.
+    pub fn spawner_message(data: &[u8]) {
+        if let Ok(question) = Question::decode(data) {
+            assert_eq!(Question::decode(&question.encode()).as_ref(), Ok(&question));
+        }
+        if let Ok(answer) = Answer::decode(data) {
+            assert_eq!(Answer::decode(&answer.encode()).as_ref(), Ok(&answer));
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! A descriptor the runtime watches, and non-blocking reads and writes on it.
+//!
+//! Used for what tokio has no type for: terminals and the spawner's socket. Knows nothing of what the bytes mean.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// An open descriptor, set not to block, watched by the runtime.
+#[derive(Debug)]
+pub(crate) struct Watched(AsyncFd<OwnedFd>);
+
+impl Watched {
+    /// Takes the descriptor. Must run inside the runtime.
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        #[expect(unsafe_code, reason = "the runtime's constructor asks for a promise it cannot check")]
+        // SAFETY: the descriptor is owned by the `AsyncFd` from here on, no method of ours hands out `&mut OwnedFd`,
+        // so it stays open and the same until the `AsyncFd` is dropped.
+        let watched = unsafe { AsyncFd::register(fd) };
+        watched.map(Self).map_err(|refused| refused.into_parts().1)
+    }
+
+    /// Reads what is there into `buffer`'s spare room, waiting for something. Cancel safe.
+    pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.async_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut *buffer)?)).await
+    }
+
+    /// Waits until something can be read (or the end). Cancel safe.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.0.readable().await.map(drop)
+    }
+
+    /// Reads without waiting.
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.try_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut *buffer)?))
+    }
+
+    /// Writes some of `bytes`, waiting for room. Cancel safe: what was written is told.
+    pub(crate) async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.async_io(Interest::WRITABLE, |fd| Ok(rustix::io::write(fd, bytes)?)).await
+    }
+
+    /// Some other operation that says `WouldBlock` when it must wait.
+    pub(crate) async fn io<T>(
+        &self,
+        interest: Interest,
+        work: impl FnMut(&OwnedFd) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.0.async_io(interest, work).await
+    }
+}
+
+impl AsFd for Watched {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_ref().as_fd()
+    }
+}

@@ -1,0 +1,570 @@
+//! The questions the unprivileged half may ask the spawner, the answers, and how both look on the socket between
+//! them (docs/formats/spawner.md).
+//!
+//! One datagram is one message of at most [`MAX`] bytes; each field has its own bound, checked before it is copied.
+//! Descriptors travel beside the bytes and are not described here. Whether a question is *allowed now* is `phase`'s
+//! work.
+
+use crate::codec::{Malformed, Put, Reader};
+
+/// Longest message. Fits the default socket buffer.
+pub const MAX: usize = 192 * 1024;
+/// Longest command: what Linux takes as one argument, less its end.
+pub const MAX_COMMAND: usize = 128 * 1024 - 1;
+/// Longest path.
+pub const MAX_PATH: usize = 4096;
+/// Most environment variables in one question.
+pub const MAX_ENV: usize = 64;
+/// Longest value of one.
+pub const MAX_VALUE: usize = 4096;
+/// Version of these messages. Both halves are the same executable, so they must agree.
+pub const VERSION: u16 = 1;
+
+const MAX_NAME: usize = 128;
+const MAX_TEXT: usize = 4096;
+
+/// Columns, rows and pixels of a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Columns.
+    pub cols: u16,
+    /// Rows.
+    pub rows: u16,
+    /// Width in pixels, 0 when unknown.
+    pub width: u16,
+    /// Height in pixels, 0 when unknown.
+    pub height: u16,
+}
+
+/// What to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The account's shell as a login shell.
+    Shell,
+    /// The account's shell with `-c` and this command.
+    Command(Vec<u8>),
+    /// Our own file-transfer server.
+    FileTransfer,
+}
+
+/// Signals a session's processes may be sent (RFC 4254 section 6.10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Signal {
+    /// SIGHUP.
+    Hup = 1,
+    /// SIGINT.
+    Int = 2,
+    /// SIGQUIT.
+    Quit = 3,
+    /// SIGILL.
+    Ill = 4,
+    /// SIGABRT.
+    Abrt = 6,
+    /// SIGFPE.
+    Fpe = 8,
+    /// SIGKILL.
+    Kill = 9,
+    /// SIGUSR1.
+    Usr1 = 10,
+    /// SIGSEGV.
+    Segv = 11,
+    /// SIGUSR2.
+    Usr2 = 12,
+    /// SIGPIPE.
+    Pipe = 13,
+    /// SIGALRM.
+    Alrm = 14,
+    /// SIGTERM.
+    Term = 15,
+}
+
+impl Signal {
+    /// Every signal with its name in the protocol, without `SIG`.
+    pub const ALL: [(Signal, &'static str); 13] = [
+        (Signal::Hup, "HUP"),
+        (Signal::Int, "INT"),
+        (Signal::Quit, "QUIT"),
+        (Signal::Ill, "ILL"),
+        (Signal::Abrt, "ABRT"),
+        (Signal::Fpe, "FPE"),
+        (Signal::Kill, "KILL"),
+        (Signal::Usr1, "USR1"),
+        (Signal::Segv, "SEGV"),
+        (Signal::Usr2, "USR2"),
+        (Signal::Pipe, "PIPE"),
+        (Signal::Alrm, "ALRM"),
+        (Signal::Term, "TERM"),
+    ];
+
+    /// The signal of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, n)| *n == name).map(|(s, _)| *s)
+    }
+
+    fn numbered(number: u8) -> Option<Self> {
+        Self::ALL.iter().find(|(s, _)| *s as u8 == number).map(|(s, _)| *s)
+    }
+}
+
+/// What the unprivileged half may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Opens the conversation.
+    Hello {
+        /// [`VERSION`].
+        version: u16,
+    },
+    /// May this login have sessions, and what is it?
+    Lookup {
+        /// The local account.
+        login: String,
+    },
+    /// A terminal for this account.
+    OpenPty {
+        /// From [`Answer::Account`].
+        account: u32,
+        /// Its first size.
+        size: Size,
+    },
+    /// Starts a program as the account, in its own session.
+    Spawn {
+        /// From [`Answer::Account`].
+        account: u32,
+        /// From [`Answer::Pty`]; without one, three pipes are made.
+        pty: Option<u32>,
+        /// What.
+        program: Program,
+        /// Variables; only the allowed names arrive.
+        env: Vec<(String, String)>,
+    },
+    /// Signals the process group of a running program.
+    Signal {
+        /// From [`Answer::Spawned`].
+        session: u32,
+        /// Which signal.
+        signal: Signal,
+    },
+    /// A listening socket only the account can reach, for its forwarded agent.
+    AgentSocket {
+        /// From [`Answer::Account`].
+        account: u32,
+    },
+    /// A listening socket at a path, bound as the account.
+    Bind {
+        /// From [`Answer::Account`].
+        account: u32,
+        /// Where; relative to the home directory unless absolute.
+        path: Vec<u8>,
+    },
+    /// A connection to the socket at a path, made as the account.
+    Connect {
+        /// From [`Answer::Account`].
+        account: u32,
+        /// Where; relative to the home directory unless absolute.
+        path: Vec<u8>,
+    },
+    /// Forgets an account, an unused terminal, or a bound socket (whose path is removed as its account).
+    Close {
+        /// From the answer that gave it.
+        handle: u32,
+    },
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this code.
+    Code(u8),
+    /// By a signal.
+    Signal {
+        /// Its number.
+        number: u8,
+        /// It left a core.
+        core: bool,
+    },
+}
+
+impl Exit {
+    /// The signal's name in the protocol, for those it names; `None` for an exit code or another signal.
+    #[must_use]
+    pub fn signal_name(self) -> Option<&'static str> {
+        match self {
+            Exit::Code(_) => None,
+            Exit::Signal { number, .. } => {
+                Signal::ALL.iter().find(|(s, _)| *s as u8 == number).map(|(_, name)| *name)
+            }
+        }
+    }
+}
+
+/// What the spawner answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Answers Hello.
+    Hello {
+        /// [`VERSION`].
+        version: u16,
+        /// `None` when it can become any user; else the only user it is.
+        only: Option<String>,
+    },
+    /// The account exists and may have sessions.
+    Account {
+        /// Its handle.
+        account: u32,
+        /// User id.
+        uid: u32,
+        /// Primary group id.
+        gid: u32,
+        /// Home directory.
+        home: Vec<u8>,
+        /// Shell.
+        shell: Vec<u8>,
+    },
+    /// A terminal; its master comes beside.
+    Pty {
+        /// Its handle.
+        pty: u32,
+        /// The path of its other side.
+        path: Vec<u8>,
+    },
+    /// A program runs; without a terminal stdin, stdout and stderr come beside.
+    Spawned {
+        /// Its handle.
+        session: u32,
+        /// Its process id.
+        pid: u32,
+    },
+    /// A listening or connected socket comes beside.
+    Socket {
+        /// Its handle; 0 for a connection.
+        socket: u32,
+        /// Its path.
+        path: Vec<u8>,
+    },
+    /// Done.
+    Done,
+    /// No, and why, in words fit for the person.
+    Refused {
+        /// The words.
+        reason: String,
+    },
+    /// Unasked: a program ended.
+    Exited {
+        /// Which.
+        session: u32,
+        /// How.
+        exit: Exit,
+    },
+}
+
+impl Question {
+    /// Writes the question.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64);
+        match self {
+            Question::Hello { version } => {
+                out.push(1);
+                out.put_u16(*version);
+            }
+            Question::Lookup { login } => {
+                out.push(2);
+                out.put_string(login.as_bytes());
+            }
+            Question::OpenPty { account, size } => {
+                out.push(3);
+                out.put_u32(*account);
+                for side in [size.cols, size.rows, size.width, size.height] {
+                    out.put_u16(side);
+                }
+            }
+            Question::Spawn { account, pty, program, env } => {
+                out.push(4);
+                out.put_u32(*account);
+                out.put_u32(pty.unwrap_or(0));
+                program.encode(&mut out);
+                out.put_u32(u32::try_from(env.len()).unwrap_or(u32::MAX));
+                for (name, value) in env {
+                    out.put_string(name.as_bytes());
+                    out.put_string(value.as_bytes());
+                }
+            }
+            Question::Signal { session, signal } => {
+                out.push(5);
+                out.put_u32(*session);
+                out.push(*signal as u8);
+            }
+            Question::AgentSocket { account } => {
+                out.push(6);
+                out.put_u32(*account);
+            }
+            Question::Bind { account, path } => {
+                out.push(7);
+                out.put_u32(*account);
+                out.put_string(path);
+            }
+            Question::Connect { account, path } => {
+                out.push(8);
+                out.put_u32(*account);
+                out.put_string(path);
+            }
+            Question::Close { handle } => {
+                out.push(9);
+                out.put_u32(*handle);
+            }
+        }
+        out
+    }
+
+    /// Reads one question: the whole of `bytes`.
+    ///
+    /// # Errors
+    /// Anything but exactly one question within its bounds.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes.len() > MAX {
+            return Err(Malformed("message too long"));
+        }
+        let mut r = Reader::new(bytes);
+        let question = match r.u8()? {
+            1 => Question::Hello { version: r.u16()? },
+            2 => Question::Lookup { login: r.text(MAX_NAME)?.to_owned() },
+            3 => Question::OpenPty {
+                account: r.u32()?,
+                size: Size { cols: r.u16()?, rows: r.u16()?, width: r.u16()?, height: r.u16()? },
+            },
+            4 => Question::Spawn {
+                account: r.u32()?,
+                pty: Some(r.u32()?).filter(|pty| *pty != 0),
+                program: Program::decode(&mut r)?,
+                env: decode_env(&mut r)?,
+            },
+            5 => Question::Signal {
+                session: r.u32()?,
+                signal: Signal::numbered(r.u8()?).ok_or(Malformed("signal"))?,
+            },
+            6 => Question::AgentSocket { account: r.u32()? },
+            7 => Question::Bind { account: r.u32()?, path: r.string(MAX_PATH)?.to_vec() },
+            8 => Question::Connect { account: r.u32()?, path: r.string(MAX_PATH)?.to_vec() },
+            9 => Question::Close { handle: r.u32()? },
+            _ => return Err(Malformed("unknown question")),
+        };
+        r.end()?;
+        Ok(question)
+    }
+}
+
+fn decode_env(r: &mut Reader<'_>) -> Result<Vec<(String, String)>, Malformed> {
+    let count = usize::try_from(r.u32()?).map_err(|_| Malformed("length"))?;
+    if count > MAX_ENV {
+        return Err(Malformed("too many variables"));
+    }
+    let mut env = Vec::with_capacity(count);
+    for _ in 0..count {
+        env.push((r.text(MAX_NAME)?.to_owned(), r.text(MAX_VALUE)?.to_owned()));
+    }
+    Ok(env)
+}
+
+impl Program {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Program::Shell => out.push(1),
+            Program::Command(command) => {
+                out.push(2);
+                out.put_string(command);
+            }
+            Program::FileTransfer => out.push(3),
+        }
+    }
+
+    fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match r.u8()? {
+            1 => Ok(Program::Shell),
+            2 => Ok(Program::Command(r.string(MAX_COMMAND)?.to_vec())),
+            3 => Ok(Program::FileTransfer),
+            _ => Err(Malformed("unknown program")),
+        }
+    }
+}
+
+impl Answer {
+    /// Writes the answer.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64);
+        match self {
+            Answer::Hello { version, only } => {
+                out.push(1);
+                out.put_u16(*version);
+                out.put_string(only.as_deref().unwrap_or_default().as_bytes());
+            }
+            Answer::Account { account, uid, gid, home, shell } => {
+                out.push(2);
+                out.put_u32(*account);
+                out.put_u32(*uid);
+                out.put_u32(*gid);
+                out.put_string(home);
+                out.put_string(shell);
+            }
+            Answer::Pty { pty, path } => {
+                out.push(3);
+                out.put_u32(*pty);
+                out.put_string(path);
+            }
+            Answer::Spawned { session, pid } => {
+                out.push(4);
+                out.put_u32(*session);
+                out.put_u32(*pid);
+            }
+            Answer::Socket { socket, path } => {
+                out.push(5);
+                out.put_u32(*socket);
+                out.put_string(path);
+            }
+            Answer::Done => out.push(6),
+            Answer::Refused { reason } => {
+                out.push(7);
+                let mut end = reason.len().min(MAX_TEXT);
+                while !reason.is_char_boundary(end) {
+                    end -= 1;
+                }
+                out.put_string(reason.as_bytes().get(..end).unwrap_or_default());
+            }
+            Answer::Exited { session, exit } => {
+                out.push(8);
+                out.put_u32(*session);
+                let fields = match exit {
+                    Exit::Code(code) => [0, *code, 0],
+                    Exit::Signal { number, core } => [1, *number, u8::from(*core)],
+                };
+                out.extend_from_slice(&fields);
+            }
+        }
+        out
+    }
+
+    /// Reads one answer: the whole of `bytes`.
+    ///
+    /// # Errors
+    /// Anything but exactly one answer within its bounds.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut r = Reader::new(bytes);
+        let answer = match r.u8()? {
+            1 => Answer::Hello {
+                version: r.u16()?,
+                only: Some(r.text(MAX_NAME)?.to_owned()).filter(|only| !only.is_empty()),
+            },
+            2 => Answer::Account {
+                account: r.u32()?,
+                uid: r.u32()?,
+                gid: r.u32()?,
+                home: r.string(MAX_PATH)?.to_vec(),
+                shell: r.string(MAX_PATH)?.to_vec(),
+            },
+            3 => Answer::Pty { pty: r.u32()?, path: r.string(MAX_PATH)?.to_vec() },
+            4 => Answer::Spawned { session: r.u32()?, pid: r.u32()? },
+            5 => Answer::Socket { socket: r.u32()?, path: r.string(MAX_PATH)?.to_vec() },
+            6 => Answer::Done,
+            7 => Answer::Refused { reason: r.text(MAX_TEXT)?.to_owned() },
+            8 => Answer::Exited {
+                session: r.u32()?,
+                exit: match (r.u8()?, r.u8()?, r.u8()?) {
+                    (0, code, 0) => Exit::Code(code),
+                    (1, number, core @ 0..=1) => Exit::Signal { number, core: core == 1 },
+                    _ => return Err(Malformed("exit status")),
+                },
+            },
+            _ => return Err(Malformed("unknown answer")),
+        };
+        r.end()?;
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn questions() -> impl Strategy<Value = Question> {
+        let bytes = || proptest::collection::vec(any::<u8>(), 0..300);
+        let signal = (0..Signal::ALL.len()).prop_map(|i| Signal::ALL[i].0);
+        let program = prop_oneof![
+            Just(Program::Shell),
+            bytes().prop_map(Program::Command),
+            Just(Program::FileTransfer)
+        ];
+        let env = proptest::collection::vec(("[A-Z_]{1,20}", ".{0,40}"), 0..8);
+        prop_oneof![
+            any::<u16>().prop_map(|version| Question::Hello { version }),
+            "[a-z]{0,30}".prop_map(|login| Question::Lookup { login }),
+            (any::<u32>(), any::<[u16; 4]>()).prop_map(|(account, [cols, rows, width, height])| {
+                Question::OpenPty { account, size: Size { cols, rows, width, height } }
+            }),
+            (any::<u32>(), proptest::option::of(1..u32::MAX), program, env)
+                .prop_map(|(account, pty, program, env)| Question::Spawn { account, pty, program, env }),
+            (any::<u32>(), signal).prop_map(|(session, signal)| Question::Signal { session, signal }),
+            any::<u32>().prop_map(|account| Question::AgentSocket { account }),
+            (any::<u32>(), bytes()).prop_map(|(account, path)| Question::Bind { account, path }),
+            (any::<u32>(), bytes()).prop_map(|(account, path)| Question::Connect { account, path }),
+            any::<u32>().prop_map(|handle| Question::Close { handle }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_question_survives_the_socket(question in questions()) {
+            prop_assert_eq!(Question::decode(&question.encode()), Ok(question));
+        }
+
+        #[test]
+        fn a_cut_or_lengthened_question_is_refused(question in questions(), cut in any::<prop::sample::Index>()) {
+            let bytes = question.encode();
+            prop_assert!(Question::decode(&bytes[..cut.index(bytes.len())]).is_err());
+            let longer = [bytes.as_slice(), &[0]].concat();
+            prop_assert!(Question::decode(&longer).is_err());
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            crate::fuzz::spawner_message(&bytes);
+        }
+    }
+
+    #[test]
+    fn answers_survive_the_socket() {
+        for answer in [
+            Answer::Hello { version: 1, only: Some("ann".into()) },
+            Answer::Hello { version: 1, only: None },
+            Answer::Account {
+                account: 7,
+                uid: 1,
+                gid: 2,
+                home: b"/home/\xff".to_vec(),
+                shell: b"/bin/sh".to_vec(),
+            },
+            Answer::Pty { pty: 1, path: b"/dev/pts/3".to_vec() },
+            Answer::Spawned { session: 4, pid: 99 },
+            Answer::Socket { socket: 0, path: vec![] },
+            Answer::Done,
+            Answer::Refused { reason: "no such account".into() },
+            Answer::Exited { session: 4, exit: Exit::Code(255) },
+            Answer::Exited { session: 4, exit: Exit::Signal { number: 15, core: true } },
+        ] {
+            assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn a_long_refusal_is_shortened_at_a_character() {
+        let answer = Answer::Refused { reason: "é".repeat(4000) };
+
+        let Ok(Answer::Refused { reason }) = Answer::decode(&answer.encode()) else {
+            panic!("not a refusal")
+        };
+        assert_eq!(reason.len(), MAX_TEXT);
+    }
+}

@@ -1,0 +1,372 @@
+//! The privileged loop: one question at a time, in order, and a word when a program ends.
+//!
+//! Single-threaded and blocking, because that is what fork and changing users want. Tables are bounded; a handle
+//! leads only to what an earlier answer gave. A question that is malformed or out of phase ends the process, and with
+//! it every session. What a certificate or a policy says is not known here.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal as Sig};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus};
+use nix::unistd::Pid;
+use rustix::pipe::PipeFlags;
+
+use super::account::{Account, Powers};
+use super::as_user::{self, as_account};
+use super::child::{Plan, Stdio, environment};
+use super::message::{Answer, Exit, MAX, Program, Question, Signal, Size, VERSION};
+use super::phase::{Phase, allowed};
+use super::transport;
+use crate::Error;
+
+/// Most accounts, terminals, programs and sockets together.
+const MAX_HANDLES: usize = 65_536;
+/// Pipes of programs without a terminal: fewer switches between writer and reader.
+const PIPE: usize = 256 * 1024;
+
+/// What a handle leads to.
+enum Held {
+    Account(Account),
+    Pty { account: u32, terminal: OwnedFd },
+    Running(Pid),
+    Bound { account: Account, path: PathBuf, own_directory: bool },
+}
+
+/// An answer with the descriptors that go beside it.
+struct Reply(Answer, Vec<OwnedFd>);
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self(answer, Vec::new())
+    }
+}
+
+fn refused(reason: impl Into<String>) -> Reply {
+    Answer::Refused { reason: reason.into() }.into()
+}
+
+pub(crate) struct Monitor {
+    socket: OwnedFd,
+    own: OwnedFd,
+    powers: Powers,
+    phase: Phase,
+    held: BTreeMap<u32, Held>,
+    next: u32,
+}
+
+impl Monitor {
+    pub(crate) fn new(socket: OwnedFd) -> Result<Self, Error> {
+        let own = std::fs::File::open("/proc/self/exe").map_err(Error::io("opening our own executable"))?;
+        Ok(Self {
+            socket,
+            own: own.into(),
+            powers: Powers::now(),
+            phase: Phase::Greeting,
+            held: BTreeMap::new(),
+            next: 1,
+        })
+    }
+
+    /// Serves until the other half is gone, then hangs up on every program still running.
+    pub(crate) fn serve(mut self) -> Result<(), Error> {
+        let ended = children_signal().map_err(Error::io("watching for ended programs"))?;
+        let mut buffer = vec![0; MAX + 1];
+        let outcome = loop {
+            if let Err(error) = wait(self.socket.as_fd(), ended.as_fd()) {
+                break Err(Error::Io("waiting for questions", error));
+            }
+            while let Ok(Some(_)) = ended.read_signal() {}
+            if let Err(error) = self.reap() {
+                break Err(error);
+            }
+            match self.turn(&mut buffer) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.hang_up();
+        outcome
+    }
+
+    /// Answers one question if there is one; `false` at the end of the conversation.
+    fn turn(&mut self, buffer: &mut [u8]) -> Result<bool, Error> {
+        let got = match transport::receive(&self.socket, buffer) {
+            Ok(got) => got,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
+            Err(error) => return Err(Error::Io("reading a question", error)),
+        };
+        let Some((len, _uninvited)) = got else { return Ok(false) };
+        let question = Question::decode(buffer.get(..len).unwrap_or_default())?;
+        if !allowed(self.phase, &question) {
+            return Err(Error::Protocol("a question out of phase"));
+        }
+        let Reply(answer, fds) = self.answer(question)?;
+        match self.say(&answer, &fds) {
+            Err(Error::Io(_, error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            said => said.map(|()| true),
+        }
+    }
+
+    fn say(&self, answer: &Answer, fds: &[OwnedFd]) -> Result<(), Error> {
+        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        let bytes = answer.encode();
+        loop {
+            match transport::send(&self.socket, &bytes, &fds) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
+                    let waited = nix::poll::poll(&mut fds, PollTimeout::NONE);
+                    if waited.is_err_and(|e| e != nix::errno::Errno::EINTR) {
+                        return Err(Error::Protocol("the other half does not read"));
+                    }
+                }
+                sent => return sent.map_err(Error::io("answering")),
+            }
+        }
+    }
+
+    fn answer(&mut self, question: Question) -> Result<Reply, Error> {
+        if self.held.len() >= MAX_HANDLES && !matches!(question, Question::Close { .. }) {
+            return Ok(refused("too many sessions on this host"));
+        }
+        Ok(match question {
+            Question::Hello { version } => self.hello(version)?,
+            Question::Lookup { login } => self.lookup(&login),
+            Question::OpenPty { account, size } => self.open_pty(account, size)?,
+            Question::Spawn { account, pty, program, env } => self.spawn(account, pty, program, env)?,
+            Question::Signal { session, signal } => self.signal(session, signal),
+            Question::AgentSocket { account } => self.agent_socket(account)?,
+            Question::Bind { account, path } => self.bind(account, &path)?,
+            Question::Connect { account, path } => self.connect(account, &path)?,
+            Question::Close { handle } => self.close(handle),
+        })
+    }
+
+    fn hello(&mut self, version: u16) -> Result<Reply, Error> {
+        if version != VERSION {
+            return Err(Error::Protocol("another version"));
+        }
+        self.phase = Phase::Serving;
+        let only = match &self.powers {
+            Powers::Anyone => None,
+            Powers::Only(name) => Some(name.clone()),
+        };
+        Ok(Answer::Hello { version: VERSION, only }.into())
+    }
+
+    fn hold(&mut self, held: Held) -> u32 {
+        loop {
+            let handle = self.next.max(1);
+            self.next = handle.wrapping_add(1);
+            if !self.held.contains_key(&handle) {
+                self.held.insert(handle, held);
+                return handle;
+            }
+        }
+    }
+
+    /// The account behind a handle. Asking with a handle that is none is a breach, not a mistake.
+    fn account(&self, handle: u32) -> Result<&Account, Error> {
+        match self.held.get(&handle) {
+            Some(Held::Account(account)) => Ok(account),
+            _ => Err(Error::Protocol("a handle that is no account")),
+        }
+    }
+
+    fn lookup(&mut self, login: &str) -> Reply {
+        match super::account::lookup(login, &self.powers, today()) {
+            Ok(account) => {
+                let (uid, gid) = (account.uid.as_raw(), account.gid.as_raw());
+                let home = account.home.as_bytes().to_vec();
+                let shell = account.shell.as_bytes().to_vec();
+                let account = self.hold(Held::Account(account));
+                Answer::Account { account, uid, gid, home, shell }.into()
+            }
+            Err(reason) => refused(reason),
+        }
+    }
+
+    fn open_pty(&mut self, account: u32, size: Size) -> Result<Reply, Error> {
+        let owner = self.account(account)?;
+        Ok(match super::terminal::open(owner, size) {
+            Ok((master, terminal, path)) => {
+                let pty = self.hold(Held::Pty { account, terminal });
+                Reply(Answer::Pty { pty, path }, vec![master])
+            }
+            Err(error) => refused(format!("no terminal: {error}")),
+        })
+    }
+
+    fn spawn(
+        &mut self,
+        account: u32,
+        pty: Option<u32>,
+        program: Program,
+        env: Vec<(String, String)>,
+    ) -> Result<Reply, Error> {
+        let owner = self.account(account)?.clone();
+        let (stdio, ours) = match pty {
+            Some(pty) => match self.held.remove(&pty) {
+                Some(Held::Pty { account: of, terminal }) if of == account => {
+                    (Stdio::Terminal(terminal), Vec::new())
+                }
+                _ => return Err(Error::Protocol("a handle that is not this account's terminal")),
+            },
+            None => match pipes() {
+                Ok((stdio, ours)) => (stdio, ours),
+                Err(error) => return Ok(refused(format!("no pipes: {error}"))),
+            },
+        };
+        let env = environment(&owner, env);
+        let plan = match Plan::new(&owner, program, stdio, env, self.own.as_fd()) {
+            Ok(plan) => plan,
+            Err(reason) => return Ok(refused(reason)),
+        };
+        Ok(match plan.start() {
+            Ok(child) => {
+                let session = self.hold(Held::Running(child));
+                let pid = u32::try_from(child.as_raw()).unwrap_or_default();
+                Reply(Answer::Spawned { session, pid }, ours)
+            }
+            Err(error) => refused(format!("no process: {error}")),
+        })
+    }
+
+    fn signal(&mut self, session: u32, signal: Signal) -> Reply {
+        // An ended program's handle is gone before its process id can be another's.
+        if let Some(Held::Running(child)) = self.held.get(&session)
+            && let Ok(signal) = Sig::try_from(i32::from(signal as u8))
+        {
+            let _ = nix::sys::signal::killpg(*child, signal);
+        }
+        Answer::Done.into()
+    }
+
+    fn agent_socket(&mut self, account: u32) -> Result<Reply, Error> {
+        let owner = self.account(account)?.clone();
+        Ok(match as_account(&owner, as_user::agent_socket) {
+            Ok((socket, path)) => self.bound(owner, socket, path, true),
+            Err(error) => refused(format!("no agent socket: {error}")),
+        })
+    }
+
+    fn bind(&mut self, account: u32, path: &[u8]) -> Result<Reply, Error> {
+        let owner = self.account(account)?.clone();
+        let path = as_user::resolve(&owner, path);
+        Ok(match as_account(&owner, || as_user::bind(&path)) {
+            Ok(socket) => self.bound(owner, socket, path, false),
+            Err(error) => refused(format!("binding: {error}")),
+        })
+    }
+
+    fn bound(&mut self, account: Account, socket: OwnedFd, path: PathBuf, own_directory: bool) -> Reply {
+        let handle = self.hold(Held::Bound { account, path: path.clone(), own_directory });
+        Reply(Answer::Socket { socket: handle, path: as_user::bytes(path) }, vec![socket])
+    }
+
+    fn connect(&mut self, account: u32, path: &[u8]) -> Result<Reply, Error> {
+        let owner = self.account(account)?;
+        let path = as_user::resolve(owner, path);
+        Ok(match as_account(owner, || as_user::connect(&path)) {
+            Ok(socket) => Reply(Answer::Socket { socket: 0, path: as_user::bytes(path) }, vec![socket]),
+            Err(error) => refused(format!("connecting: {error}")),
+        })
+    }
+
+    fn close(&mut self, handle: u32) -> Reply {
+        match self.held.remove(&handle) {
+            Some(Held::Bound { account, path, own_directory }) => remove_bound(&account, path, own_directory),
+            Some(running @ Held::Running(_)) => {
+                // Only its end closes a program.
+                self.held.insert(handle, running);
+            }
+            Some(Held::Account(_) | Held::Pty { .. }) | None => {}
+        }
+        Answer::Done.into()
+    }
+
+    /// Tells of every program that has ended.
+    fn reap(&mut self) -> Result<(), Error> {
+        loop {
+            let (pid, exit) = match nix::sys::wait::waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, Exit::Code(u8::try_from(code).unwrap_or(255))),
+                Ok(WaitStatus::Signaled(pid, signal, core)) => {
+                    (pid, Exit::Signal { number: u8::try_from(signal as i32).unwrap_or(0), core })
+                }
+                Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::ECHILD) => return Ok(()),
+                Ok(_) | Err(nix::errno::Errno::EINTR) => continue,
+                Err(error) => return Err(Error::Io("collecting ended programs", error.into())),
+            };
+            let session = self
+                .held
+                .iter()
+                .find(|(_, held)| matches!(held, Held::Running(child) if *child == pid))
+                .map(|(session, _)| *session);
+            if let Some(session) = session {
+                self.held.remove(&session);
+                self.say(&Answer::Exited { session, exit }, &[])?;
+            }
+        }
+    }
+
+    fn hang_up(self) {
+        for held in self.held.into_values() {
+            match held {
+                Held::Running(child) => {
+                    let _ = nix::sys::signal::killpg(child, Sig::SIGHUP);
+                }
+                Held::Bound { account, path, own_directory } => remove_bound(&account, path, own_directory),
+                Held::Account(_) | Held::Pty { .. } => {}
+            }
+        }
+    }
+}
+
+fn remove_bound(account: &Account, path: PathBuf, own_directory: bool) {
+    drop(as_account(account, || {
+        as_user::remove(&path, own_directory);
+        Ok(())
+    }));
+}
+
+/// The child's ends and ours, in the order stdin, stdout, stderr.
+fn pipes() -> io::Result<(Stdio, Vec<OwnedFd>)> {
+    let pipe = || -> io::Result<(OwnedFd, OwnedFd)> {
+        let ends = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        // A smaller pipe only costs speed.
+        let _ = rustix::pipe::fcntl_setpipe_size(&ends.0, PIPE);
+        Ok(ends)
+    };
+    let (stdin, to_stdin) = pipe()?;
+    let (from_stdout, stdout) = pipe()?;
+    let (from_stderr, stderr) = pipe()?;
+    Ok((Stdio::Pipes(stdin, stdout, stderr), vec![to_stdin, from_stdout, from_stderr]))
+}
+
+fn children_signal() -> io::Result<SignalFd> {
+    let mut mask = SigSet::empty();
+    mask.add(Sig::SIGCHLD);
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)?;
+    Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
+}
+
+fn wait(socket: BorrowedFd<'_>, ended: BorrowedFd<'_>) -> io::Result<()> {
+    let mut fds = [PollFd::new(socket, PollFlags::POLLIN), PollFd::new(ended, PollFlags::POLLIN)];
+    match nix::poll::poll(&mut fds, PollTimeout::NONE) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Days since 1970, for account expiry.
+fn today() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "the spawner has no one to be given a clock by")]
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    since.as_secs() / 86_400
+}

@@ -1,0 +1,43 @@
+//! A real spawner, real terminals, real accounts. Runs its own list of tests, because the binary must also be able
+//! to become the spawner and the file-transfer server, which the standard harness has no way to say.
+
+mod host {
+    pub(crate) mod start;
+}
+
+use std::process::ExitCode;
+
+/// A test by name.
+pub(crate) type Test = (&'static str, fn());
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().collect();
+    match words.get(1).map(String::as_str) {
+        Some("spawner") => return exit(node::spawner::main()),
+        _ => {}
+    }
+    let wanted = words.get(1).filter(|word| !word.starts_with('-'));
+    let mut failed = Vec::new();
+    for (name, test) in host::start::TESTS.iter() {
+        if wanted.is_some_and(|part| !name.contains(part.as_str())) {
+            continue;
+        }
+        let passed = std::panic::catch_unwind(test).is_ok();
+        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
+        if !passed {
+            failed.push(name);
+        }
+    }
+    println!("{} failed: {failed:?}", failed.len());
+    ExitCode::from(u8::from(!failed.is_empty()))
+}
+
+fn exit<E: std::fmt::Display>(outcome: Result<(), E>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

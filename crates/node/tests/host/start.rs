@@ -1,0 +1,359 @@
+//! Programs started through the spawner: who they are, what they see, how they end.
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::process::Command;
+use std::time::Duration;
+
+use model::Login;
+use node::spawner::message::{Exit, Signal, Size};
+use node::spawner::{Account, Program, Spawner, launch};
+use runtime::Scope;
+
+pub(crate) const TESTS: &[crate::Test] = &[
+    ("a_command_ends_with_its_code_and_both_streams", a_command_ends_with_its_code_and_both_streams),
+    ("stdin_reaches_the_command_and_its_end_too", stdin_reaches_the_command_and_its_end_too),
+    ("a_shell_is_a_login_shell_on_a_terminal_of_the_size_asked", a_login_shell),
+    ("a_signal_is_told_by_name", a_signal_is_told_by_name),
+    ("the_environment_is_what_was_allowed_and_no_more", the_environment),
+    ("no_descriptor_of_ours_reaches_the_program", no_descriptor_leaks),
+    ("another_account_is_entered_whole_or_not_at_all", another_account),
+    ("an_agent_socket_is_reachable_by_its_account_alone", agent_socket),
+    ("sockets_are_bound_and_reached_with_the_accounts_rights", sockets_with_rights),
+    ("programs_hang_up_when_the_service_is_gone", hang_up),
+    ("a_stranger_on_the_socket_ends_the_spawner", stranger),
+    ("starting_is_cheap", starting_is_cheap),
+];
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn is_root() -> bool {
+    nix::unistd::Uid::effective().is_root()
+}
+
+pub(crate) fn me() -> Login {
+    nix::unistd::User::from_uid(nix::unistd::Uid::effective()).unwrap().unwrap().name.parse().unwrap()
+}
+
+pub(crate) fn with_spawner<F: Future<Output = ()>>(test: impl FnOnce(Spawner) -> F) {
+    let launched = launch(&std::env::current_exe().unwrap()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let scope = Scope::root("test");
+        let spawner = Spawner::attach(launched, &scope).await.unwrap();
+        tokio::time::timeout(PATIENCE, test(spawner)).await.expect("in time");
+        assert!(scope.drain(PATIENCE).await);
+    });
+}
+
+fn command(text: &str) -> Program {
+    Program::Command(text.as_bytes().to_vec())
+}
+
+async fn read_all(fd: OwnedFd) -> String {
+    tokio::task::spawn_blocking(move || {
+        let mut out = Vec::new();
+        let mut file = std::fs::File::from(fd);
+        // A terminal ends with EIO.
+        let _ = file.read_to_end(&mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    })
+    .await
+    .unwrap()
+}
+
+/// Standard output, standard error and how it ended.
+async fn run(account: &Account, text: &str, env: &[(&str, &str)]) -> (String, String, Exit) {
+    let env = env.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    let (mut running, pipes) = account.run_on_pipes(command(text), env).await.unwrap();
+    drop(pipes.stdin);
+    let (out, err) = tokio::join!(read_all(pipes.stdout), read_all(pipes.stderr));
+    (out, err, running.ended().await.unwrap())
+}
+
+fn a_command_ends_with_its_code_and_both_streams() {
+    with_spawner(|spawner| async move {
+        let account = spawner.lookup(&me()).await.unwrap();
+
+        let (out, err, exit) = run(&account, "echo out; echo err >&2; exit 7", &[]).await;
+
+        assert_eq!((out.as_str(), err.as_str(), exit), ("out\n", "err\n", Exit::Code(7)));
+    });
+}
+
+fn stdin_reaches_the_command_and_its_end_too() {
+    with_spawner(|spawner| async move {
+        let account = spawner.lookup(&me()).await.unwrap();
+        let (mut running, pipes) = account.run_on_pipes(command("wc -c"), vec![]).await.unwrap();
+
+        let mut stdin = std::fs::File::from(pipes.stdin);
+        stdin.write_all(&[b'x'; 100_000]).unwrap();
+        drop(stdin);
+
+        assert_eq!(read_all(pipes.stdout).await.trim(), "100000");
+        assert_eq!(running.ended().await.unwrap(), Exit::Code(0));
+    });
+}
+
+fn a_login_shell() {
+    with_spawner(|spawner| async move {
+        let account = spawner.lookup(&me()).await.unwrap();
+        let size = Size { cols: 101, rows: 37, ..Size::default() };
+        let pty = account.open_pty(size).await.unwrap();
+        assert!(pty.path.starts_with("/dev/pts"));
+        let path = pty.path.clone();
+        let env = vec![("TERM".to_owned(), "dumb".to_owned())];
+        let (mut running, master) = account.run_on_pty(pty, Program::Shell, env).await.unwrap();
+
+        let mut typist = std::fs::File::from(master.try_clone().unwrap());
+        typist.write_all(b"echo name=$0; stty size; tty; echo t=$TERM; pwd; exit 3\n").unwrap();
+        let screen = read_all(master).await;
+
+        assert!(screen.contains("name=-"), "{screen}");
+        assert!(screen.contains("37 101"), "{screen}");
+        assert!(screen.contains(path.to_str().unwrap()), "{screen}");
+        assert!(screen.contains("t=dumb"), "{screen}");
+        assert!(screen.contains(account.home().to_str().unwrap()), "{screen}");
+        assert_eq!(running.ended().await.unwrap(), Exit::Code(3));
+    });
+}
+
+fn a_signal_is_told_by_name() {
+    with_spawner(|spawner| async move {
+        let account = spawner.lookup(&me()).await.unwrap();
+        let (mut running, pipes) =
+            account.run_on_pipes(command("echo ready; exec sleep 60"), vec![]).await.unwrap();
+        let mut stdout = std::fs::File::from(pipes.stdout);
+        let mut line = [0; 6];
+        stdout.read_exact(&mut line).unwrap();
+
+        running.signal(Signal::Term).await.unwrap();
+        let exit = running.ended().await.unwrap();
+
+        assert_eq!(exit, Exit::Signal { number: 15, core: false });
+        assert_eq!(exit.signal_name(), Some("TERM"));
+        running.signal(Signal::Kill).await.unwrap();
+    });
+}
+
+fn the_environment() {
+    with_spawner(|spawner| async move {
+        let account = spawner.lookup(&me()).await.unwrap();
+        let asked =
+            [("LANG", "C.UTF-8"), ("LD_PRELOAD", "/nowhere.so"), ("SSH_CLIENT", "::1 5 22"), ("X", "y")];
+
+        let (out, _, _) =
+            run(&account, "tr '\\0' '\\n' < /proc/$$/environ | cut -d= -f1 | sort", &asked).await;
+
+        let names: Vec<&str> =
+            out.lines().filter(|n| !matches!(*n, "_" | "PWD" | "SHLVL" | "OLDPWD")).collect();
+        assert_eq!(names, ["HOME", "LANG", "LOGNAME", "MAIL", "PATH", "SHELL", "SSH_CLIENT", "USER"]);
+    });
+}
+
+fn no_descriptor_leaks() {
+    with_spawner(|spawner| async move {
+        let account = spawner.lookup(&me()).await.unwrap();
+
+        let (out, err, _) = run(&account, "ls /proc/$$/fd | tr '\\n' ' '; umask; ulimit -n", &[]).await;
+        let (signals, _, _) = run(&account, "exec grep -E 'Sig(Blk|Ign)' /proc/self/status", &[]).await;
+
+        let files: u64 = out.lines().last().unwrap().parse().unwrap();
+        assert!(out.starts_with("0 1 2 ") && out.contains("0022"), "{out}{err}");
+        assert!(files <= 1024, "{out}");
+        for line in signals.lines() {
+            let bits = u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap();
+            // 32 and 33 are the C library's own; it lets nobody touch them.
+            assert_eq!(bits & !(0b11 << 31), 0, "{signals}");
+        }
+    });
+}
+
+/// A system account that exists for the length of a test.
+struct Made(&'static str);
+
+impl Made {
+    fn new(name: &'static str) -> Self {
+        let _ = Command::new("userdel").args(["-rf", name]).output();
+        let made =
+            Command::new("useradd").args(["-m", "-s", "/bin/bash", "-G", "games", name]).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Self(name)
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let _ = Command::new("userdel").args(["-rf", self.0]).output();
+    }
+}
+
+fn another_account() {
+    if !is_root() {
+        with_spawner(|spawner| async move {
+            assert_eq!(spawner.only_login(), Some(&me()));
+            let refused = spawner.lookup(&"root".parse().unwrap()).await.unwrap_err();
+            assert!(refused.to_string().contains("does not run as root"), "{refused}");
+        });
+        return;
+    }
+    let made = Made::new("gatetest1");
+    with_spawner(|spawner| async move {
+        assert_eq!(spawner.only_login(), None);
+        let account = spawner.lookup(&"gatetest1".parse().unwrap()).await.unwrap();
+        let user = nix::unistd::User::from_name("gatetest1").unwrap().unwrap();
+
+        let (out, err, _) = run(
+            &account,
+            "id -un; id -u; id -Gn; pwd; echo $HOME $SHELL $USER; grep Uid /proc/self/status; \
+             cat /etc/shadow 2>&1 | head -1; ulimit -n",
+            &[],
+        )
+        .await;
+
+        let lines: Vec<&str> = out.lines().collect();
+        let uid = user.uid.to_string();
+        assert_eq!(lines[0], "gatetest1", "{out}{err}");
+        assert_eq!(lines[1], uid);
+        assert_eq!(lines[2], "gatetest1 games");
+        assert_eq!(lines[3], "/home/gatetest1");
+        assert_eq!(lines[4], "/home/gatetest1 /bin/bash gatetest1");
+        assert_eq!(lines[5], format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}"));
+        assert!(lines[6].contains("Permission denied"), "{out}");
+
+        let pty = account.open_pty(Size::default()).await.unwrap();
+        let meta = std::fs::metadata(&pty.path).unwrap();
+        assert_eq!((meta.uid(), meta.mode() & 0o777), (user.uid.as_raw(), 0o620));
+        drop(pty);
+
+        // A home that is gone does not keep a person out.
+        std::fs::remove_dir_all("/home/gatetest1").unwrap();
+        let (out, err, _) = run(&account, "pwd", &[]).await;
+        assert_eq!(out, "/\n");
+        assert!(err.contains("could not enter home directory /home/gatetest1"), "{err}");
+    });
+    let expired = Command::new("chage").args(["-E", "1", made.0]).status().unwrap();
+    assert!(expired.success());
+    with_spawner(|spawner| async move {
+        let refused = spawner.lookup(&"gatetest1".parse().unwrap()).await.unwrap_err();
+        assert!(refused.to_string().contains("expired"), "{refused}");
+    });
+}
+
+fn agent_socket() {
+    let made = is_root().then(|| Made::new("gatetest2"));
+    let login = made.as_ref().map_or_else(me, |made| made.0.parse().unwrap());
+    with_spawner(|spawner| async move {
+        let account = spawner.lookup(&login).await.unwrap();
+        let bound = account.agent_socket().await.unwrap();
+        let path = bound.path.clone();
+
+        let socket = std::fs::symlink_metadata(&path).unwrap();
+        let directory = std::fs::metadata(path.parent().unwrap()).unwrap();
+        assert!(socket.file_type().is_socket());
+        assert_eq!((socket.uid(), socket.mode() & 0o777), (account.uid(), 0o600));
+        assert_eq!((directory.uid(), directory.mode() & 0o777), (account.uid(), 0o700));
+
+        drop(bound);
+        // Questions are answered in order, so this one comes back after the socket was given back.
+        tokio::task::yield_now().await;
+        drop(spawner.lookup(&login).await.unwrap());
+        assert!(!path.exists() && !path.parent().unwrap().exists());
+    });
+    drop(made);
+}
+
+fn sockets_with_rights() {
+    let made = is_root().then(|| Made::new("gatetest3"));
+    let login = made.as_ref().map_or_else(me, |made| made.0.parse().unwrap());
+    with_spawner(|spawner| async move {
+        let account = spawner.lookup(&login).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let closed = dir.path().join("s");
+
+        if is_root() {
+            // The directory is root's alone.
+            let refused = account.bind(closed.to_str().unwrap().as_bytes()).await.unwrap_err();
+            assert!(refused.to_string().contains("ermission"), "{refused}");
+            let mine = std::os::unix::net::UnixListener::bind(&closed).unwrap();
+            let refused = account.connect(closed.to_str().unwrap().as_bytes()).await.unwrap_err();
+            assert!(refused.to_string().contains("ermission"), "{refused}");
+            drop(mine);
+        }
+        let name = format!("gatetest-{}.sock", std::process::id());
+        let bound = account.bind(name.as_bytes()).await.unwrap();
+        assert_eq!(bound.path, account.home().join(&name));
+        assert_eq!(std::fs::metadata(&bound.path).unwrap().uid(), account.uid());
+        assert!(account.bind(name.as_bytes()).await.is_err(), "what is there stays");
+
+        let mut there = account.connect(name.as_bytes()).await.unwrap();
+        let (mut here, _) = bound.socket.accept().unwrap();
+        here.write_all(b"hi").unwrap();
+        let mut got = [0; 2];
+        there.set_nonblocking(false).unwrap();
+        there.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"hi");
+    });
+    drop(made);
+}
+
+fn hang_up() {
+    let (read, write) = rustix::pipe::pipe().unwrap();
+    let launched = launch(&std::env::current_exe().unwrap()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let stdout = runtime.block_on(async {
+        let scope = Scope::root("test");
+        let spawner = Spawner::attach(launched, &scope).await.unwrap();
+        let account = spawner.lookup(&me()).await.unwrap();
+        let (_, pipes) = account
+            .run_on_pipes(command("trap 'echo hung up; exit' HUP; echo ready; sleep 60 & wait"), vec![])
+            .await
+            .unwrap();
+        let mut stdout = std::fs::File::from(pipes.stdout);
+        let mut line = [0; 6];
+        stdout.read_exact(&mut line).unwrap();
+        scope.drain(PATIENCE).await;
+        stdout
+    });
+    drop((read, write));
+    let mut rest = String::new();
+    std::io::BufReader::new(stdout).read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "hung up\n");
+}
+
+fn stranger() {
+    for bytes in [&b"\xff"[..], &b"\x02\0\0\0\x04root"[..]] {
+        let (ours, theirs) = rustix::net::socketpair(
+            rustix::net::AddressFamily::UNIX,
+            rustix::net::SocketType::SEQPACKET,
+            rustix::net::SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .arg("spawner")
+            .stdin(theirs)
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+
+        rustix::io::write(&ours, bytes).unwrap();
+
+        assert!(!child.wait().unwrap().success());
+    }
+}
+
+fn starting_is_cheap() {
+    with_spawner(|spawner| async move {
+        let account = spawner.lookup(&me()).await.unwrap();
+        let before = std::time::Instant::now();
+        for _ in 0..50 {
+            let (_, _, exit) = run(&account, "true", &[]).await;
+            assert_eq!(exit, Exit::Code(0));
+        }
+        let each = before.elapsed() / 50;
+        println!("  one command through the spawner: {each:?}");
+        assert!(each < Duration::from_millis(50), "{each:?}");
+    });
+}

@@ -21,7 +21,8 @@ pub(crate) fn check(file: &str, root: Node, findings: &mut Vec<Finding>) -> RawC
     RawConfig::new(file, version, root)
 }
 
-/// Checks one value against its key.
+/// Checks one value against its key: for the test that every default is good.
+#[cfg(test)]
 pub(crate) fn check_value(file: &str, key: &Key, shown: &str, node: &Node, findings: &mut Vec<Finding>) {
     Walk { file, version: Version::V3, findings }.value(key, shown, node, true);
 }

@@ -1,1 +1,308 @@
-//! yaml
+//! YAML ↔ JSON values: what people write as resources, and what they read back.
+//!
+//! Reading: several documents, each value with its place for messages; bounded as [`crate::tree`] is. Plain `yes`,
+//! `no`, `on` and `off` are truths, as in the YAML 1.1 that role files are written in; quoted text stays text.
+//! Writing: block style, keys in the order of the value's map, texts quoted only where they would read back as something else.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::{Map, Value as Json};
+
+use crate::scalar;
+use crate::tree::{self, At, Flaw, Node, Value};
+
+/// One document of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// What it holds.
+    pub value: Json,
+    /// Where it starts.
+    pub at: At,
+    /// Where each value is, by JSON pointer (`/spec/allow/logins/0`); keys of mappings, not their values.
+    places: BTreeMap<String, At>,
+}
+
+impl Document {
+    /// Where the value at a JSON pointer is; its nearest ancestor's place when it has none.
+    #[must_use]
+    pub fn locate(&self, pointer: &str) -> At {
+        let mut pointer = pointer;
+        loop {
+            if let Some(at) = self.places.get(pointer) {
+                return *at;
+            }
+            match pointer.rsplit_once('/') {
+                Some((parent, _)) if !pointer.is_empty() => pointer = parent,
+                _ => return self.at,
+            }
+        }
+    }
+
+    /// The place a message about this document speaks of: the first key it names in backquotes, else the document.
+    #[must_use]
+    pub fn blame(&self, message: &str) -> At {
+        let words = message.split('`').skip(1).step_by(2);
+        words
+            .filter_map(|word| self.places.iter().find(|(p, _)| p.rsplit('/').next() == Some(word)))
+            .map(|(_, at)| *at)
+            .next()
+            .unwrap_or(self.at)
+    }
+}
+
+/// Why a text is not YAML; every reason, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadYaml(pub Vec<Flaw>);
+
+impl fmt::Display for BadYaml {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, flaw) in self.0.iter().enumerate() {
+            let separator = if i > 0 { "\n" } else { "" };
+            let key = if flaw.key.is_empty() { String::new() } else { format!("{}: ", flaw.key) };
+            write!(f, "{separator}line {}, column {}: {key}{}", flaw.at.line, flaw.at.column, flaw.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for BadYaml {}
+
+/// Reads every document of `text`; empty documents are left out.
+///
+/// # Errors
+/// Syntax, repeated keys, a bound that was met.
+pub fn read(text: &str) -> Result<Vec<Document>, BadYaml> {
+    let (nodes, flaws) = tree::parse(text);
+    if !flaws.is_empty() {
+        return Err(BadYaml(flaws));
+    }
+    Ok(nodes
+        .into_iter()
+        .filter(|node| !node.is_null())
+        .map(|node| {
+            let at = node.at;
+            let mut places = BTreeMap::new();
+            let value = json_of(node, "", &mut places);
+            Document { value, at, places }
+        })
+        .collect())
+}
+
+fn json_of(node: Node, pointer: &str, places: &mut BTreeMap<String, At>) -> Json {
+    match node.value {
+        Value::Scalar { text, plain: false } => Json::String(text),
+        Value::Scalar { text, plain: true } => plain(text),
+        Value::List(items) => Json::Array(
+            items
+                .into_iter()
+                .enumerate()
+                .map(|(i, item)| {
+                    let pointer = format!("{pointer}/{i}");
+                    places.insert(pointer.clone(), item.at);
+                    json_of(item, &pointer, places)
+                })
+                .collect(),
+        ),
+        Value::Map(entries) => {
+            let mut map = Map::new();
+            for entry in entries {
+                let pointer = format!("{pointer}/{}", entry.key.replace('~', "~0").replace('/', "~1"));
+                places.insert(pointer.clone(), entry.at);
+                map.insert(entry.key, json_of(entry.node, &pointer, places));
+            }
+            Json::Object(map)
+        }
+    }
+}
+
+fn plain(text: String) -> Json {
+    if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL") {
+        Json::Null
+    } else if let Some(truth) = scalar::word_of_truth(&text) {
+        Json::Bool(truth)
+    } else if let Some(number) = scalar::number(&text) {
+        Json::Number(number)
+    } else {
+        Json::String(text)
+    }
+}
+
+/// Writes one document, ending with a newline.
+#[must_use]
+pub fn write(value: &Json) -> String {
+    let mut out = String::new();
+    match value {
+        Json::Object(map) if !map.is_empty() => mapping(&mut out, map, 0),
+        Json::Array(items) if !items.is_empty() => list(&mut out, items, 0),
+        flat => {
+            out.push_str(&flow(flat));
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// Writes several documents with `---` between them.
+#[must_use]
+pub fn write_all<'a>(values: impl IntoIterator<Item = &'a Json>) -> String {
+    values.into_iter().map(write).collect::<Vec<_>>().join("---\n")
+}
+
+fn indent(out: &mut String, depth: usize) {
+    for _ in 0..depth {
+        out.push_str("  ");
+    }
+}
+
+fn mapping(out: &mut String, map: &Map<String, Json>, depth: usize) {
+    for (i, (key, value)) in map.iter().enumerate() {
+        if i > 0 || !out.ends_with("- ") {
+            indent(out, depth);
+        }
+        out.push_str(&text_of(key));
+        out.push(':');
+        after_key(out, value, depth);
+    }
+}
+
+fn after_key(out: &mut String, value: &Json, depth: usize) {
+    match value {
+        Json::Object(map) if !map.is_empty() => {
+            out.push('\n');
+            mapping(out, map, depth + 1);
+        }
+        Json::Array(items) if !items.is_empty() => {
+            out.push('\n');
+            list(out, items, depth);
+        }
+        flat => {
+            out.push(' ');
+            out.push_str(&flow(flat));
+            out.push('\n');
+        }
+    }
+}
+
+fn list(out: &mut String, items: &[Json], depth: usize) {
+    for item in items {
+        indent(out, depth);
+        out.push_str("- ");
+        match item {
+            Json::Object(map) if !map.is_empty() => mapping(out, map, depth + 1),
+            flat => {
+                out.push_str(&flow(flat));
+                out.push('\n');
+            }
+        }
+    }
+}
+
+/// Scalars, empty collections and lists of lists, which JSON writes as YAML reads.
+fn flow(value: &Json) -> String {
+    match value {
+        Json::String(text) => text_of(text),
+        other => other.to_string(),
+    }
+}
+
+fn text_of(text: &str) -> String {
+    if reads_back_plain(text) { text.to_owned() } else { Json::from(text).to_string() }
+}
+
+/// True when the text, unquoted, reads back as itself in a block.
+fn reads_back_plain(text: &str) -> bool {
+    let safe_start =
+        text.chars().next().is_some_and(|c| c.is_alphanumeric() || matches!(c, '/' | '_' | '.' | '$'));
+    let safe = |c: char| {
+        c.is_alphanumeric()
+            || matches!(c, '/' | '_' | '.' | '-' | '+' | '@' | '$' | '=' | ' ' | ':' | ',' | '(' | ')' | ';')
+    };
+    safe_start
+        && text.chars().all(safe)
+        && !text.ends_with([' ', ':'])
+        && !text.contains(": ")
+        && !text.starts_with("...")
+        && plain(text.to_owned()) == Json::String(text.to_owned())
+        && !text.chars().next().is_some_and(|c| c.is_ascii_digit() && text.contains(':'))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_role_reads_as_people_write_it() {
+        let text = "kind: role\nversion: v7\nmetadata: {name: dev}\nspec:\n  options:\n    forward_agent: yes\n    max_session_ttl: 8h\n  allow:\n    logins: [root, '{{internal.logins}}', \"no\"]\n    node_labels:\n      '*': '*'\n";
+        let documents = read(text).unwrap();
+
+        assert_eq!(
+            documents[0].value,
+            json!({"kind": "role", "version": "v7", "metadata": {"name": "dev"}, "spec": {
+                "options": {"forward_agent": true, "max_session_ttl": "8h"},
+                "allow": {"logins": ["root", "{{internal.logins}}", "no"], "node_labels": {"*": "*"}}}})
+        );
+        assert_eq!(documents[0].locate("/spec/allow/logins/1"), At { line: 9, column: 20 });
+        assert_eq!(documents[0].locate("/spec/allow/nonsense").line, 8);
+        assert_eq!(documents[0].blame("unknown field `forward_agent`, expected").line, 6);
+    }
+
+    #[test]
+    fn several_documents_come_one_by_one() {
+        let documents = read("---\na: 1\n---\n---\nb: [2.5, ~, 0x10]\n").unwrap();
+        let values: Vec<_> = documents.into_iter().map(|d| d.value).collect();
+        assert_eq!(values, [json!({"a": 1}), json!({"b": [2.5, null, 16]})]);
+    }
+
+    #[test]
+    fn every_flaw_names_its_line() {
+        let error = read("a: 1\na: 2\nb: [\n").unwrap_err().to_string();
+        assert!(error.starts_with("line 2, column 1: a: given twice"), "{error}");
+        assert!(error.contains("not YAML"), "{error}");
+    }
+
+    #[test]
+    fn what_is_written_reads_like_a_resource() {
+        let value = json!({"kind": "role", "spec": {"allow": {"logins": ["root", "on"], "rules": [
+            {"resources": ["*"], "verbs": ["list", "read"]}], "empty": {}, "none": []}, "ttl": "30h0m0s"}, "n": 1});
+
+        insta::assert_snapshot!(write(&value));
+    }
+
+    fn any_json() -> impl Strategy<Value = Json> {
+        let text = prop_oneof![
+            "\\PC{0,12}".prop_map(Json::from),
+            Just(Json::from("yes")),
+            Just(Json::from("1e5")),
+            Just(Json::from("a: b #c")),
+            Just(Json::from("- x\n\ty\r\u{85}\u{feff}")),
+            Just(Json::from("12:30:45")),
+        ];
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            text
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Json::from),
+                prop::collection::vec(("\\PC{0,8}", inner), 0..5)
+                    .prop_map(|pairs| Json::Object(pairs.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back_as_itself(value in any_json()) {
+            let text = write(&value);
+            let back = read(&text).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
+            let back = back.into_iter().next().map_or(Json::Null, |d| d.value);
+            prop_assert_eq!(back, value, "{}", text);
+        }
+    }
+}

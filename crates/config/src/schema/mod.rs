@@ -150,7 +150,7 @@ impl Key {
         self
     }
 
-    const fn from_v3(mut self) -> Self {
+    const fn since_v3(mut self) -> Self {
         self.only = Only::FromV3;
         self
     }

@@ -1,0 +1,6 @@
+//! Prints the configuration reference: `cargo run -p config --example reference`.
+#![forbid(unsafe_code)]
+
+fn main() {
+    print!("{}", config::reference::page());
+}

@@ -1,0 +1,193 @@
+//! What people are told, word for word.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use config::{Flags, Severity, Upstream, Version, load};
+
+fn errors(text: &str) -> String {
+    errors_with(text, &Flags::default())
+}
+
+fn errors_with(text: &str, flags: &Flags) -> String {
+    load("moongate.yaml", text, flags).map(|_| ()).unwrap_err().to_string()
+}
+
+fn loaded(text: &str) -> config::Loaded {
+    load("moongate.yaml", text, &Flags::default()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn everything_wrong_is_said_together_in_order() {
+    let text = r#"
+version: v2
+moongate:
+  data_dri: /srv
+  auth_token: abc
+  join_params: {method: token, token_name: abc}
+  auth_server: gate:3025
+  ca_pin: md5:00
+  advertise_ip: 127.0.0.1
+  log: {severity: LOUD}
+auth_service:
+  enabled: perhaps
+  tokens: ["knot:hunter2", "node"]
+  keep_alive_interval: 5
+  session_recording: nod
+  tokens: []
+proxy_service:
+  https_keypairs:
+  - key_file: /k.pem
+  web_listen_addr: gate:port
+  mysql_public_addr: db.example.com
+ssh_service:
+  labels: [a, b]
+  commands:
+  - name: arch
+  x11: {display_offset: 20, max_display: 10}
+  listen_adr: 0.0.0.0:22
+web_listen_addr: 0.0.0.0:443
+"#;
+    let said = errors(text);
+    assert!(!said.contains("hunter2"));
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn the_versions_differ_in_how_the_authority_is_named() {
+    insta::assert_snapshot!(errors("version: v3\nteleport:\n  auth_servers: [a]\n"));
+    insta::assert_snapshot!(errors("teleport:\n  proxy_server: a\n"));
+    insta::assert_snapshot!(errors("version: v4\n"));
+    insta::assert_snapshot!(errors(
+        "version: v3\nteleport: {proxy_server: a, auth_server: b}\nproxy_service: {enabled: yes}\n"
+    ));
+    let v3 = loaded("version: v3\nteleport: {proxy_server: gate}\n").config;
+    assert_eq!(v3.version, Version::V3);
+    assert!(v3.auth.is_none() && v3.proxy.is_none() && v3.ssh.is_some());
+    let Upstream::Proxy(address) = v3.upstream else { panic!() };
+    assert_eq!(address.to_string(), "gate:3080");
+}
+
+#[test]
+fn side_ports_belong_to_the_first_version_alone() {
+    let side = |text: &str| loaded(text).config.proxy.unwrap().also_listen.len();
+
+    assert_eq!(side(""), 2);
+    assert_eq!(
+        side("auth_service: {proxy_listener_mode: multiplex}\nproxy_service: {listen_addr: 0.0.0.0:3023}"),
+        0
+    );
+    assert_eq!(side("version: v2"), 0);
+    assert_eq!(side("version: v2\nauth_service: {proxy_listener_mode: separate}"), 2);
+    assert_eq!(side("proxy_service: {tunnel_listen_addr: 0.0.0.0:3080, listen_addr: 0.0.0.0:3080}"), 0);
+}
+
+#[test]
+fn old_and_new_name_of_the_first_section_are_one() {
+    insta::assert_snapshot!(errors("teleport: {nodename: a}\nmoongate: {nodename: b}\n"));
+    assert_eq!(loaded("moongate: {nodename: a}").config.instance.nodename.unwrap().as_str(), "a");
+}
+
+#[test]
+fn truths_are_read_in_every_spelling() {
+    for (word, expected) in
+        [("yes", true), ("'on'", true), ("True", true), ("no", false), ("OFF", false), ("0", false)]
+    {
+        let text = format!("ssh_service: {{permit_user_env: {word}}}");
+        assert_eq!(loaded(&text).config.ssh.unwrap().permit_user_env, expected, "{word}");
+    }
+}
+
+#[test]
+fn the_command_line_wins_and_is_checked_with_the_file() {
+    let flags = Flags {
+        roles: Some("node".into()),
+        auth_servers: vec!["https://teleport.example.com:443".into()],
+        token: Some("xyz".into()),
+        labels: Some("env=demo".into()),
+        nodename: Some("d".into()),
+        ..Flags::default()
+    };
+    let config = load("", "ssh_service: {labels: {env: prod, rack: '7'}}", &flags).unwrap().config;
+    assert!(config.auth.is_none() && config.proxy.is_none());
+    let labels = config.ssh.unwrap().labels;
+    assert_eq!(model::label::to_text(&labels), "env=demo,rack=7");
+    let Upstream::Auth(servers) = config.upstream else { panic!() };
+    assert_eq!(servers[0].to_string(), "teleport.example.com:443");
+
+    let wrong = Flags {
+        roles: Some("node,knot".into()),
+        auth_servers: vec!["a b".into()],
+        ca_pins: vec!["sha256:00".into()],
+        labels: Some("nonsense".into()),
+        advertise_ip: Some("0.0.0.0".into()),
+        diag_addr: Some("x:y".into()),
+        ..Flags::default()
+    };
+    insta::assert_snapshot!(errors_with("proxi_service: {}", &wrong));
+}
+
+#[test]
+fn flags_and_sections_of_later_days_are_accepted_and_named() {
+    let flags = Flags { roles: Some("app".into()), later: vec!["--app-name".into()], ..Flags::default() };
+    let loaded = load("f", "db_service:\n  enabled: yes\nokta_service:\n  enabled: no\n", &flags).unwrap();
+    let notes: Vec<String> = loaded.notes.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(notes.join("\n"));
+}
+
+#[test]
+fn two_services_cannot_share_a_port() {
+    insta::assert_snapshot!(errors("auth_service: {listen_addr: '0.0.0.0:3080'}\n"));
+}
+
+#[test]
+fn an_empty_file_is_a_gate_with_everything() {
+    let config = loaded("# nothing\n").config;
+    assert!(config.auth.is_some() && config.proxy.is_some() && config.ssh.is_some());
+    assert_eq!(config.instance.log.severity, Severity::Info);
+    assert_eq!(config.instance.data_dir, std::path::Path::new("/var/lib/moongate"));
+}
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A file made of the schema's own words, right and wrong.
+    fn any_file() -> impl Strategy<Value = String> {
+        let words: Vec<String> = config::schema::keys().map(|k| k.name().to_owned()).collect();
+        let value = prop_oneof![
+            "[ -~]{0,20}",
+            Just("yes".to_owned()),
+            Just("5m".to_owned()),
+            Just("[a, b]".to_owned()),
+            Just("{a: b}".to_owned()),
+            Just("0.0.0.0:3025".to_owned()),
+            Just("&a [*a]".to_owned()),
+        ];
+        let line = (0usize..4, prop::sample::select(words), value)
+            .prop_map(|(depth, key, value)| format!("{}{key}: {value}\n", "  ".repeat(depth)));
+        let line = prop_oneof![9 => line, 1 => "\\PC{0,30}\n"];
+        prop::collection::vec(line, 0..30).prop_map(|lines| lines.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_makes_the_loader_panic(text in any_file()) {
+            config::fuzz::configuration(text.as_bytes());
+            config::fuzz::resources(text.as_bytes());
+        }
+
+        #[test]
+        fn no_bytes_make_the_loader_panic(data in prop::collection::vec(any::<u8>(), 0..300)) {
+            config::fuzz::configuration(&data);
+            config::fuzz::resources(&data);
+        }
+
+        #[test]
+        fn findings_are_in_order(text in any_file()) {
+            if let Err(findings) = load("f", &text, &Flags::default()) {
+                let places: Vec<_> = findings.errors().map(|f| f.at).collect();
+                prop_assert!(places.is_sorted());
+            }
+        }
+    }
+}

@@ -10,6 +10,7 @@ pub mod codec;
 pub mod dial;
 pub mod proxy_header;
 pub mod route;
+pub mod sftp;
 pub mod sniff;
 
 pub use codec::{Malformed, Reader};
@@ -38,5 +39,15 @@ pub mod fuzz {
     /// A PROXY protocol header.
     pub fn proxy_header(data: &[u8]) {
         let _ = crate::proxy_header::ProxyHeader::decode(&mut Reader::new(data));
+    }
+
+    /// An SFTP packet, as a request and as an answer.
+    pub fn sftp(data: &[u8]) {
+        if let Ok(Some(body)) = crate::sftp::frame(&mut Reader::new(data)) {
+            let _ = crate::sftp::Request::decode(body);
+            let _ = crate::sftp::Reply::decode(body);
+        }
+        let _ = crate::sftp::Request::decode(data);
+        let _ = crate::sftp::Reply::decode(data);
     }
 }

@@ -5,6 +5,16 @@ pub type Entry = fn(&[u8]);
 
 /// Target name and entry point.
 pub const TARGETS: &[(&str, Entry)] = &[
+    ("audit_frame", audit::fuzz::frame),
+    ("audit_journal", audit::fuzz::journal),
+    ("audit_segment", audit::fuzz::segment),
+    ("config_configuration", config::fuzz::configuration),
+    ("config_resources", config::fuzz::resources),
+    ("node_spawner_message", node::fuzz::spawner_message),
+    ("pki_certificate", pki::fuzz::certificate),
+    ("pki_encoded_identity", pki::fuzz::encoded_identity),
+    ("pki_ssh_blob", pki::fuzz::ssh_blob),
+    ("pki_text", pki::fuzz::text),
     ("wire_client_hello", wire::fuzz::client_hello),
     ("wire_dial", wire::fuzz::dial),
     ("wire_proxy_header", wire::fuzz::proxy_header),

@@ -12,6 +12,7 @@ pub mod proxy_header;
 pub mod route;
 pub mod sftp;
 pub mod sniff;
+pub mod ssh;
 
 pub use codec::{Malformed, Reader};
 

@@ -19,7 +19,7 @@ pub fn resources(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let Ok(documents) = yaml::read(&text) else { return };
     for document in documents {
-        let again = yaml::read(&yaml::write(&document.value));
+        let again = yaml::read(&yaml::to_text(&document.value));
         let again =
             again.ok().and_then(|d| d.into_iter().next()).map_or(serde_json::Value::Null, |d| d.value);
         assert_eq!(again, document.value);

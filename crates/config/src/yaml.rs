@@ -53,9 +53,9 @@ impl Document {
 
 /// Why a text is not YAML; every reason, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadYaml(pub Vec<Flaw>);
+pub struct YamlError(pub Vec<Flaw>);
 
-impl fmt::Display for BadYaml {
+impl fmt::Display for YamlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, flaw) in self.0.iter().enumerate() {
             let separator = if i > 0 { "\n" } else { "" };
@@ -66,16 +66,16 @@ impl fmt::Display for BadYaml {
     }
 }
 
-impl std::error::Error for BadYaml {}
+impl std::error::Error for YamlError {}
 
 /// Reads every document of `text`; empty documents are left out.
 ///
 /// # Errors
 /// Syntax, repeated keys, a bound that was met.
-pub fn read(text: &str) -> Result<Vec<Document>, BadYaml> {
+pub fn read(text: &str) -> Result<Vec<Document>, YamlError> {
     let (nodes, flaws) = tree::parse(text);
     if !flaws.is_empty() {
-        return Err(BadYaml(flaws));
+        return Err(YamlError(flaws));
     }
     Ok(nodes
         .into_iter()
@@ -87,6 +87,14 @@ pub fn read(text: &str) -> Result<Vec<Document>, BadYaml> {
             Document { value, at, places }
         })
         .collect())
+}
+
+/// Reads every document of `text` as plain values, for callers that have no use for places.
+///
+/// # Errors
+/// As [`read`].
+pub fn documents(text: &str) -> Result<Vec<Json>, YamlError> {
+    Ok(read(text)?.into_iter().map(|d| d.value).collect())
 }
 
 fn json_of(node: Node, pointer: &str, places: &mut BTreeMap<String, At>) -> Json {
@@ -130,7 +138,7 @@ fn plain(text: String) -> Json {
 
 /// Writes one document, ending with a newline.
 #[must_use]
-pub fn write(value: &Json) -> String {
+pub fn to_text(value: &Json) -> String {
     let mut out = String::new();
     match value {
         Json::Object(map) if !map.is_empty() => mapping(&mut out, map, 0),
@@ -145,8 +153,8 @@ pub fn write(value: &Json) -> String {
 
 /// Writes several documents with `---` between them.
 #[must_use]
-pub fn write_all<'a>(values: impl IntoIterator<Item = &'a Json>) -> String {
-    values.into_iter().map(write).collect::<Vec<_>>().join("---\n")
+pub fn all_to_text<'a>(values: impl IntoIterator<Item = &'a Json>) -> String {
+    values.into_iter().map(to_text).collect::<Vec<_>>().join("---\n")
 }
 
 fn indent(out: &mut String, depth: usize) {
@@ -269,7 +277,7 @@ mod tests {
         let value = json!({"kind": "role", "spec": {"allow": {"logins": ["root", "on"], "rules": [
             {"resources": ["*"], "verbs": ["list", "read"]}], "empty": {}, "none": []}, "ttl": "30h0m0s"}, "n": 1});
 
-        insta::assert_snapshot!(write(&value));
+        insta::assert_snapshot!(to_text(&value));
     }
 
     fn any_json() -> impl Strategy<Value = Json> {
@@ -299,7 +307,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_reads_back_as_itself(value in any_json()) {
-            let text = write(&value);
+            let text = to_text(&value);
             let back = read(&text).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
             let back = back.into_iter().next().map_or(Json::Null, |d| d.value);
             prop_assert_eq!(back, value, "{}", text);

@@ -1,10 +1,44 @@
-//! `moongate`: the daemon and its companions.
+//! `moongate`: the daemon and its companions. A table of contents: each command is in its file.
+
+mod args;
+mod configure;
+mod file;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Runs `moongate`.
-pub(crate) fn main(_args: Vec<OsString>) -> ExitCode {
-    println!("moongate {}", model::VERSION);
-    ExitCode::SUCCESS
+use clap::Parser;
+
+use args::{Command, What};
+
+/// Runs `moongate`. Exits with 0, 1 when something failed, 2 when the command line made no sense.
+pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
+    let command = match Command::try_parse_from(args) {
+        Ok(command) => command,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let done = match command.what {
+        What::Start(_) => Err(anyhow::anyhow!("not wired")),
+        What::Configure(args) => configure::run(&args, &mut std::io::stdout().lock()),
+        What::Version => {
+            println!("moongate {}", model::VERSION);
+            Ok(())
+        }
+        What::Spawner => node::spawner::main().map_err(Into::into),
+        What::Other(words) => {
+            let word = words.first().map(|w| w.to_string_lossy().into_owned()).unwrap_or_default();
+            eprintln!("moongate: `{word}` is not a command (see moongate --help)");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("moongate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

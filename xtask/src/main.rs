@@ -9,6 +9,8 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 mod check;
+mod demo;
+mod fuzz;
 mod generate;
 mod packages;
 mod shell;
@@ -20,36 +22,25 @@ struct Word {
     name: &'static str,
     arguments: &'static str,
     does: &'static str,
-    run: fn(&[String]) -> Result<()>,
+    run: Run,
+}
+
+type Run = fn(&[String]) -> Result<()>;
+
+const fn word(name: &'static str, arguments: &'static str, does: &'static str, run: Run) -> Word {
+    Word { name, arguments, does, run }
 }
 
 const WORDS: &[Word] = &[
-    Word { name: "test", arguments: "", does: "what CI runs, cheapest first", run: test::run },
-    Word {
-        name: "tidy",
-        arguments: "",
-        does: "the walls no compiler keeps: floors, files, licences",
-        run: tidy::command,
-    },
-    Word { name: "fmt", arguments: "[--check]", does: "formats every crate", run: check::fmt },
-    Word {
-        name: "lint",
-        arguments: "",
-        does: "clippy over all targets, warnings are errors",
-        run: check::lint,
-    },
-    Word {
-        name: "doc",
-        arguments: "",
-        does: "rustdoc with private items, warnings are errors",
-        run: check::doc,
-    },
-    Word {
-        name: "gen",
-        arguments: "[--check]",
-        does: "writes what is generated, or says what is stale",
-        run: generate::run,
-    },
+    word("demo", "[--dir PATH]", "a whole gate on loopback, with what to try", demo::run_demo),
+    word("test", "", "what CI runs, cheapest first", test::run),
+    word("tidy", "", "the walls no compiler keeps: floors, files, licences", tidy::command),
+    word("fmt", "[--check]", "formats every crate", check::fmt),
+    word("lint", "", "clippy over all targets, warnings are errors", check::lint),
+    word("doc", "", "rustdoc with private items, warnings are errors", check::doc),
+    word("gen", "[--check]", "writes what is generated, or says what is stale", generate::run),
+    word("e2e", "[name]", "the built program under real clients", test::e2e),
+    word("fuzz", "[target|all] [seconds]", "looks for what a decoder does not survive", fuzz::run_fuzz),
 ];
 
 fn main() -> ExitCode {
@@ -68,6 +59,9 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         list();
         return Ok(());
     };
+    if name == "demo-tour" {
+        return demo::tour(rest);
+    }
     let Some(word) = WORDS.iter().find(|w| w.name == name) else {
         list();
         bail!("no such word: {name}");

@@ -23,6 +23,11 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// Where cargo puts what it builds.
+pub(crate) fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// The command as one would type it.
 pub(crate) fn words(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
@@ -58,8 +63,11 @@ pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
 /// Where a program is, looking where an administrator's shell would.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let cargo_home = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
     let extra = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(extra).map(|dir| dir.join(program)).find(|p| p.is_file())
+    let own = cargo_home.map(|home| home.join("bin"));
+    std::env::split_paths(&path).chain(extra).chain(own).map(|dir| dir.join(program)).find(|p| p.is_file())
 }
 
 /// Runs `work` and tells how long it took.

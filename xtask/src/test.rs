@@ -59,6 +59,13 @@ fn end_to_end() -> Result<Vec<String>> {
     summarised(cargo().args(["test", "--locked", "--package", "e2e", "--no-fail-fast"]))
 }
 
+/// `e2e [name]`: all of them, or those whose name contains the word.
+pub(crate) fn e2e(arguments: &[String]) -> Result<()> {
+    packages::ensure(packages::CLIENTS)?;
+    crate::shell::run(cargo().args(["build", "--locked", "--workspace", "--bins"]))?;
+    crate::shell::run(cargo().args(["test", "--locked", "--package", "e2e", "--"]).args(arguments))
+}
+
 /// Runs a test command, passing its output through and keeping the runner's result lines.
 fn summarised(command: &mut Command) -> Result<Vec<String>> {
     let words = words(command);

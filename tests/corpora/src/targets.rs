@@ -18,5 +18,6 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("wire_client_hello", wire::fuzz::client_hello),
     ("wire_dial", wire::fuzz::dial),
     ("wire_proxy_header", wire::fuzz::proxy_header),
+    ("wire_sftp", wire::fuzz::sftp),
     ("wire_sniff", wire::fuzz::sniff),
 ];

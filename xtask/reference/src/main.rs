@@ -6,11 +6,15 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+mod events;
 mod openapi;
 
 fn main() -> anyhow::Result<()> {
-    let mut pages = BTreeMap::new();
-    pages.insert("docs/reference/openapi.json", openapi::page()?);
+    let pages = BTreeMap::from([
+        ("docs/reference/audit-events.md", events::page()),
+        ("docs/reference/configuration.md", config::reference::page()),
+        ("docs/reference/openapi.json", openapi::page()?),
+    ]);
     let text = serde_json::to_vec(&pages)?;
     std::io::stdout().write_all(&text)?;
     Ok(())

@@ -1,3 +1,5 @@
+//! Tests of the SFTP packets.
+
 use proptest::prelude::*;
 
 use super::*;

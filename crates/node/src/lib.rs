@@ -10,6 +10,7 @@ pub mod env;
 mod error;
 mod fd;
 pub mod privilege;
+pub mod sftp;
 pub mod spawner;
 
 pub use codec::Malformed;
@@ -29,5 +30,24 @@ pub mod fuzz {
         if let Ok(answer) = Answer::decode(data) {
             assert_eq!(Answer::decode(&answer.encode()).as_ref(), Ok(&answer));
         }
+    }
+    /// Decodes a file-transfer request.
+    pub fn sftp_packet(data: &[u8]) {
+        let _ = crate::sftp::packet::decode(data);
+    }
+
+    /// Watches a conversation: the first byte says how the rest is dealt out to both sides.
+    pub fn sftp_watch(data: &[u8]) {
+        let mut watcher = crate::sftp::watch::Watcher::new();
+        let Some((step, rest)) = data.split_first() else { return };
+        let mut from_client = true;
+        for piece in rest.chunks(usize::from(*step).max(1)) {
+            let heard = if from_client { watcher.client(piece) } else { watcher.server(piece) };
+            if heard.is_err() {
+                return;
+            }
+            from_client = !from_client;
+        }
+        drop(watcher.finish());
     }
 }

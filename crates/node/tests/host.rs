@@ -3,6 +3,7 @@
 
 mod host {
     pub(crate) mod start;
+    pub(crate) mod transfer;
 }
 
 use std::process::ExitCode;
@@ -13,12 +14,13 @@ pub(crate) type Test = (&'static str, fn());
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
     match words.get(1).map(String::as_str) {
-        Some("spawner") => return exit(node::spawner::main()),
-        _ => {}
+        Some(node::spawner::SUBCOMMAND) => return exit(node::spawner::main()),
+        Some(node::sftp::SUBCOMMAND) => return exit(node::sftp::main()),
+        Some(_) | None => {}
     }
     let wanted = words.get(1).filter(|word| !word.starts_with('-'));
     let mut failed = Vec::new();
-    for (name, test) in host::start::TESTS.iter() {
+    for (name, test) in host::start::TESTS.iter().chain(host::transfer::TESTS) {
         if wanted.is_some_and(|part| !name.contains(part.as_str())) {
             continue;
         }

@@ -1,0 +1,560 @@
+//! Reads file-transfer packets as they pass, and says what was done to which file.
+//!
+//! Pure: bytes in, [`Deed`]s and [`Moved`] out; it changes nothing and holds nothing back. Data is hashed as it
+//! passes and never gathered; other packets are gathered up to [`packet::MAX`]. At most [`PENDING`] requests may wait
+//! for replies and [`FILES`] files be open; more, or bytes that are not the protocol, are [`Malformed`], and the
+//! caller ends the session: what cannot be watched does not pass.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest;
+
+use super::packet::{self, Code, Request, flag};
+use crate::codec::{Malformed, Reader};
+
+/// Requests that may wait for replies.
+pub const PENDING: usize = 16_384;
+/// Files that may be open.
+pub const FILES: usize = 4_096;
+
+/// What a client did, or tried to do, to a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deed {
+    /// What.
+    pub action: Action,
+    /// To what; bytes that are no text are replaced.
+    pub path: String,
+    /// The other path of a rename or link.
+    pub target: Option<String>,
+    /// `OPEN`'s flags.
+    pub flags: Option<u32>,
+    /// Why not, in the server's words; `None` when it worked.
+    pub error: Option<String>,
+}
+
+/// The actions that are told. Looking at attributes, names and lists is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the protocol's own words")]
+pub enum Action {
+    Open,
+    Setstat,
+    Fsetstat,
+    Opendir,
+    Remove,
+    Mkdir,
+    Rmdir,
+    Rename,
+    Symlink,
+    Link,
+}
+
+/// What went through one open file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The path it was opened by.
+    pub path: String,
+    /// Bytes read.
+    pub read: u64,
+    /// Bytes written.
+    pub written: u64,
+    /// Hex SHA-256 of what was read, when it was read in order from the start.
+    pub read_sha256: Option<String>,
+    /// Hex SHA-256 of what was written, when it was written in order from the start.
+    pub written_sha256: Option<String>,
+}
+
+/// One of the two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// An action has its outcome.
+    Deed(Deed),
+    /// A file was closed.
+    Moved(Moved),
+}
+
+/// One direction of one file.
+struct Flow {
+    bytes: u64,
+    /// Gone once something came out of order.
+    hash: Option<digest::Context>,
+}
+
+impl Flow {
+    fn new() -> Self {
+        Self { bytes: 0, hash: Some(digest::Context::new(&digest::SHA256)) }
+    }
+
+    fn at(&mut self, offset: u64) {
+        if offset != self.bytes {
+            self.hash = None;
+        }
+    }
+
+    fn data(&mut self, data: &[u8]) {
+        self.bytes += data.len() as u64;
+        if let Some(hash) = &mut self.hash {
+            hash.update(data);
+        }
+    }
+
+    fn finish(self) -> (u64, Option<String>) {
+        let hex = |hash: digest::Context| {
+            hash.finish().as_ref().iter().fold(String::with_capacity(64), |mut out, byte| {
+                use std::fmt::Write;
+                let _ = write!(out, "{byte:02x}");
+                out
+            })
+        };
+        (self.bytes, self.hash.filter(|_| self.bytes > 0).map(hex))
+    }
+}
+
+struct File {
+    path: String,
+    read: Flow,
+    written: Flow,
+}
+
+impl File {
+    fn finish(self) -> Moved {
+        let (read, read_sha256) = self.read.finish();
+        let (written, written_sha256) = self.written.finish();
+        Moved { path: self.path, read, written, read_sha256, written_sha256 }
+    }
+}
+
+/// What a reply will be about.
+enum Pending {
+    Deed(Deed),
+    Close(Vec<u8>),
+    Read { handle: Vec<u8>, offset: u64 },
+}
+
+/// Watches one conversation.
+pub struct Watcher {
+    up: Half,
+    down: Half,
+    pending: BTreeMap<u32, Pending>,
+    files: BTreeMap<Vec<u8>, File>,
+    /// The file a reply's or request's data is streaming through.
+    streaming_up: Option<Vec<u8>>,
+    streaming_down: Option<Vec<u8>>,
+    seen: Vec<Seen>,
+}
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Watcher({} files)", self.files.len())
+    }
+}
+
+impl Default for Watcher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Watcher {
+    /// A watcher of a conversation that has not begun.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            up: Half::new(packet::WRITE),
+            down: Half::new(packet::DATA),
+            pending: BTreeMap::new(),
+            files: BTreeMap::new(),
+            streaming_up: None,
+            streaming_down: None,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Bytes from the client.
+    ///
+    /// # Errors
+    /// They are not the protocol, or too much is pending.
+    pub fn client(&mut self, mut bytes: &[u8]) -> Result<(), Malformed> {
+        while let Some(piece) = self.up.next(&mut bytes)? {
+            match piece {
+                Piece::Packet(body) => self.request(&body)?,
+                Piece::Data(data) => {
+                    if let Some(file) = self.streaming_up.as_ref().and_then(|h| self.files.get_mut(h)) {
+                        file.written.data(data);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes from the server.
+    ///
+    /// # Errors
+    /// They are not the protocol.
+    pub fn server(&mut self, mut bytes: &[u8]) -> Result<(), Malformed> {
+        while let Some(piece) = self.down.next(&mut bytes)? {
+            match piece {
+                Piece::Packet(body) => self.reply(&body)?,
+                Piece::Data(data) => {
+                    if let Some(file) = self.streaming_down.as_ref().and_then(|h| self.files.get_mut(h)) {
+                        file.read.data(data);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What was seen since the last call.
+    pub fn take(&mut self) -> Vec<Seen> {
+        std::mem::take(&mut self.seen)
+    }
+
+    /// What was seen, and every file still open.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Seen> {
+        let open = std::mem::take(&mut self.files);
+        self.seen.extend(open.into_values().map(|file| Seen::Moved(file.finish())));
+        self.seen
+    }
+
+    fn request(&mut self, body: &[u8]) -> Result<(), Malformed> {
+        self.streaming_up = None;
+        if body.first() == Some(&packet::INIT) {
+            return Ok(());
+        }
+        let (id, request) = packet::decode(body)?;
+        // What makes no sense to us makes none to the server, which says so.
+        let Ok(request) = request else { return Ok(()) };
+        let pending = match request {
+            Request::Close { handle } => Pending::Close(handle.to_vec()),
+            Request::Read { handle, offset, .. } => Pending::Read { handle: handle.to_vec(), offset },
+            Request::Write { handle, offset, .. } => {
+                if let Some(file) = self.files.get_mut(handle) {
+                    file.written.at(offset);
+                    self.streaming_up = Some(handle.to_vec());
+                }
+                return Ok(());
+            }
+            other => match self.deed(other) {
+                Some(deed) => Pending::Deed(deed),
+                None => return Ok(()),
+            },
+        };
+        if self.pending.len() >= PENDING {
+            return Err(Malformed("too many requests without replies"));
+        }
+        self.pending.insert(id, pending);
+        Ok(())
+    }
+
+    fn deed(&self, request: Request<'_>) -> Option<Deed> {
+        let plain =
+            |action, path: &[u8]| Deed { action, path: text(path), target: None, flags: None, error: None };
+        let pair =
+            |action, path: &[u8], target: &[u8]| Deed { target: Some(text(target)), ..plain(action, path) };
+        Some(match request {
+            Request::Open { path, flags, .. } => Deed { flags: Some(flags), ..plain(Action::Open, path) },
+            Request::Setstat { path, .. } | Request::Lsetstat { path, .. } => plain(Action::Setstat, path),
+            Request::Fsetstat { handle, .. } => {
+                let path = self.files.get(handle).map(|file| file.path.clone()).unwrap_or_default();
+                plain(Action::Fsetstat, path.as_bytes())
+            }
+            Request::Opendir { path } => plain(Action::Opendir, path),
+            Request::Remove { path } => plain(Action::Remove, path),
+            Request::Mkdir { path, .. } => plain(Action::Mkdir, path),
+            Request::Rmdir { path } => plain(Action::Rmdir, path),
+            Request::Rename { from, to } | Request::PosixRename { from, to } => {
+                pair(Action::Rename, from, to)
+            }
+            Request::Symlink { target, link } => pair(Action::Symlink, link, target),
+            Request::Hardlink { from, to } => pair(Action::Link, to, from),
+            Request::Close { .. }
+            | Request::Read { .. }
+            | Request::Write { .. }
+            | Request::Lstat { .. }
+            | Request::Fstat { .. }
+            | Request::Readdir { .. }
+            | Request::Realpath { .. }
+            | Request::Stat { .. }
+            | Request::Readlink { .. }
+            | Request::Statvfs { .. }
+            | Request::Fstatvfs { .. }
+            | Request::Fsync { .. }
+            | Request::Limits
+            | Request::ExpandPath { .. }
+            | Request::CopyData { .. }
+            | Request::HomeDirectory { .. }
+            | Request::Unknown => return None,
+        })
+    }
+
+    fn reply(&mut self, body: &[u8]) -> Result<(), Malformed> {
+        self.streaming_down = None;
+        let mut r = Reader::new(body);
+        let kind = r.u8()?;
+        if kind == packet::VERSION {
+            return Ok(());
+        }
+        let id = r.u32()?;
+        let Some(pending) = self.pending.remove(&id) else { return Ok(()) };
+        match pending {
+            Pending::Read { handle, offset } => {
+                if kind == packet::DATA
+                    && let Some(file) = self.files.get_mut(&handle)
+                {
+                    file.read.at(offset);
+                    self.streaming_down = Some(handle);
+                }
+            }
+            Pending::Close(handle) => {
+                if let Some(file) = self.files.remove(&handle) {
+                    self.seen.push(Seen::Moved(file.finish()));
+                }
+            }
+            Pending::Deed(mut deed) => {
+                if kind == packet::HANDLE && deed.action == Action::Open {
+                    self.opened(&deed, r.string(packet::MAX_HANDLE)?)?;
+                } else if kind == packet::STATUS && r.u32()? != Code::Ok as u32 {
+                    deed.error = Some(text(r.string(packet::MAX_PATH).unwrap_or(b"failed")));
+                }
+                self.seen.push(Seen::Deed(deed));
+            }
+        }
+        Ok(())
+    }
+
+    fn opened(&mut self, deed: &Deed, handle: &[u8]) -> Result<(), Malformed> {
+        if self.files.len() >= FILES {
+            return Err(Malformed("too many open files"));
+        }
+        let mut file = File { path: deed.path.clone(), read: Flow::new(), written: Flow::new() };
+        if deed.flags.is_some_and(|flags| flags & flag::APPEND != 0) {
+            // Where the data lands is the file's end, not the offset.
+            file.written.hash = None;
+        }
+        self.files.insert(handle.to_vec(), file);
+        Ok(())
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Cuts one direction into packets, letting the data of one kind of packet through without gathering it.
+struct Half {
+    /// The kind whose data streams.
+    data_kind: u8,
+    /// The packet's bytes so far, its length field first.
+    gathered: Vec<u8>,
+    /// Data of the present packet still to come.
+    streaming: usize,
+}
+
+enum Piece<'a> {
+    /// A whole packet without its length; of the streaming kind, what stands before the data, then no data.
+    Packet(Vec<u8>),
+    /// Some of the data.
+    Data(&'a [u8]),
+}
+
+impl Half {
+    fn new(data_kind: u8) -> Self {
+        Self { data_kind, gathered: Vec::new(), streaming: 0 }
+    }
+
+    fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Option<Piece<'a>>, Malformed> {
+        if self.streaming > 0 {
+            let (data, rest) = bytes.split_at(self.streaming.min(bytes.len()));
+            *bytes = rest;
+            self.streaming -= data.len();
+            return Ok((!data.is_empty()).then_some(Piece::Data(data)));
+        }
+        loop {
+            let want = self.wanted()?;
+            if self.gathered.len() >= want.head {
+                self.streaming = want.data;
+                let packet = self.gathered.get(4..).unwrap_or_default().to_vec();
+                // A long packet's buffer is not kept for the next.
+                self.gathered = Vec::new();
+                return Ok(Some(Piece::Packet(packet)));
+            }
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            let (more, rest) = bytes.split_at((want.head - self.gathered.len()).min(bytes.len()));
+            self.gathered.extend_from_slice(more);
+            *bytes = rest;
+        }
+    }
+
+    /// How much to gather, as far as what was gathered tells, and how much data follows that.
+    fn wanted(&mut self) -> Result<Wanted, Malformed> {
+        let Some((field, body)) = self.gathered.split_first_chunk::<4>() else { return Ok(Wanted::head(4)) };
+        let len = u32::from_be_bytes(*field) as usize;
+        if len == 0 || len > packet::MAX {
+            return Err(Malformed("packet length"));
+        }
+        let whole = Wanted::head(4 + len);
+        let Some((kind, rest)) = body.split_first() else { return Ok(Wanted::head(5)) };
+        if *kind != self.data_kind {
+            return Ok(whole);
+        }
+        // DATA: id, data. WRITE: id, handle, offset, data. The data's length field is part of the head.
+        let before = if *kind == packet::DATA {
+            4
+        } else {
+            let Some(field) = rest.get(4..8).and_then(|f| f.first_chunk::<4>()) else {
+                return Ok(Wanted::head((4 + 1 + 8).min(4 + len)));
+            };
+            let handle = u32::from_be_bytes(*field) as usize;
+            if handle > packet::MAX_HANDLE {
+                return Ok(whole);
+            }
+            4 + 4 + handle + 8
+        };
+        let head = 4 + 1 + before + 4;
+        if head > 4 + len {
+            return Ok(whole);
+        }
+        let Some(field) = self.gathered.get(head - 4..head).and_then(|f| f.first_chunk::<4>()) else {
+            return Ok(Wanted::head(head));
+        };
+        let data = u32::from_be_bytes(*field) as usize;
+        if head + data != 4 + len {
+            return Err(Malformed("data length"));
+        }
+        // What is handed on must decode by itself: a head whose data is empty.
+        if let Some(field) = self.gathered.get_mut(head - 4..head) {
+            field.fill(0);
+        }
+        Ok(Wanted { head, data })
+    }
+}
+
+struct Wanted {
+    head: usize,
+    data: usize,
+}
+
+impl Wanted {
+    fn head(head: usize) -> Self {
+        Self { head, data: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::Put;
+
+    fn packet(kind: u8, id: u32, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut out = Vec::new();
+        packet::reply(&mut out, kind, id, fill);
+        out
+    }
+
+    fn open(id: u32, path: &str, flags: u32) -> Vec<u8> {
+        packet(3, id, |out| {
+            out.put_string(path.as_bytes());
+            out.put_u32(flags);
+            out.put_u32(0);
+        })
+    }
+
+    fn conversation() -> (Vec<u8>, Vec<u8>) {
+        let handle = [0, 0, 0, 7];
+        let mut up = vec![0, 0, 0, 5, 1, 0, 0, 0, 3];
+        up.extend(open(1, "/etc/motd", flag::WRITE | flag::CREATE));
+        let mut down = vec![0, 0, 0, 5, 2, 0, 0, 0, 3];
+        down.extend(packet(packet::HANDLE, 1, |out| out.put_string(&handle)));
+        for (i, text) in ["hello ", "world"].iter().enumerate() {
+            up.extend(packet(packet::WRITE, 2 + i as u32, |out| {
+                out.put_string(&handle);
+                out.put_u64(6 * i as u64);
+                out.put_string(text.as_bytes());
+            }));
+            packet::status(&mut down, 2 + i as u32, Code::Ok, "");
+        }
+        up.extend(packet(4, 9, |out| out.put_string(&handle)));
+        packet::status(&mut down, 9, Code::Ok, "");
+        up.extend(packet(13, 10, |out| out.put_string(b"/etc/shadow")));
+        packet::status(&mut down, 10, Code::PermissionDenied, "Permission denied");
+        (up, down)
+    }
+
+    /// Feeds the open first, then the rest in pieces of `step`, requests before replies as they would be.
+    fn watch(step: usize) -> Vec<Seen> {
+        let (up, down) = conversation();
+        let mut watcher = Watcher::new();
+        let (up_first, up_rest) = up.split_at(9 + open(1, "/etc/motd", 0).len());
+        let (down_first, down_rest) = down.split_at(9 + 17);
+        watcher.client(up_first).unwrap();
+        watcher.server(down_first).unwrap();
+        for piece in up_rest.chunks(step) {
+            watcher.client(piece).unwrap();
+        }
+        for piece in down_rest.chunks(step) {
+            watcher.server(piece).unwrap();
+        }
+        watcher.finish()
+    }
+
+    #[test]
+    fn an_upload_is_seen_with_its_hash_and_a_refusal_with_its_words() {
+        let seen = watch(usize::MAX);
+
+        let Seen::Deed(opened) = &seen[0] else { panic!("{seen:?}") };
+        assert_eq!((opened.action, opened.path.as_str()), (Action::Open, "/etc/motd"));
+        let Seen::Moved(moved) = &seen[1] else { panic!("{seen:?}") };
+        assert_eq!((moved.written, moved.read), (11, 0));
+        assert_eq!(
+            moved.written_sha256.as_deref(),
+            Some("b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9")
+        );
+        let Seen::Deed(refused) = &seen[2] else { panic!("{seen:?}") };
+        assert_eq!(refused.error.as_deref(), Some("Permission denied"));
+    }
+
+    proptest! {
+        #[test]
+        fn where_the_bytes_are_cut_changes_nothing(step in 1usize..40) {
+            prop_assert_eq!(watch(step), watch(usize::MAX));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(
+            up in proptest::collection::vec(any::<u8>(), 0..400),
+            down in proptest::collection::vec(any::<u8>(), 0..400),
+        ) {
+            let mut watcher = Watcher::new();
+            let _ = watcher.client(&up);
+            let _ = watcher.server(&down);
+            drop(watcher.finish());
+        }
+    }
+
+    #[test]
+    fn out_of_order_data_has_no_hash_and_too_many_requests_end_the_session() {
+        let mut watcher = Watcher::new();
+        watcher.client(&open(1, "f", flag::WRITE)).unwrap();
+        watcher.server(&packet(packet::HANDLE, 1, |out| out.put_string(b"h"))).unwrap();
+        watcher
+            .client(&packet(packet::WRITE, 2, |out| {
+                out.put_string(b"h");
+                out.put_u64(5);
+                out.put_string(b"x");
+            }))
+            .unwrap();
+
+        let outcome = (0..=PENDING as u32).try_for_each(|id| watcher.client(&open(id, "f", 1)));
+        let seen = watcher.finish();
+
+        assert!(outcome.is_err());
+        let Some(Seen::Moved(moved)) = seen.last() else { panic!("{seen:?}") };
+        assert_eq!((moved.written, moved.written_sha256.as_deref()), (1, None));
+    }
+}

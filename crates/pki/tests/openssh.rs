@@ -1,6 +1,7 @@
 //! Against the real thing: keys and certificates that `ssh-keygen` reads, and that it made.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "talks to a real program through real files"
 )]

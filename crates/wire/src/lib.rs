@@ -8,6 +8,7 @@
 pub mod client_hello;
 pub mod codec;
 pub mod dial;
+pub mod mux;
 pub mod proxy_header;
 pub mod route;
 pub mod sftp;
@@ -35,6 +36,30 @@ pub mod fuzz {
     pub fn dial(data: &[u8]) {
         let _ = crate::dial::DialHeader::decode(&mut Reader::new(data));
         let _ = crate::dial::DialReply::decode(&mut Reader::new(data));
+    }
+
+    /// What a tunnel's peer sends, into either end, with everything read and answered.
+    pub fn mux(data: &[u8]) {
+        use std::time::Duration;
+
+        use crate::mux::{Event, Mux, PREFACE, Settings, Side};
+
+        for side in [Side::Dialer, Side::Listener] {
+            let mut mux = Mux::new(side, Settings::default(), Duration::ZERO);
+            let _ = mux.open(crate::dial::Class::Bulk, b"");
+            let bytes = [&PREFACE[..], data].concat();
+            let outcome = mux.receive(&bytes, Duration::from_millis(1));
+            let mut out = [0; 1024];
+            while let Some(event) = mux.event() {
+                if let Event::Opened { id, .. } | Event::Readable(id) | Event::Writable(id) = event {
+                    let _ = mux.read(id, &mut out, Duration::from_millis(2));
+                    let _ = mux.write(id, b"answer");
+                    mux.release(id);
+                }
+            }
+            mux.transmit(&mut Vec::new(), usize::MAX);
+            let _ = (outcome, mux.tick(Duration::from_secs(2)));
+        }
     }
 
     /// A PROXY protocol header.

@@ -8,8 +8,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+mod bench;
 mod check;
 mod demo;
+mod dist;
 mod fuzz;
 mod generate;
 mod packages;
@@ -41,6 +43,8 @@ const WORDS: &[Word] = &[
     word("gen", "[--check]", "writes what is generated, or says what is stale", generate::run),
     word("e2e", "[name]", "the built program under real clients", test::e2e),
     word("fuzz", "[target|all] [seconds]", "looks for what a decoder does not survive", fuzz::run_fuzz),
+    word("bench", "[gate [measure]]", "measures, against plain OpenSSH in the same run", bench::run_bench),
+    word("dist", "", "release executable, tarball, Debian package, checksums", dist::run_dist),
 ];
 
 fn main() -> ExitCode {
@@ -72,6 +76,6 @@ fn dispatch(arguments: &[String]) -> Result<()> {
 fn list() {
     println!("cargo xtask <word>\n");
     for word in WORDS {
-        println!("  {:<24} {}", format!("{} {}", word.name, word.arguments), word.does);
+        println!("  {:<26} {}", format!("{} {}", word.name, word.arguments), word.does);
     }
 }

@@ -35,12 +35,12 @@ pub(crate) fn run(_arguments: &[String]) -> Result<()> {
         match result {
             Ok(lines) => summaries.extend(lines),
             Err(error) => {
-                report(&done, &summaries);
+                report(&done, &summaries, Some(name));
                 return Err(error.context(format!("step failed: {name}")));
             }
         }
     }
-    report(&done, &summaries);
+    report(&done, &summaries, None);
     Ok(())
 }
 
@@ -83,15 +83,15 @@ fn summarised(command: &mut Command) -> Result<Vec<String>> {
     }
     let status = child.wait()?;
     if !status.success() {
-        for line in kept.iter().filter(|l| l.ends_with("FAILED")) {
-            eprintln!("{line}");
+        for line in kept.iter().filter(|l| l.contains("FAILED")) {
+            println!("{line}");
         }
         bail!("`{words}` ended with {status}");
     }
     Ok(kept)
 }
 
-fn report(done: &[(&str, Duration)], summaries: &[String]) {
+fn report(done: &[(&str, Duration)], summaries: &[String], broken: Option<&str>) {
     println!("\n=== summary");
     for (name, took) in done {
         println!("{:>7.1} s  {name}", took.as_secs_f64());
@@ -102,9 +102,12 @@ fn report(done: &[(&str, Duration)], summaries: &[String]) {
         failed += count(line, "failed");
         ignored += count(line, "ignored");
     }
-    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    let verdict = if failed == 0 && broken.is_none() { "ok" } else { "FAILED" };
+    if let Some(step) = broken {
+        println!("stopped at: {step}");
+    }
     println!(
-        "test result: {verdict}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; 0 filtered out"
+        "test result: {verdict}. {passed} passed; {failed} failed; {ignored} ignored; all steps together"
     );
 }
 

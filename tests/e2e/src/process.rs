@@ -85,6 +85,23 @@ impl Process {
         family(self.id()).into_iter().map(rss_kib).sum()
     }
 
+    /// Resident memory of it and those descendants that run the same program, in KiB.
+    #[must_use]
+    pub fn own_rss_kib(&self) -> u64 {
+        let program = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+        let own = program(self.id());
+        family(self.id()).into_iter().filter(|pid| program(*pid) == own).map(rss_kib).sum()
+    }
+
+    /// How many descendants have this name.
+    #[must_use]
+    pub fn descendants_called(&self, name: &str) -> usize {
+        let called = |pid: &u32| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name)
+        };
+        family(self.id()).iter().filter(|pid| called(pid)).count()
+    }
+
     /// CPU seconds of it, its living descendants, and those it has waited for.
     #[must_use]
     pub fn cpu_seconds(&self) -> f64 {

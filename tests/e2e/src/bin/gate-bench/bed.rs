@@ -1,0 +1,207 @@
+//! What is measured on: two `sshd`s, a gate of three processes, one client home, and one SSH configuration.
+
+use std::cell::{RefCell, RefMut};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use e2e::gate::{CLUSTER, Gate, NODE, Options};
+use e2e::person::Person;
+use e2e::ports::free;
+use e2e::process::Process;
+use e2e::run::run;
+use e2e::wait::until;
+
+/// A way to the target.
+pub(crate) struct Way {
+    /// In the table.
+    pub(crate) name: &'static str,
+    /// In the SSH configuration.
+    pub(crate) host: &'static str,
+}
+
+/// The ways compared; the first is what ratios are taken against.
+pub(crate) const WAYS: [Way; 4] = [
+    Way { name: "direct", host: "direct" },
+    Way { name: "jump", host: "jump" },
+    Way { name: "gate", host: "gate" },
+    Way { name: "gate -J", host: "gatejump" },
+];
+
+/// How much work each measure does.
+pub(crate) struct Effort {
+    /// Rounds over all ways.
+    pub(crate) rounds: usize,
+    /// Commands run for one latency figure, in all rounds.
+    pub(crate) commands: usize,
+    /// How long a rate is taken for, each way and round.
+    pub(crate) window: Duration,
+    /// Bytes sent one way.
+    pub(crate) bytes: u64,
+    /// Keystrokes for one figure.
+    pub(crate) keys: usize,
+    /// Idle interactive sessions.
+    pub(crate) idle: usize,
+    /// Short sessions between two looks at memory.
+    pub(crate) short: usize,
+}
+
+impl Effort {
+    /// What the page is made with.
+    pub(crate) const FULL: Self = Self {
+        rounds: 3,
+        commands: 60,
+        window: Duration::from_secs(8),
+        bytes: 1 << 30,
+        keys: 300,
+        idle: 1000,
+        short: 3000,
+    };
+    /// For trying the harness.
+    pub(crate) const QUICK: Self = Self {
+        rounds: 1,
+        commands: 6,
+        window: Duration::from_secs(2),
+        bytes: 1 << 26,
+        keys: 40,
+        idle: 40,
+        short: 100,
+    };
+}
+
+/// Everything that runs while measuring.
+pub(crate) struct Bed {
+    dir: tempfile::TempDir,
+    /// The target's `sshd`.
+    pub(crate) sshd: Process,
+    /// The jump host's `sshd`.
+    pub(crate) bastion: Process,
+    gate: RefCell<Gate>,
+    person: Person,
+}
+
+impl Bed {
+    /// Starts everything and proves each way once.
+    pub(crate) fn make() -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        keygen(&dir.path().join("user"))?;
+        let (port, jump_port) = (free()?, free()?);
+        let sshd = sshd(dir.path(), "target", port)?;
+        let bastion = sshd_bastion(dir.path(), jump_port)?;
+        let gate = Gate::start_apart(Options::default())?;
+        let person = gate.person("bench", "access", "root")?.with_agent()?;
+        let bed = Self { dir, sshd, bastion, gate: RefCell::new(gate), person };
+        bed.write_config(port, jump_port)?;
+        for way in &WAYS {
+            let probe = || run(bed.ssh().args([way.host, "true"])).ok()?.ok().ok();
+            until(&format!("`ssh {} true`", way.host), Duration::from_secs(30), probe).with_context(
+                || run(bed.ssh().args([way.host, "true"])).map(|r| r.stderr).unwrap_or_default(),
+            )?;
+        }
+        Ok(bed)
+    }
+
+    fn write_config(&self, port: u16, jump_port: u16) -> Result<()> {
+        let dir = self.dir.path();
+        let public = std::fs::read_to_string(dir.join("host.pub"))?;
+        let known = dir.join("known_hosts");
+        std::fs::write(&known, format!("[127.0.0.1]:{port} {public}[127.0.0.1]:{jump_port} {public}"))?;
+        let own = std::fs::read_to_string(self.person.ssh_config())?;
+        let key = dir.join("user");
+        let plain = format!(
+            "    HostName 127.0.0.1\n    User root\n    IdentityFile {}\n    IdentitiesOnly yes\n    UserKnownHostsFile {}\n",
+            key.display(),
+            known.display()
+        );
+        let gate_port = self.gate().port;
+        let text = format!(
+            "Host direct\n{plain}    Port {port}\n\
+             Host bastion\n{plain}    Port {jump_port}\n\
+             Host jump\n{plain}    Port {port}\n    ProxyJump bastion\n\
+             Host gate\n    HostName {NODE}.{CLUSTER}\n    User root\n\
+             Host gatejump\n    HostName {NODE}.{CLUSTER}\n    User root\n    ProxyJump bench@127.0.0.1:{gate_port}\n\
+             CanonicalizeHostname always\nCanonicalizeFallbackLocal yes\n{own}"
+        );
+        std::fs::write(self.config(), text)?;
+        Ok(())
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("ssh_config")
+    }
+
+    /// A fresh path in the bed's directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// `ssh -F <the bed's configuration>`.
+    pub(crate) fn ssh(&self) -> Command {
+        let mut command = self.person.program("ssh");
+        command.arg("-F").arg(self.config());
+        command
+    }
+
+    /// The gate.
+    pub(crate) fn gate(&self) -> RefMut<'_, Gate> {
+        self.gate.borrow_mut()
+    }
+
+    /// CPU seconds so far: of what serves this way's sessions, and of what stands between.
+    pub(crate) fn cpu(&self, way: &Way) -> (f64, f64) {
+        match way.host {
+            "direct" => (self.sshd.cpu_seconds(), 0.0),
+            "jump" => (self.sshd.cpu_seconds(), self.bastion.cpu_seconds()),
+            _ => {
+                let mut gate = self.gate();
+                let proxy = gate.proxy.as_ref().map_or(0.0, Process::cpu_seconds);
+                (gate.node(NODE).map_or(0.0, |n| n.cpu_seconds()), proxy)
+            }
+        }
+    }
+
+    /// Resident KiB of what stands between client and target.
+    pub(crate) fn between_kib(&self, way: &Way) -> u64 {
+        match way.host {
+            "direct" => 0,
+            "jump" => self.bastion.rss_kib(),
+            _ => self.gate().proxy.as_ref().map_or(0, Process::rss_kib),
+        }
+    }
+}
+
+fn keygen(path: &Path) -> Result<()> {
+    run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "bench", "-f"]).arg(path))?
+        .ok()?;
+    Ok(())
+}
+
+fn sshd_bastion(dir: &Path, port: u16) -> Result<Process> {
+    sshd(dir, "bastion", port)
+}
+
+fn sshd(dir: &Path, name: &str, port: u16) -> Result<Process> {
+    let key = dir.join("host");
+    if !key.exists() {
+        keygen(&key)?;
+    }
+    std::fs::create_dir_all("/run/sshd").ok();
+    let config = dir.join(format!("{name}.conf"));
+    let text = format!(
+        "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}\nPasswordAuthentication no\n\
+         UsePAM no\nStrictModes no\nPidFile none\nPermitRootLogin yes\nMaxStartups 2000\nMaxSessions 2000\n\
+         LogLevel ERROR\nUseDNS no\nPrintMotd no\nPrintLastLog no\nSubsystem sftp internal-sftp\n",
+        key.display(),
+        dir.join("user.pub").display()
+    );
+    std::fs::write(&config, text)?;
+    let mut process =
+        Process::start(name, Command::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(&config), dir)?;
+    until(&format!("{name} to listen"), Duration::from_secs(10), || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).ok()
+    })
+    .with_context(|| process.log())?;
+    anyhow::ensure!(process.is_alive(), "{name} ended: {}", process.log());
+    Ok(process)
+}

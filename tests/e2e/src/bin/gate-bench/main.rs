@@ -1,0 +1,77 @@
+//! Measures a gate against plain OpenSSH, in interleaved rounds on one machine, and prints a page of Markdown.
+//!
+//! Everything runs on loopback with the stock client: straight to an `sshd`, through a second `sshd` as a jump host,
+//! and through a gate whose authority, proxy and node are three processes with recording on. Started by
+//! `cargo xtask bench gate`; `--quick` shortens every round, a further word runs only the measures that contain it.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+mod bed;
+mod echo;
+mod forward;
+mod memory;
+mod report;
+mod sessions;
+mod stats;
+mod stuck;
+mod throughput;
+
+use bed::{Bed, Effort};
+use report::Row;
+
+type Measure = fn(&Bed, &Effort) -> Result<Vec<Row>>;
+
+const MEASURES: &[(&str, Measure)] = &[
+    ("idle", memory::idle),
+    ("latency", sessions::latency),
+    ("sessions", sessions::rate),
+    ("throughput", throughput::both_ways),
+    ("echo", echo::all),
+    ("stuck", stuck::one_reader),
+    ("forward", forward::to_nginx),
+    ("many", memory::many_sessions),
+    ("flat", memory::flat),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(page) => {
+            println!("{page}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<String> {
+    let effort = if arguments.iter().any(|a| a == "--quick") { Effort::QUICK } else { Effort::FULL };
+    let words: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
+    let bed = Bed::make()?;
+    let mut rows = Vec::new();
+    for (name, measure) in MEASURES {
+        if !words.is_empty() && !words.iter().any(|w| name.contains(w.as_str())) {
+            continue;
+        }
+        eprintln!("=== {name}");
+        match measure(&bed, &effort) {
+            Ok(found) => {
+                for row in &found {
+                    eprintln!("{}", row.line());
+                }
+                rows.extend(found);
+            }
+            Err(error) => {
+                eprintln!("{name} failed: {error:#}");
+                rows.push(Row::failed(name, &error));
+            }
+        }
+    }
+    Ok(report::page(&rows))
+}

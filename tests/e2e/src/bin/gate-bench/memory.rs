@@ -1,0 +1,128 @@
+//! Resident memory: of what idles, of many idle sessions, and after many short ones.
+
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use e2e::gate::NODE;
+use e2e::process::Process;
+use e2e::wait::until;
+
+use crate::bed::{Bed, Effort, WAYS, Way};
+use crate::echo::Held;
+use crate::report::Row;
+
+const SETTLE: Duration = Duration::from_secs(3);
+/// Sessions opened at once.
+const AT_ONCE: usize = 20;
+
+fn ours(value: f64) -> Vec<Option<f64>> {
+    vec![None, None, Some(value), None]
+}
+
+fn mib(kib: u64) -> f64 {
+    f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0
+}
+
+/// Resident KiB of node, and of proxy and authority together; not of what sessions run.
+fn now(bed: &Bed) -> (u64, u64) {
+    let mut gate = bed.gate();
+    let proxy = gate.proxy.as_ref().map_or(0, Process::own_rss_kib);
+    let auth = gate.auth.own_rss_kib();
+    (gate.node(NODE).map_or(0, |n| n.own_rss_kib()), proxy + auth)
+}
+
+/// Before anything was asked of them.
+pub(crate) fn idle(bed: &Bed, _effort: &Effort) -> Result<Vec<Row>> {
+    std::thread::sleep(SETTLE);
+    let (node, others) = now(bed);
+    Ok(vec![
+        Row::new("idle node, MiB resident", "≤ 15 MiB", ours(mib(node))),
+        Row::new("idle proxy and authority together, MiB resident", "≤ 40 MiB", ours(mib(others))),
+    ])
+}
+
+/// Idle recorded terminals, each with its own connection.
+pub(crate) fn many_sessions(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
+    let Some(way) = WAYS.iter().find(|w| w.host == "gatejump") else { return Ok(Vec::new()) };
+    let before = now(bed);
+    let mut sessions: Vec<Held> = Vec::new();
+    while sessions.len() < effort.idle {
+        for _ in 0..AT_ONCE.min(effort.idle - sessions.len()) {
+            sessions.push(terminal(bed, way)?);
+        }
+        wait_for(bed, sessions.len())?;
+    }
+    std::thread::sleep(SETTLE);
+    let alive = sessions.iter_mut().map(|s| usize::from(matches!(s.0.try_wait(), Ok(None)))).sum::<usize>();
+    let after = now(bed);
+    let grown = (after.0 + after.1).saturating_sub(before.0 + before.1);
+    let each = f64::from(u32::try_from(grown)?) / f64::from(u32::try_from(sessions.len())?);
+    let note = format!("{alive} of {} alive", sessions.len());
+    Ok(vec![
+        Row::new("an idle recorded terminal: node, proxy and authority, KiB", "≤ 256 KiB", ours(each))
+            .with_note(note),
+    ])
+}
+
+fn terminal(bed: &Bed, way: &Way) -> Result<Held> {
+    let mut command = bed.ssh();
+    command.args(["-tt", way.host, "exec cat"]).stdin(Stdio::piped());
+    Ok(Held(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?))
+}
+
+/// Waits until the node runs that many commands.
+fn wait_for(bed: &Bed, count: usize) -> Result<()> {
+    until(&format!("{count} terminals"), Duration::from_secs(60), || {
+        let mut gate = bed.gate();
+        let node = gate.node(NODE).ok()?;
+        (node.descendants_called("cat") >= count).then_some(())
+    })
+}
+
+/// Many short sessions: memory before and after.
+pub(crate) fn flat(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
+    let Some(way) = WAYS.iter().find(|w| w.host == "gate") else { return Ok(Vec::new()) };
+    run_many(bed, way, effort.short / 3);
+    std::thread::sleep(SETTLE);
+    let before = now(bed);
+    run_many(bed, way, effort.short);
+    std::thread::sleep(SETTLE);
+    let after = now(bed);
+    let percent = |a: u64, b: u64| (mib(b) / mib(a.max(1)) - 1.0) * 100.0;
+    let note = format!(
+        "{:.1} to {:.1} MiB and {:.1} to {:.1} MiB",
+        mib(before.0),
+        mib(after.0),
+        mib(before.1),
+        mib(after.1)
+    );
+    Ok(vec![
+        Row::new(
+            format!("node's growth over {} short sessions, %", effort.short),
+            "± 10 %",
+            ours(percent(before.0, after.0)),
+        )
+        .with_note(note),
+        Row::new("the same for proxy and authority, %", "± 10 %", ours(percent(before.1, after.1))),
+    ])
+}
+
+fn run_many(bed: &Bed, way: &Way, count: usize) {
+    let left = AtomicUsize::new(count);
+    let commands: Vec<_> = (0..8).map(|_| bed.ssh()).collect();
+    std::thread::scope(|scope| {
+        for mut command in commands {
+            let left = &left;
+            scope.spawn(move || {
+                command.args([way.host, "true"]);
+                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+                let take = |n: usize| n.checked_sub(1);
+                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+                    command.status().ok();
+                }
+            });
+        }
+    });
+}

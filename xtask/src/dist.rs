@@ -1,0 +1,91 @@
+//! What people install: the release executable with its names, as a tarball and, where dpkg is there, a Debian package.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::shell::{cargo, output, root, run, target_dir, which};
+
+const NAMES: &[&str] = &["msh", "mctl"];
+const PAPERS: &[&str] = &["LICENSE", "README.md", "CHANGELOG.md"];
+const UNIT: &str = "[Unit]
+Description=Moongate
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+EnvironmentFile=-/etc/default/moongate
+ExecStart=/usr/bin/moongate start -c /etc/moongate.yaml
+ExecReload=/bin/kill -HUP $MAINPID
+Restart=on-failure
+RestartSec=2
+LimitNOFILE=524288
+KillMode=process
+
+[Install]
+WantedBy=multi-user.target
+";
+
+/// Builds everything into `target/dist`.
+pub(crate) fn run_dist(_arguments: &[String]) -> Result<()> {
+    run(cargo().args(["build", "--release", "--locked", "--package", "moongate"]))?;
+    let version = version()?;
+    let arch = std::env::consts::ARCH;
+    let out = target_dir().join("dist");
+    std::fs::remove_dir_all(&out).ok();
+    let name = format!("moongate-{version}-linux-{arch}");
+    lay_out(&out.join(&name), "")?;
+    run(Command::new("tar").current_dir(&out).args(["-czf", &format!("{name}.tar.gz"), &name]))?;
+    std::fs::remove_dir_all(out.join(&name))?;
+    if which("dpkg-deb").is_some() {
+        deb(&out, &version)?;
+    }
+    let sums = output(Command::new("sh").current_dir(&out).args(["-c", "sha256sum moongate*"]))?;
+    std::fs::write(out.join("SHA256SUMS"), &sums)?;
+    print!("{}", String::from_utf8_lossy(&sums));
+    println!("in {}", out.display());
+    Ok(())
+}
+
+fn version() -> Result<String> {
+    let text = std::fs::read_to_string(root().join("Cargo.toml"))?;
+    let line = text.lines().find_map(|l| l.strip_prefix("version = ")).context("no version")?;
+    Ok(line.trim_matches('"').to_owned())
+}
+
+/// The executable, its names, and the papers, below `dir`.
+fn lay_out(dir: &Path, bin: &str) -> Result<()> {
+    let bin = dir.join(bin);
+    std::fs::create_dir_all(&bin)?;
+    std::fs::copy(target_dir().join("release/moongate"), bin.join("moongate"))?;
+    for name in NAMES {
+        std::os::unix::fs::symlink("moongate", bin.join(name))?;
+    }
+    let papers = if bin == dir { dir.to_path_buf() } else { dir.join("usr/share/doc/moongate") };
+    std::fs::create_dir_all(&papers)?;
+    for paper in PAPERS {
+        std::fs::copy(root().join(paper), papers.join(paper))?;
+    }
+    Ok(())
+}
+
+fn deb(out: &Path, version: &str) -> Result<()> {
+    let arch = String::from_utf8(output(Command::new("dpkg").arg("--print-architecture"))?)?;
+    let arch = arch.trim();
+    let tree = out.join("deb");
+    lay_out(&tree, "usr/bin")?;
+    let unit = tree.join("lib/systemd/system");
+    std::fs::create_dir_all(&unit)?;
+    std::fs::write(unit.join("moongate.service"), UNIT)?;
+    std::fs::create_dir_all(tree.join("DEBIAN"))?;
+    let control = format!(
+        "Package: moongate\nVersion: {version}\nArchitecture: {arch}\nMaintainer: The Moongate authors <maintainers@localhost>\n\
+         Depends: libc6\nRecommends: openssh-client\nSection: net\nPriority: optional\n\
+         Description: one door in the wall around a private cluster\n Short-lived certificates, nodes that dial out, one public port, sealed recordings.\n"
+    );
+    std::fs::write(tree.join("DEBIAN/control"), control)?;
+    let file = format!("moongate_{version}_{arch}.deb");
+    run(Command::new("dpkg-deb").current_dir(out).args(["--root-owner-group", "--build", "deb", &file]))?;
+    Ok(std::fs::remove_dir_all(tree)?)
+}

@@ -62,6 +62,9 @@ pub enum SecondFactor {
     Off,
 }
 
+/// The longest life of a person's certificate, whatever roles say.
+pub const LONGEST_USER_CERT: Duration = Duration::from_secs(30 * 3_600);
+
 /// How long things live and wait. Tests shorten them.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {

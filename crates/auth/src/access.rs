@@ -1,0 +1,217 @@
+//! Signing in, and who one is.
+//!
+//! Every wrong answer is the same answer at the same cost: unknown user, wrong password, wrong, missing or used
+//! code, locked out. A try is counted before the password is looked at, so that many at once count as many.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use audit::event::kinds::{UserLockout, UserLogin};
+use audit::event::{Connection, Status};
+use model::api::access::{Me, SignIn, WhoAmI};
+use model::api::certs::UserCerts;
+use model::resource::{Kind, User};
+use model::{Timestamp, UserName};
+use store::{Condition, StoreError, Txn};
+
+use crate::authority::Core;
+use crate::db::{Doc, encode, key};
+use crate::dispatch::Ctx;
+use crate::refusal::{Answer, Refusal};
+use crate::users::{self, Secrets, needs_code, themself};
+use crate::{certs, gate, totp};
+
+/// Wrong tries before a lock-out.
+const MAX_TRIES: u32 = 5;
+/// How long a lock-out lasts, and how long tries count.
+const LOCK_OUT: Duration = Duration::from_secs(20 * 60);
+const WRONG: &str = "the user name, password or one-time code is wrong, or the account is locked for a while \
+                     after too many wrong tries";
+
+fn wrong() -> Refusal {
+    Refusal::unauthenticated(WRONG)
+}
+
+/// A try that has been counted.
+struct Try {
+    user: Doc<User>,
+    secrets: Doc<Secrets>,
+}
+
+pub(crate) async fn sign_in(ctx: Ctx, ask: SignIn) -> Answer<UserCerts> {
+    let core = &ctx.core;
+    let from = ctx.caller.vouched_address(ask.client_addr);
+    core.spend(&core.limits.sign_in, from)?;
+    if ask.password.expose().len() > 4 * crate::password::MAX || ask.otp.len() > 16 {
+        return Err(wrong());
+    }
+    match verify(core, &ask).await {
+        Ok((user, mfa_at)) => {
+            let wanted =
+                certs::UserWish { ssh_key: &ask.ssh_key, tls_key_pem: &ask.tls_key_pem, ttl: ask.ttl };
+            let (issued, created) = certs::issue_user(core, &user, &wanted, from, mfa_at)?;
+            let login = core.stamped(&login_event(user.name.as_str(), from, Status::ok()));
+            core.log.write(vec![login, created]).await?;
+            Ok(issued)
+        }
+        Err(refusal) if refusal.fault == model::api::Fault::Unauthenticated => {
+            let shown: String = ask.user.chars().take(UserName::MAX).collect();
+            let status = Status::failed("wrong user, password or code, or locked out");
+            core.note(&login_event(&shown, from, status)).await?;
+            Err(refusal)
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+fn login_event(user: &str, from: Option<IpAddr>, status: Status) -> UserLogin {
+    UserLogin {
+        who: themself(user),
+        status,
+        connection: Connection {
+            remote: from.map(|ip| ip.to_string()).unwrap_or_default(),
+            ..Connection::default()
+        },
+        method: "local".into(),
+        user_agent: None,
+    }
+}
+
+/// Checks who it is; gives when the second factor was verified.
+async fn verify(core: &Core, ask: &SignIn) -> Answer<(User, Option<Timestamp>)> {
+    let counted = match ask.user.parse::<UserName>() {
+        Ok(name) => count_try(core, &name).await?,
+        Err(_) => None,
+    };
+    let password = counted.as_ref().and_then(|t| t.secrets.value.password.as_ref());
+    let right = core.hasher.verify(&ask.password, password).await?;
+    let Some(counted) = counted else { return Err(wrong()) };
+    let now = core.now();
+    let step = if needs_code(core, &counted.secrets.value) {
+        check_code(core, &counted, &ask.otp)?
+    } else {
+        Some(counted.secrets.value.last_step)
+    };
+    let expired = counted.user.value.expires.is_some_and(|at| at <= now);
+    let (true, Some(step), false) = (right, step, expired) else {
+        return Err(failed(core, counted).await);
+    };
+    if gate::is_locked(core, &counted.user.value) {
+        return Err(wrong());
+    }
+    let used_code = needs_code(core, &counted.secrets.value);
+    settle(core, &counted, step, used_code).await?;
+    Ok((counted.user.value, used_code.then_some(now)))
+}
+
+fn check_code(core: &Core, counted: &Try, otp: &str) -> Answer<Option<i64>> {
+    let secrets = &counted.secrets.value;
+    let Some(sealed) = &secrets.totp else { return Ok(None) };
+    let place = format!("secrets/{}", counted.user.value.name);
+    let totp_key = core.vault.open_sealed(&place, sealed)?;
+    Ok(totp::check(&totp_key, otp, core.now(), secrets.last_step))
+}
+
+/// Counts a try before it is made. `None` when there is no such user or no try left.
+async fn count_try(core: &Core, name: &UserName) -> Answer<Option<Try>> {
+    loop {
+        let Some(user) = users::find(core, name).await? else { return Ok(None) };
+        let Some(mut secrets) = users::secrets(core, name).await? else { return Ok(None) };
+        let now = core.now();
+        let kept = &mut secrets.value;
+        if kept.locked_until.is_some_and(|at| at > now) {
+            return Ok(None);
+        }
+        if kept.locked_until.take().is_some() || now.since(kept.last_try) >= LOCK_OUT {
+            kept.tries = 0;
+        }
+        if kept.tries >= MAX_TRIES {
+            return Ok(None);
+        }
+        kept.tries += 1;
+        kept.last_try = now;
+        match write(core, name, &secrets).await {
+            Ok(revision) => return Ok(Some(Try { user, secrets: Doc { revision, ..secrets } })),
+            Err(StoreError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn write(core: &Core, name: &UserName, secrets: &Doc<Secrets>) -> Result<u64, StoreError> {
+    let place = key("secrets", name).map_err(|e| StoreError::Bounds(e.to_string()))?;
+    let value = encode(&secrets.value).map_err(|e| StoreError::Bounds(e.to_string()))?;
+    let txn = Txn::new().when(Condition::At(place.clone(), secrets.revision)).put(place, value);
+    Ok(core.db.commit(txn).await?.revision)
+}
+
+/// A wrong try: the fifth locks the account.
+async fn failed(core: &Core, counted: Try) -> Refusal {
+    let name = &counted.user.value.name;
+    match lock_out(core, name).await {
+        Ok(Some(until)) => {
+            let event = UserLockout {
+                who: themself(name.as_str()),
+                connection: Connection::default(),
+                expires: until,
+            };
+            if let Err(refusal) = core.note(&event).await {
+                return refusal;
+            }
+            wrong()
+        }
+        Ok(None) => wrong(),
+        Err(refusal) => refusal,
+    }
+}
+
+async fn lock_out(core: &Core, name: &UserName) -> Answer<Option<Timestamp>> {
+    loop {
+        let Some(mut secrets) = users::secrets(core, name).await? else { return Ok(None) };
+        if secrets.value.tries < MAX_TRIES || secrets.value.locked_until.is_some() {
+            return Ok(None);
+        }
+        let until = core.now() + LOCK_OUT;
+        secrets.value.locked_until = Some(until);
+        match write(core, name, &secrets).await {
+            Ok(_) => return Ok(Some(until)),
+            Err(StoreError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// A right try: tries start anew and the code's step is used up. Two sign-ins with one code cannot both settle.
+async fn settle(core: &Core, counted: &Try, step: i64, used_code: bool) -> Answer<()> {
+    let name = &counted.user.value.name;
+    loop {
+        let Some(mut secrets) = users::secrets(core, name).await? else { return Err(wrong()) };
+        let kept = &mut secrets.value;
+        let changed = kept.password != counted.secrets.value.password;
+        if changed || (used_code && kept.last_step >= step) {
+            return Err(wrong());
+        }
+        kept.tries = 0;
+        kept.last_step = kept.last_step.max(step);
+        match write(core, name, &secrets).await {
+            Ok(_) => return Ok(()),
+            Err(StoreError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+pub(crate) async fn who_am_i(ctx: Ctx, _ask: WhoAmI) -> Answer<Me> {
+    let identity = ctx.pass.person().ok_or_else(Refusal::not_found)?;
+    let model::Subject::User { name, roles, logins, .. } = &identity.subject else {
+        return Err(Refusal::not_found());
+    };
+    let mut may = gate::may(&ctx.core, identity);
+    may.remove(Kind::Own.as_str());
+    Ok(Me {
+        user: name.clone(),
+        roles: roles.iter().cloned().collect(),
+        logins: logins.iter().map(ToString::to_string).collect(),
+        may,
+    })
+}

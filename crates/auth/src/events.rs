@@ -1,0 +1,191 @@
+//! The audit log's API: events of hosts in; search, tail and proof out.
+//!
+//! A host emits events for itself only, and none of those that are the authority's to tell.
+
+use audit::event::kinds::AuditAccess;
+use bytes::Bytes;
+use model::api::Page;
+use model::api::audit::{
+    AuditEvent, ChainPiece, ChainedEvent, Checkpoint, EmitEvents, EmitReceipt, ExportChain, SearchEvents,
+    TailEvents,
+};
+use serde_json::Value;
+use store::Range;
+use tokio::sync::watch;
+
+use crate::authority::Core;
+use crate::db::{key, ordered};
+use crate::dispatch::{BoxFuture, Ctx, Source};
+use crate::refusal::{Answer, Refusal};
+use crate::sink::field;
+
+const MAX_BATCH: usize = 1_000;
+const DEFAULT_FOUND: u32 = 100;
+const MAX_FOUND: u32 = 10_000;
+/// The most links one search looks at; the answer then says where to go on.
+const MAX_LOOKED_AT: usize = 100_000;
+const PIECE: usize = 1_000;
+
+/// Events that only the authority may tell.
+const OWN: [&str; 22] = [
+    "user.login",
+    "user.create",
+    "user.update",
+    "user.delete",
+    "user.password_change",
+    "user.lockout",
+    "mfa.add",
+    "mfa.delete",
+    "reset_password_token.create",
+    "role.created",
+    "role.updated",
+    "role.deleted",
+    "join_token.create",
+    "join_token.delete",
+    "lock.created",
+    "lock.deleted",
+    "cert.create",
+    "instance.join",
+    "session.recording.access",
+    "session.recording.abandoned",
+    "session.terminate",
+    "audit.access",
+];
+
+pub(crate) async fn emit(ctx: Ctx, ask: EmitEvents) -> Answer<EmitReceipt> {
+    if ask.events.is_empty() || ask.events.len() > MAX_BATCH {
+        return Err(Refusal::bad(format!("a batch has 1 to {MAX_BATCH} events")));
+    }
+    let events = ask.events.into_iter().map(|e| vouch(&ctx, e)).collect::<Answer<Vec<_>>>()?;
+    let links = ctx.core.log.write(events).await?;
+    Ok(EmitReceipt { index: links.saturating_sub(1) })
+}
+
+/// Checks that an event is the caller's to tell, and well formed.
+fn vouch(ctx: &Ctx, mut event: AuditEvent) -> Answer<AuditEvent> {
+    let (id, _, _) = ctx.pass.host()?;
+    let cluster = ctx.core.settings.cluster_name.as_str();
+    for (name, must) in [("server_id", id.as_str()), ("cluster_name", cluster)] {
+        let given = event.0.entry(name).or_insert_with(|| Value::from(must));
+        if given.as_str() != Some(must) {
+            return Err(Refusal::bad(format!("a host emits events with its own {name} only")));
+        }
+    }
+    if OWN.contains(&field(&event, "event")) {
+        return Err(Refusal::bad(format!("`{}` is the authority's to tell", field(&event, "event"))));
+    }
+    audit::event::check(&event).map_err(|e| Refusal::bad(e.to_string()))?;
+    Ok(event)
+}
+
+pub(crate) async fn search(ctx: Ctx, ask: SearchEvents) -> Answer<Page<AuditEvent>> {
+    let limit = ask.limit.unwrap_or(DEFAULT_FOUND).clamp(1, MAX_FOUND) as usize;
+    let types: Vec<&str> = ask.types.split(',').map(str::trim).filter(|t| !t.is_empty()).collect();
+    let wanted = |event: &AuditEvent| {
+        let time = field(event, "time").parse::<model::Timestamp>().unwrap_or_default();
+        (types.is_empty() || types.contains(&field(event, "event")))
+            && (ask.user.is_empty() || field(event, "user") == ask.user)
+            && (ask.session.is_empty() || field(event, "sid") == ask.session)
+            && ask.from.is_none_or(|from| time >= from)
+            && ask.to.is_none_or(|to| time <= to)
+    };
+    let start = match ask.start.as_str() {
+        "" => None,
+        text => Some(text.parse::<u64>().map_err(|_| Refusal::bad("`start` comes from an earlier answer"))?),
+    };
+    note_access(&ctx, "search", describe(&ask)).await?;
+    let mut after = start.map(|n| key("log", ordered(n))).transpose()?;
+    let mut items = Vec::new();
+    let mut looked_at = 0;
+    loop {
+        let mut range = Range::under("log").after(after).limit(PIECE);
+        if !ask.ascending {
+            range = range.descending();
+        }
+        let (links, more) = ctx.core.db.range::<ChainedEvent>(&range).await?;
+        for (_, doc) in &links {
+            looked_at += 1;
+            let event: AuditEvent = serde_json::from_str(&doc.value.event).map_err(Refusal::internal)?;
+            if wanted(&event) {
+                items.push(event);
+            }
+            if items.len() >= limit || looked_at >= MAX_LOOKED_AT {
+                return Ok(Page { items, next: doc.value.index.to_string() });
+            }
+        }
+        let last = links.last().map(|(_, doc)| doc.value.index);
+        let (true, Some(last)) = (more, last) else { return Ok(Page { items, next: String::new() }) };
+        after = Some(key("log", ordered(last))?);
+    }
+}
+
+fn describe(ask: &SearchEvents) -> String {
+    serde_json::to_string(ask).unwrap_or_default()
+}
+
+/// Looking at the log is an event too; only the first page of a search counts.
+async fn note_access(ctx: &Ctx, action: &str, query: String) -> Answer<()> {
+    let event = AuditAccess { who: ctx.pass.who(), action: action.into(), query: Some(query) };
+    ctx.core.note(&event).await
+}
+
+pub(crate) async fn tail(ctx: Ctx, ask: TailEvents) -> Answer<Box<dyn Source>> {
+    note_access(&ctx, "tail", String::new()).await?;
+    let head = ctx.core.log.head();
+    let next = match ask.after {
+        Some(after) => after.saturating_add(1),
+        None => *head.borrow(),
+    };
+    Ok(Box::new(Tail { core: ctx.core, head, next, waiting: std::collections::VecDeque::new() }))
+}
+
+/// Follows the chain by number: what a slow reader has not seen is read from the store again, never dropped.
+struct Tail {
+    core: std::sync::Arc<Core>,
+    head: watch::Receiver<u64>,
+    next: u64,
+    waiting: std::collections::VecDeque<ChainedEvent>,
+}
+
+impl Source for Tail {
+    fn next(&mut self) -> BoxFuture<'_, Answer<Option<Bytes>>> {
+        Box::pin(async move {
+            loop {
+                if let Some(link) = self.waiting.pop_front() {
+                    self.next = link.index.saturating_add(1);
+                    return Ok(Some(Bytes::from(format!("{}\n", link.event))));
+                }
+                let next = self.next;
+                if self.head.wait_for(|head| *head > next).await.is_err() {
+                    return Ok(None);
+                }
+                let after = next.checked_sub(1).map(|n| key("log", ordered(n))).transpose()?;
+                let range = Range::under("log").after(after).limit(100);
+                let (links, _) = self.core.db.range::<ChainedEvent>(&range).await?;
+                self.waiting = links.into_iter().map(|(_, doc)| doc.value).collect();
+            }
+        })
+    }
+}
+
+pub(crate) async fn export(ctx: Ctx, ask: ExportChain) -> Answer<ChainPiece> {
+    let core = &ctx.core;
+    let limit = ask.limit.unwrap_or(1_000).clamp(1, 10_000) as usize;
+    if ask.from == 0 {
+        note_access(&ctx, "export", String::new()).await?;
+    }
+    let before = ask.from.checked_sub(1).map(ordered);
+    let after = before.as_ref().map(|n| key("log", n)).transpose()?;
+    let (links, _) = core.db.range::<ChainedEvent>(&Range::under("log").after(after).limit(limit)).await?;
+    let links: Vec<ChainedEvent> = links.into_iter().map(|(_, doc)| doc.value).collect();
+    let total = *core.log.head().borrow();
+    let Some(last) = links.last().map(|l| l.index) else {
+        return Ok(ChainPiece { links, checkpoints: Vec::new(), total });
+    };
+    let after = before.map(|n| key("checkpoints", n)).transpose()?;
+    // There are never more checkpoints than links; those beyond the piece come with the next.
+    let range = Range::under("checkpoints").after(after).limit(limit);
+    let (points, _) = core.db.range::<Checkpoint>(&range).await?;
+    let checkpoints = points.into_iter().map(|(_, doc)| doc.value).filter(|p| p.index <= last).collect();
+    Ok(ChainPiece { links, checkpoints, total })
+}

@@ -1,0 +1,233 @@
+//! The one gate every verb passes: who asks, what the verb declares, one decision.
+//!
+//! A [`Pass`] can be made here only, and handlers get nothing without one. People are asked about with the roles
+//! they hold now *and* held when their certificate was issued: less of both counts.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use audit::event::Who;
+use model::api::{Asker, Endpoint};
+use model::resource::{Kind, Node, User, Verb};
+use model::{Identity, Login, NodeId, NodeName, Subject, SystemRole, Timestamp, UserName};
+use policy::{Action, Ask, Object, Of, Target};
+
+use crate::authority::Core;
+use crate::refusal::{Answer, Refusal};
+use crate::users;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// What their certificate says, verified in the handshake.
+    pub(crate) identity: Option<Identity>,
+    /// Where the connection comes from, where that is known.
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+impl Caller {
+    /// The address a person came from: a proxy is believed about it, nobody else.
+    pub(crate) fn vouched_address(&self, claimed: Option<IpAddr>) -> Option<IpAddr> {
+        let is_proxy = self.identity.as_ref().is_some_and(|i| i.speaks_for(SystemRole::Proxy));
+        let peer = self.peer.map(|p| p.ip());
+        if is_proxy { claimed.or(peer) } else { peer }
+    }
+}
+
+/// Proof that the gate let a caller through. Only [`admit`] makes one.
+#[derive(Clone, Debug)]
+pub(crate) struct Pass(Kept);
+
+#[derive(Clone, Debug)]
+enum Kept {
+    Anyone,
+    /// A user or the authority's own host, narrowed to what holds now.
+    Granted(Identity, Option<IpAddr>),
+    Host(Identity),
+}
+
+impl Pass {
+    /// The person, when it is one.
+    pub(crate) fn person(&self) -> Option<&Identity> {
+        match &self.0 {
+            Kept::Granted(identity, _) => identity.user().map(|_| identity),
+            Kept::Anyone | Kept::Host(_) => None,
+        }
+    }
+
+    /// The person's name, when it is one.
+    pub(crate) fn user(&self) -> Option<&UserName> {
+        self.person().and_then(Identity::user)
+    }
+
+    /// The host that asks.
+    pub(crate) fn host(&self) -> Answer<(&NodeId, &NodeName, &BTreeSet<SystemRole>)> {
+        match &self.0 {
+            Kept::Host(Identity { subject: Subject::Host { id, name, roles }, .. }) => Ok((id, name, roles)),
+            Kept::Anyone | Kept::Granted(..) | Kept::Host(_) => Err(Refusal::not_found()),
+        }
+    }
+
+    /// A name for records: the user's, or `<id>.<cluster>`.
+    pub(crate) fn name(&self) -> String {
+        match &self.0 {
+            Kept::Anyone => String::new(),
+            Kept::Granted(identity, _) | Kept::Host(identity) => identity.display_name(),
+        }
+    }
+
+    /// The same as events have it.
+    pub(crate) fn who(&self) -> Who {
+        match &self.0 {
+            Kept::Anyone => Who::default(),
+            Kept::Granted(identity, _) | Kept::Host(identity) => Who::of(identity),
+        }
+    }
+}
+
+/// Lets a caller through to a verb, or says no. What is forbidden looks like what does not exist.
+pub(crate) async fn admit(core: &Core, endpoint: &Endpoint, caller: &Caller) -> Answer<Pass> {
+    match endpoint.asker {
+        Asker::Anyone => {
+            if caller.identity.is_none() {
+                core.spend(&core.limits.anyone, caller.peer.map(|p| p.ip()))?;
+            }
+            Ok(Pass(Kept::Anyone))
+        }
+        Asker::Granted(kind, verb) => {
+            let identity = current(core, known(core, caller)?).await?;
+            let from = caller.peer.map(|p| p.ip());
+            decide(core, &identity, from, kind, verb, Of::Any)?;
+            Ok(Pass(Kept::Granted(identity, from)))
+        }
+        Asker::Host => host(core, caller, None),
+        Asker::Proxy => host(core, caller, Some(SystemRole::Proxy)),
+    }
+}
+
+/// A caller with a certificate that is still good.
+fn known<'c>(core: &Core, caller: &'c Caller) -> Answer<&'c Identity> {
+    let identity = caller.identity.as_ref();
+    let identity =
+        identity.ok_or_else(|| Refusal::unauthenticated("sign in first: no certificate was shown"))?;
+    // A connection lives longer than its handshake: the certificate's end counts for each request.
+    if identity.expires_at <= core.now() {
+        return Err(Refusal::unauthenticated("the certificate has expired: sign in again"));
+    }
+    Ok(identity)
+}
+
+fn host(core: &Core, caller: &Caller, role: Option<SystemRole>) -> Answer<Pass> {
+    let identity = known(core, caller)?;
+    let is_host = identity.host().is_some() && role.is_none_or(|role| identity.speaks_for(role));
+    if !is_host || policy::lock_on(identity, core.rules.now().rules(), core.now()).is_some() {
+        return Err(Refusal::not_found());
+    }
+    Ok(Pass(Kept::Host(identity.clone())))
+}
+
+/// The identity as far as it still holds: a deleted user has nothing, a taken role is gone at once.
+async fn current(core: &Core, identity: &Identity) -> Answer<Identity> {
+    let Subject::User { name, roles, traits, logins } = &identity.subject else {
+        return Ok(identity.clone());
+    };
+    let user = users::find(core, name).await?.ok_or_else(Refusal::not_found)?.value;
+    let roles = roles.intersection(&user.roles).cloned().collect();
+    let subject = Subject::User { name: name.clone(), roles, traits: traits.clone(), logins: logins.clone() };
+    Ok(Identity { subject, ..identity.clone() })
+}
+
+fn decide(
+    core: &Core,
+    who: &Identity,
+    from: Option<IpAddr>,
+    kind: Kind,
+    verb: Verb,
+    of: Of<'_>,
+) -> Answer<()> {
+    let ask = Ask { who, action: Action::Api { kind, verb, of }, from };
+    match policy::decide(&ask, core.rules.now().rules(), core.now()) {
+        Ok(_) => Ok(()),
+        Err(denial) => {
+            tracing::debug!(who = who.display_name(), ?kind, ?verb, %denial, "denied");
+            Err(Refusal::not_found())
+        }
+    }
+}
+
+fn ask_again(core: &Core, pass: &Pass, kind: Kind, verb: Verb, of: Of<'_>) -> bool {
+    match &pass.0 {
+        Kept::Granted(identity, from) => decide(core, identity, *from, kind, verb, of).is_ok(),
+        Kept::Anyone | Kept::Host(_) => false,
+    }
+}
+
+/// Whether the same caller may do something else too, to some resource of a kind.
+pub(crate) fn allows(core: &Core, pass: &Pass, kind: Kind, verb: Verb) -> bool {
+    ask_again(core, pass, kind, verb, Of::Any)
+}
+
+/// Whether the same caller may do it to this one.
+pub(crate) fn allows_one(core: &Core, pass: &Pass, kind: Kind, verb: Verb, object: &Object) -> bool {
+    ask_again(core, pass, kind, verb, Of::One(object))
+}
+
+/// What the same caller may do, kind by kind.
+pub(crate) fn may(core: &Core, who: &Identity) -> std::collections::BTreeMap<String, Vec<String>> {
+    policy::may(who, core.rules.now().rules(), core.now())
+}
+
+/// The logins a person may use on a node.
+pub(crate) fn node_logins(core: &Core, who: &Identity, node: &Node) -> Vec<String> {
+    policy::logins_at(who, &Target::from(node), core.rules.now().rules(), core.now())
+        .into_iter()
+        .filter(|login| node.only_login.as_ref().is_none_or(|only| only == login))
+        .map(|login| login.to_string())
+        .collect()
+}
+
+/// What a new certificate of a user may say.
+pub(crate) struct Grant {
+    pub(crate) logins: BTreeSet<Login>,
+    pub(crate) max_ttl: Duration,
+    pub(crate) pin_ip: bool,
+    pub(crate) permits: pki::ssh::Permits,
+}
+
+/// Works out what a user's roles give a certificate.
+pub(crate) fn certificate_grant(core: &Core, user: &User) -> Grant {
+    let rules = core.rules.now();
+    let options = rules.rules().options(&user.roles);
+    Grant {
+        logins: policy::logins(&user.roles, &user.traits, rules.rules()),
+        max_ttl: options.max_session_ttl,
+        pin_ip: options.pin_source_ip,
+        permits: pki::ssh::Permits {
+            pty: true,
+            port_forwarding: options.channels.port_forwarding,
+            agent_forwarding: options.channels.agent_forwarding,
+            x11_forwarding: options.channels.x11_forwarding,
+        },
+    }
+}
+
+/// Whether a lock keeps a user from getting certificates.
+pub(crate) fn is_locked(core: &Core, user: &User) -> bool {
+    let identity = Identity {
+        subject: Subject::User {
+            name: user.name.clone(),
+            roles: user.roles.clone(),
+            traits: user.traits.clone(),
+            logins: BTreeSet::new(),
+        },
+        cluster: core.settings.cluster_name.clone(),
+        expires_at: Timestamp::from_millis(i64::MAX),
+        login_ip: None,
+        pin_ip: false,
+        mfa_at: None,
+        impersonator: None,
+        disallow_reissue: false,
+    };
+    policy::lock_on(&identity, core.rules.now().rules(), core.now()).is_some()
+}

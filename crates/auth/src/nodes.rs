@@ -1,0 +1,113 @@
+//! Nodes: what they say of themselves, who may see them, and whether a tunnel reaches them.
+
+use audit::event::Resource;
+use audit::event::kinds::NodeDelete;
+use model::api::nodes::{DeleteNode, ListNodes, NodeView, ReportNode, ReportTunnels};
+use model::api::{Done, Page};
+use model::resource::{Kind, Liveness, Node, Verb};
+use model::{Labels, SystemRole};
+use store::Txn;
+
+use crate::authority::Core;
+use crate::certs::Host;
+use crate::db::{encode, key};
+use crate::dispatch::Ctx;
+use crate::gate;
+use crate::refusal::{Answer, Refusal};
+
+const MAX_LABELS: usize = 256;
+const MAX_LABEL: usize = 1024;
+
+/// Nodes the caller may connect to with at least one login, or all when they may list nodes.
+pub(crate) async fn list(ctx: Ctx, ask: ListNodes) -> Answer<Page<NodeView>> {
+    let core = &ctx.core;
+    let labels = model::label::parse(&ask.labels).map_err(|e| Refusal::bad(e.to_string()))?;
+    let words: Vec<String> = ask.search.split_whitespace().map(str::to_lowercase).collect();
+    let sees_all = gate::allows(core, &ctx.pass, Kind::Node, Verb::List);
+    let mut items = Vec::new();
+    for (_, doc) in core.db.all::<Node>("nodes").await? {
+        let node = with_liveness(core, doc.value);
+        if !labels.iter().all(|(k, v)| node.labels.get(k) == Some(v)) || !mentions(&node, &words) {
+            continue;
+        }
+        let logins = ctx.pass.person().map(|who| gate::node_logins(core, who, &node)).unwrap_or_default();
+        if sees_all || !logins.is_empty() {
+            items.push(NodeView { node, logins });
+        }
+    }
+    items.sort_by(|a, b| (&a.node.name, &a.node.id).cmp(&(&b.node.name, &b.node.id)));
+    Ok(Page { items, next: String::new() })
+}
+
+fn mentions(node: &Node, words: &[String]) -> bool {
+    words.iter().all(|word| {
+        let has = |text: &str| text.to_lowercase().contains(word);
+        has(node.name.as_str()) || has(node.id.as_str()) || node.labels.iter().any(|(k, v)| has(k) || has(v))
+    })
+}
+
+/// A node with an address of its own counts as up while it reports; every other by its tunnel.
+pub(crate) fn with_liveness(core: &Core, mut node: Node) -> Node {
+    let now = core.now();
+    let (liveness, since) = core.tunnels.of(&node.id, now);
+    let direct = !node.address.is_empty() && now.since(node.last_seen) < core.settings.times.live_session;
+    (node.liveness, node.since) = match liveness {
+        Liveness::Offline if direct => (Liveness::Online, None),
+        Liveness::Offline | Liveness::Online => (liveness, since),
+    };
+    node
+}
+
+pub(crate) async fn report(ctx: Ctx, ask: ReportNode) -> Answer<Done> {
+    let core = &ctx.core;
+    let (id, name, roles) = ctx.pass.host()?;
+    if ask.id != *id || ask.name != *name || !roles.contains(&SystemRole::Node) {
+        return Err(Refusal::not_found());
+    }
+    ask.seal_key.parse::<audit::PublicKey>().map_err(|e| Refusal::bad(format!("seal_key: {e}")))?;
+    let host = core.db.get::<Host>(&key("hosts", id)?).await?.ok_or_else(Refusal::not_found)?;
+    let mut labels = check_labels(ask.labels)?;
+    labels.extend(host.value.labels);
+    let node = Node {
+        id: ask.id,
+        name: ask.name,
+        address: ask.address,
+        labels,
+        version: ask.version,
+        only_login: ask.only_login,
+        last_seen: core.now(),
+        liveness: Liveness::Offline,
+        since: None,
+        seal_key: ask.seal_key,
+    };
+    core.db.commit(Txn::new().put(key("nodes", &node.id)?, encode(&node)?)).await?;
+    Ok(Done {})
+}
+
+fn check_labels(labels: Labels) -> Answer<Labels> {
+    let long = |(k, v): (&String, &String)| k.is_empty() || k.len() > MAX_LABEL || v.len() > MAX_LABEL;
+    let odd = |(k, v): (&String, &String)| k.chars().chain(v.chars()).any(char::is_control);
+    if labels.len() > MAX_LABELS || labels.iter().any(|l| long(l) || odd(l)) {
+        return Err(Refusal::bad("labels are too many, too long, or hold control characters"));
+    }
+    Ok(labels)
+}
+
+pub(crate) async fn report_tunnels(ctx: Ctx, ask: ReportTunnels) -> Answer<Done> {
+    let (id, _, _) = ctx.pass.host()?;
+    ctx.core.tunnels.report(id, ask.tunnels, ctx.core.now());
+    Ok(Done {})
+}
+
+pub(crate) async fn delete(ctx: Ctx, ask: DeleteNode) -> Answer<Done> {
+    let core = &ctx.core;
+    let (node, host) = (key("nodes", &ask.id)?, key("hosts", &ask.id)?);
+    let known = core.db.get::<Node>(&node).await?.is_some();
+    if !known && core.db.get::<Host>(&host).await?.is_none() {
+        return Err(Refusal::not_found());
+    }
+    core.db.commit(Txn::new().delete(node).delete(host)).await?;
+    let resource = Resource { name: ask.id.to_string(), ..Resource::default() };
+    core.note(&NodeDelete { who: ctx.pass.who(), resource }).await?;
+    Ok(Done {})
+}

@@ -1,0 +1,104 @@
+//! Roles: reviewed before they are kept, so that a kept role means something.
+
+use audit::event::Resource;
+use audit::event::kinds::{RoleCreated, RoleDeleted, RoleUpdated};
+use model::RoleName;
+use model::api::roles::{DeleteRole, GetRole, ListRoles, PutRole, RoleWritten};
+use model::api::{Done, Page};
+use model::resource::{Kind, Role, User, Verb};
+use store::{Condition, StoreError, Txn};
+
+use crate::authority::Core;
+use crate::db::{Doc, encode, key};
+use crate::dispatch::Ctx;
+use crate::gate;
+use crate::refusal::{Answer, Refusal};
+
+const MAX_ROLE: usize = 64 * 1024;
+
+fn shown(doc: Doc<Role>) -> Role {
+    let mut role = doc.value;
+    role.metadata.revision = Some(doc.revision.to_string());
+    role
+}
+
+async fn find(core: &Core, name: &RoleName) -> Answer<Option<Doc<Role>>> {
+    Ok(core.db.get::<Role>(&key("roles", name)?).await?)
+}
+
+pub(crate) async fn list(ctx: Ctx, _ask: ListRoles) -> Answer<Page<Role>> {
+    let all = ctx.core.db.all::<Role>("roles").await?;
+    Ok(Page { items: all.into_iter().map(|(_, doc)| shown(doc)).collect(), next: String::new() })
+}
+
+pub(crate) async fn get(ctx: Ctx, ask: GetRole) -> Answer<Role> {
+    find(&ctx.core, &ask.name).await?.map(shown).ok_or_else(Refusal::not_found)
+}
+
+pub(crate) async fn put(ctx: Ctx, ask: PutRole) -> Answer<RoleWritten> {
+    let core = &ctx.core;
+    if ask.role.metadata.name != ask.name.as_str() {
+        return Err(Refusal::bad("the role's name and the path's differ"));
+    }
+    let review = policy::review_role(&ask.role);
+    if !review.errors.is_empty() {
+        return Err(Refusal::bad(format!("the role cannot be kept: {}", review.errors.join("; "))));
+    }
+    let known = find(core, &ask.name).await?;
+    let mut role = ask.role;
+    let expected = role.metadata.revision.take();
+    let place = key("roles", &ask.name)?;
+    let condition = match &known {
+        None => Condition::Absent(place.clone()),
+        // Changing what others hold is another right than making something new.
+        Some(_) if !gate::allows(core, &ctx.pass, Kind::Role, Verb::Update) => {
+            return Err(Refusal::not_found());
+        }
+        Some(_) if !ask.replace => {
+            return Err(Refusal::conflict(format!("there is a role `{}` already", ask.name)));
+        }
+        Some(doc) if expected.is_some_and(|r| r != doc.revision.to_string()) => {
+            return Err(Refusal::conflict("the role changed since it was read: read it again"));
+        }
+        Some(doc) => Condition::At(place.clone(), doc.revision),
+    };
+    let value = encode(&role)?;
+    if value.len() > MAX_ROLE {
+        return Err(Refusal::bad("the role is larger than 64 KiB"));
+    }
+    let revision = core.db.commit(Txn::new().when(condition).put(place, value)).await?.revision;
+    core.rules.refresh(core).await?;
+    let resource =
+        Resource { name: ask.name.to_string(), updated_by: Some(ctx.pass.name()), ..Resource::default() };
+    let who = ctx.pass.who();
+    let event = match known {
+        None => core.stamped(&RoleCreated { who, resource }),
+        Some(_) => core.stamped(&RoleUpdated { who, resource }),
+    };
+    core.log.write(vec![event]).await?;
+    Ok(RoleWritten { role: shown(Doc { value: role, revision }), not_in_effect: review.not_in_effect })
+}
+
+pub(crate) async fn delete(ctx: Ctx, ask: DeleteRole) -> Answer<Done> {
+    let core = &ctx.core;
+    let doc = find(core, &ask.name).await?.ok_or_else(Refusal::not_found)?;
+    if policy::presets::all().iter().any(|preset| preset.metadata.name == ask.name.as_str()) {
+        return Err(Refusal::conflict("a preset role cannot be removed; it can be changed"));
+    }
+    let users = core.db.all::<User>("users").await?;
+    if let Some((name, _)) = users.iter().find(|(_, u)| u.value.roles.contains(&ask.name)) {
+        return Err(Refusal::conflict(format!(
+            "`{name}` and maybe others hold the role: take it from them first"
+        )));
+    }
+    let place = key("roles", &ask.name)?;
+    let txn = Txn::new().when(Condition::At(place.clone(), doc.revision)).delete(place);
+    core.db.commit(txn).await.map_err(|e| match e {
+        StoreError::Conflict(_) => Refusal::conflict("the role changed at the same time"),
+        other => other.into(),
+    })?;
+    core.rules.refresh(core).await?;
+    let resource = Resource { name: ask.name.to_string(), ..Resource::default() };
+    core.note(&RoleDeleted { who: ctx.pass.who(), resource }).await?;
+    Ok(Done {})
+}

@@ -1,0 +1,300 @@
+//! One connection: TLS, HTTP, and for each request the table, the gate, the handler.
+//!
+//! Bounds: handshakes 10 s and [`HALF_OPEN`] at a time; [`CONNECTIONS`] connections; 128 requests on each; bodies by
+//! verb ([`body_limit`]) read within 30 s; handlers answer within 30 s. What is over a bound is refused, not queued.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use model::Identity;
+use model::api::{Endpoint, Shape};
+use runtime::Scope;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+
+use crate::authority::Core;
+use crate::dispatch::{Ctx, Reply, Source, Table};
+use crate::gate::{self, Caller};
+use crate::query::{Fields, read_query};
+use crate::refusal::{Answer, Refusal};
+
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
+const GRACE: Duration = Duration::from_secs(10);
+/// The most handshakes at a time.
+pub(crate) const HALF_OPEN: usize = 256;
+/// The most connections at a time.
+pub(crate) const CONNECTIONS: usize = 16_384;
+const REQUESTS: u32 = 128;
+/// Lines of a stream waiting for a slow reader; then the source waits.
+const LINES: usize = 16;
+
+/// Serves connections. Built once; clones share.
+#[derive(Clone)]
+pub(crate) struct Front {
+    core: Arc<Core>,
+    table: Arc<Table>,
+    tls: Arc<ServerConfig>,
+    half_open: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
+}
+
+impl Front {
+    pub(crate) fn new(core: Arc<Core>, tls: Arc<ServerConfig>) -> Self {
+        Self {
+            core,
+            table: Arc::new(Table::build()),
+            tls,
+            half_open: Arc::new(Semaphore::new(HALF_OPEN)),
+            connections: Arc::new(Semaphore::new(CONNECTIONS)),
+        }
+    }
+
+    /// Serves one connection to its end.
+    pub(crate) async fn serve<S>(self, stream: S, peer: Option<SocketAddr>, scope: Scope)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Ok(_connection) = self.connections.clone().try_acquire_owned() else {
+            tracing::warn!(?peer, "too many connections: one was closed");
+            return;
+        };
+        let Ok(half_open) = self.half_open.clone().try_acquire_owned() else {
+            tracing::warn!(?peer, "too many half-open connections: one was closed");
+            return;
+        };
+        let handshake = TlsAcceptor::from(self.tls.clone()).accept(stream);
+        let stream = match tokio::time::timeout(HANDSHAKE, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(?peer, %error, "TLS handshake failed"),
+            Err(_) => return tracing::debug!(?peer, "TLS handshake took too long"),
+        };
+        drop(half_open);
+        let caller = Caller { identity: self.identity(&stream), peer };
+        self.converse(TokioIo::new(stream), caller, scope).await;
+    }
+
+    fn identity<S>(&self, stream: &tokio_rustls::server::TlsStream<S>) -> Option<Identity> {
+        let leaf = stream.get_ref().1.peer_certificates()?.first()?;
+        pki::x509::verify_client(leaf, self.core.keys.now().trust(), self.core.now()).ok()
+    }
+
+    async fn converse<I>(self, io: I, caller: Caller, scope: Scope)
+    where
+        I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    {
+        let mut builder = auto::Builder::new(OnScope(scope.clone()));
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE).keep_alive(true);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(REQUESTS)
+            .initial_stream_window_size(2 * 1024 * 1024)
+            .initial_connection_window_size(8 * 1024 * 1024)
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(15));
+        let (front, streams) = (self, scope.child("streams"));
+        let inner = streams.clone();
+        let service = service_fn(move |request| {
+            let (front, caller, scope) = (front.clone(), caller.clone(), inner.clone());
+            async move { Ok::<_, Infallible>(front.answer(request, caller, scope).await) }
+        });
+        let mut connection = pin!(builder.serve_connection(io, service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = scope.cancelled() => {
+                // Streams end with their scope; requests under way get their grace.
+                streams.cancel();
+                connection.as_mut().graceful_shutdown();
+                tokio::time::timeout(GRACE, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended badly");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, caller: Caller, scope: Scope) -> Response<ReplyBody> {
+        match self.handle(request, caller, scope).await {
+            Ok(response) => response,
+            Err(refusal) => {
+                let body = serde_json::to_vec(&refusal.body()).unwrap_or_default();
+                let status = StatusCode::from_u16(refusal.fault.status());
+                respond(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), JSON, ReplyBody::of(body.into()))
+            }
+        }
+    }
+
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        caller: Caller,
+        scope: Scope,
+    ) -> Answer<Response<ReplyBody>> {
+        let (parts, body) = request.into_parts();
+        let found = self.table.find(parts.method.as_str(), parts.uri.path());
+        let (row, mut text) = found.ok_or_else(Refusal::not_found)?;
+        let endpoint = row.endpoint.clone();
+        // The decision comes before the body: a stranger's bytes are not even read.
+        let pass = gate::admit(&self.core, &endpoint, &caller).await?;
+        if let Some(query) = parts.uri.query() {
+            text.extend(read_query(query)?);
+        }
+        let body = read_body(body, body_limit(&endpoint)).await?;
+        let (upload, body) = match endpoint.shape {
+            Shape::Upload => (body, Bytes::new()),
+            Shape::Json | Shape::Download | Shape::Stream => (Bytes::new(), body),
+        };
+        let ctx = Ctx { core: self.core.clone(), caller: caller.clone(), pass, upload };
+        let work = row.run(ctx, Fields { text, body });
+        let reply = tokio::time::timeout(DEADLINE, work)
+            .await
+            .map_err(|_| Refusal::unavailable("the authority is too busy: try again"))??;
+        Ok(match reply {
+            Reply::Json(bytes) => respond(StatusCode::OK, JSON, ReplyBody::of(bytes)),
+            Reply::Raw(bytes) => respond(StatusCode::OK, OCTETS, ReplyBody::of(bytes)),
+            Reply::Stream(source) => {
+                let (lines, body) = mpsc::channel(LINES);
+                scope.spawn("stream", pump(self.core.clone(), endpoint, caller, source, lines));
+                respond(StatusCode::OK, NDJSON, ReplyBody::Lines(body))
+            }
+        })
+    }
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+fn respond(status: StatusCode, kind: HeaderValue, body: ReplyBody) -> Response<ReplyBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The longest body of a verb's request.
+pub(crate) fn body_limit(endpoint: &Endpoint) -> usize {
+    match (endpoint.shape, endpoint.name) {
+        (Shape::Upload, _) => audit::recording::segment::MAX,
+        (_, "EmitEvents") => 16 * 1024 * 1024,
+        (_, "ReportTunnels") => 4 * 1024 * 1024,
+        (_, "SignIn" | "GetInvite" | "AcceptInvite" | "Join") => 16 * 1024,
+        _ => 512 * 1024,
+    }
+}
+
+async fn read_body(body: Incoming, max: usize) -> Answer<Bytes> {
+    let read = tokio::time::timeout(DEADLINE, Limited::new(body, max).collect())
+        .await
+        .map_err(|_| Refusal::bad("the request's body did not arrive in time"))?;
+    match read {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(Refusal::too_large(format!("the request is larger than {max} bytes")))
+        }
+        Err(_) => Err(Refusal::bad("the request's body broke off")),
+    }
+}
+
+/// Moves items to the reader; asks the gate again with each heartbeat, so that a stream ends with its right.
+async fn pump(
+    core: Arc<Core>,
+    endpoint: Endpoint,
+    caller: Caller,
+    mut source: Box<dyn Source>,
+    lines: mpsc::Sender<Bytes>,
+) {
+    let mut heartbeat = tokio::time::interval(core.settings.times.heartbeat);
+    heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    heartbeat.tick().await;
+    loop {
+        // Cancel safe: sources are, and a tick lost is a heartbeat later.
+        let line = tokio::select! {
+            item = source.next() => match item {
+                Ok(Some(line)) => line,
+                Ok(None) => return,
+                Err(refusal) => return tracing::debug!(?refusal, "a stream ended"),
+            },
+            _ = heartbeat.tick() => {
+                if gate::admit(&core, &endpoint, &caller).await.is_err() {
+                    return;
+                }
+                Bytes::from_static(b"\n")
+            }
+        };
+        // A reader that takes nothing for this long is gone.
+        if !matches!(tokio::time::timeout(DEADLINE, lines.send(line)).await, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
+
+/// The body of an answer.
+pub(crate) enum ReplyBody {
+    Whole(Option<Bytes>),
+    Lines(mpsc::Receiver<Bytes>),
+}
+
+impl ReplyBody {
+    fn of(bytes: Bytes) -> Self {
+        Self::Whole(Some(bytes))
+    }
+}
+
+impl hyper::body::Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Self::Lines(lines) => lines.poll_recv(context).map(|line| line.map(|b| Ok(Frame::data(b)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(None))
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        match self {
+            Self::Whole(bytes) => {
+                hyper::body::SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
+            }
+            Self::Lines(_) => hyper::body::SizeHint::default(),
+        }
+    }
+}
+
+/// Runs HTTP's own tasks in our scope.
+#[derive(Clone)]
+struct OnScope(Scope);
+
+impl<F> hyper::rt::Executor<F> for OnScope
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, work: F) {
+        // Graceful: the connection above ends it, within its grace.
+        self.0.spawn_graceful("http/2", work);
+    }
+}

@@ -1,0 +1,254 @@
+//! The audit log's one writer: events in, a hash chain in the store, signed checkpoints, daily files.
+//!
+//! Whoever hands in events is answered when they are durable. What waits is written together (group commit). The
+//! same `uid` is kept once. Queue: [`QUEUE`] batches; when it is full, callers wait, and so do those they serve.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit::log::Chain;
+use model::Timestamp;
+use model::api::audit::{AuditEvent, ChainedEvent};
+use runtime::{Clock, Health, Scope};
+use store::{Condition, Range, Txn};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::daily::DailyFiles;
+use crate::db::{Db, encode, key, ordered, single};
+use crate::error::Error;
+use crate::keys::KeyCell;
+use crate::refusal::{Answer, Refusal};
+
+const QUEUE: usize = 256;
+/// The most events written in one transaction.
+const TOGETHER: usize = 2_000;
+/// A checkpoint after this many events at the latest.
+const CHECKPOINT_EVERY: u64 = 1_000;
+/// How long a `uid` is remembered.
+const UIDS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+const JOB: &str = "audit log";
+
+struct Batch {
+    events: Vec<AuditEvent>,
+    done: oneshot::Sender<Result<u64, Refusal>>,
+}
+
+/// Hands events to the writer. Clones share.
+#[derive(Clone)]
+pub(crate) struct Log {
+    queue: mpsc::Sender<Batch>,
+    head: watch::Receiver<u64>,
+}
+
+impl Log {
+    /// Writes events durably and in order; gives how many links the chain then has.
+    pub(crate) async fn write(&self, events: Vec<AuditEvent>) -> Answer<u64> {
+        let closed = || Refusal::unavailable("the authority is shutting down");
+        let (done, answer) = oneshot::channel();
+        self.queue.send(Batch { events, done }).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// How many links there are, now and after each change.
+    pub(crate) fn head(&self) -> watch::Receiver<u64> {
+        self.head.clone()
+    }
+}
+
+/// The writer itself: one for a store.
+pub(crate) struct Writer {
+    db: Db,
+    keys: Arc<KeyCell>,
+    clock: Clock,
+    health: Health,
+    queue: mpsc::Receiver<Batch>,
+    head: watch::Sender<u64>,
+    chain: Chain,
+    signed: u64,
+    signed_at: Timestamp,
+    checkpoint_every: Duration,
+    files: DailyFiles,
+}
+
+impl Writer {
+    /// Takes up the chain where the store has it.
+    pub(crate) async fn open(
+        db: Db,
+        keys: Arc<KeyCell>,
+        clock: Clock,
+        health: Health,
+        files: DailyFiles,
+        checkpoint_every: Duration,
+    ) -> Result<(Log, Self), Error> {
+        let (last, _) = db.range::<ChainedEvent>(&Range::under("log").descending().limit(1)).await?;
+        let chain = match last.first() {
+            Some((_, doc)) => Chain::resume(doc.value.index, doc.value.hash.parse()?),
+            None => Chain::new(),
+        };
+        let points = Range::under("checkpoints").descending().limit(1);
+        let (points, _) = db.range::<model::api::audit::Checkpoint>(&points).await?;
+        let signed = points.first().map_or(0, |(_, doc)| doc.value.index.saturating_add(1));
+        let (queue, incoming) = mpsc::channel(QUEUE);
+        let (head, seen) = watch::channel(chain.next());
+        let signed_at = clock.now();
+        let writer = Self {
+            db,
+            keys,
+            clock,
+            health,
+            queue: incoming,
+            head,
+            chain,
+            signed,
+            signed_at,
+            checkpoint_every,
+            files,
+        };
+        Ok((Log { queue, head: seen }, writer))
+    }
+
+    /// Writes until `scope` is cancelled and nobody hands in events any more; then signs what is left.
+    pub(crate) async fn run(mut self, scope: Scope) {
+        self.catch_up_files().await;
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            // Cancel safe: `recv` and `tick` lose nothing when the other is ready first.
+            tokio::select! {
+                batch = self.queue.recv() => match batch {
+                    Some(batch) => self.take(batch).await,
+                    None => break,
+                },
+                _ = tick.tick() => self.sign_if_due(false).await,
+                () = scope.cancelled(), if !self.queue.is_closed() => self.queue.close(),
+            }
+        }
+        self.sign_if_due(true).await;
+    }
+
+    async fn take(&mut self, first: Batch) {
+        let mut batches = vec![first];
+        let mut size = batches.iter().map(|b| b.events.len()).sum::<usize>();
+        while size < TOGETHER
+            && let Ok(more) = self.queue.try_recv()
+        {
+            size += more.events.len();
+            batches.push(more);
+        }
+        let events: Vec<AuditEvent> =
+            batches.iter_mut().flat_map(|b| std::mem::take(&mut b.events)).collect();
+        let outcome = self.append(events).await;
+        let health = outcome.as_ref().map(|_| ()).map_err(|e| e.message.clone());
+        self.health.ran(JOB, self.clock.now(), health);
+        for batch in batches {
+            // Whoever asked may have gone; the events are written all the same.
+            drop(batch.done.send(outcome.clone()));
+        }
+        if self.chain.next().saturating_sub(self.signed) >= CHECKPOINT_EVERY {
+            self.sign_if_due(true).await;
+        }
+    }
+
+    async fn append(&mut self, events: Vec<AuditEvent>) -> Answer<u64> {
+        let fresh = self.fresh(events).await?;
+        if fresh.is_empty() {
+            return Ok(self.chain.next());
+        }
+        let expires = Some(self.clock.now() + UIDS_KEPT);
+        let mut chain = self.chain.clone();
+        let mut txn = Txn::new().quiet().when(Condition::Absent(key("log", ordered(chain.next()))?));
+        let mut links = Vec::with_capacity(fresh.len());
+        for (uid, event) in &fresh {
+            let link = chain.append(event);
+            txn = txn.put(key("log", ordered(link.index))?, encode(&link)?);
+            if !uid.is_empty() {
+                txn = txn.put_until(key("uids", uid)?, encode(&link.index)?, expires);
+            }
+            links.push(link);
+        }
+        if let Some(written) = self.files.reached() {
+            txn = txn.put(single("log_file")?, encode(&written)?);
+        }
+        self.db.commit(txn).await?;
+        self.chain = chain;
+        self.files.write(&links).await;
+        self.head.send_replace(self.chain.next());
+        Ok(self.chain.next())
+    }
+
+    /// Drops events whose `uid` has been seen, in this batch or before.
+    async fn fresh(&self, events: Vec<AuditEvent>) -> Answer<Vec<(String, AuditEvent)>> {
+        let mut seen = BTreeSet::new();
+        let mut out = Vec::with_capacity(events.len());
+        for event in events {
+            let uid = field(&event, "uid").to_owned();
+            let known = !uid.is_empty()
+                && (!seen.insert(uid.clone()) || self.db.get::<u64>(&key("uids", &uid)?).await?.is_some());
+            if !known {
+                out.push((uid, event));
+            }
+        }
+        Ok(out)
+    }
+
+    async fn sign_if_due(&mut self, now_or_never: bool) {
+        let now = self.clock.now();
+        let unsigned = self.chain.next() > self.signed;
+        if !unsigned || !(now_or_never || now.since(self.signed_at) >= self.checkpoint_every) {
+            return;
+        }
+        if let Err(error) = self.sign(now).await {
+            self.health.ran(JOB, now, Err(format!("a checkpoint was not written: {error}")));
+        }
+    }
+
+    async fn sign(&mut self, now: Timestamp) -> Result<(), Error> {
+        let Some(point) = self.chain.checkpoint(now, self.keys.now().audit())? else { return Ok(()) };
+        let txn = Txn::new().quiet().put(key("checkpoints", ordered(point.index))?, encode(&point)?);
+        self.db.commit(txn).await?;
+        self.signed = point.index.saturating_add(1);
+        self.signed_at = now;
+        Ok(())
+    }
+
+    /// After a crash between store and file: writes the links the files lack.
+    async fn catch_up_files(&mut self) {
+        if let Err(error) = self.try_catch_up().await {
+            self.health.ran(JOB, self.clock.now(), Err(format!("the daily files lack events: {error}")));
+        }
+    }
+
+    async fn try_catch_up(&mut self) -> Result<(), Error> {
+        let from = self.db.get::<u64>(&single("log_file")?).await?.map_or(0, |doc| doc.value);
+        let known: BTreeMap<String, ()> = self.files.known_uids().await;
+        let mut next = from;
+        while next < self.chain.next() {
+            let after = next.checked_sub(1).map(|n| key("log", ordered(n))).transpose()?;
+            let range = Range::under("log").after(after).limit(1_000);
+            let (links, _) = self.db.range::<ChainedEvent>(&range).await?;
+            let Some(last) = links.last().map(|(_, doc)| doc.value.index) else { break };
+            let lacking: Vec<ChainedEvent> = links
+                .into_iter()
+                .map(|(_, doc)| doc.value)
+                .filter(|link| !uid_of(&link.event).is_some_and(|uid| known.contains_key(&uid)))
+                .collect();
+            if !self.files.write(&lacking).await {
+                return Ok(());
+            }
+            next = last.saturating_add(1);
+        }
+        self.files.resume_at(self.chain.next());
+        Ok(())
+    }
+}
+
+/// A text field of an event; empty when it is not there.
+pub(crate) fn field<'a>(event: &'a AuditEvent, name: &str) -> &'a str {
+    event.0.get(name).and_then(serde_json::Value::as_str).unwrap_or_default()
+}
+
+fn uid_of(text: &str) -> Option<String> {
+    let event: AuditEvent = serde_json::from_str(text).ok()?;
+    event.0.get("uid")?.as_str().map(ToOwned::to_owned)
+}

@@ -1,0 +1,265 @@
+//! Users: who there is, which roles and traits they have. Secrets are kept apart, under keys of their own.
+
+use std::collections::BTreeSet;
+
+use audit::event::kinds::{ResetTokenCreate, UserCreate, UserDelete, UserUpdate};
+use audit::event::{Resource, Who};
+use model::api::users::{CreateUser, DeleteUser, GetUser, InviteLink, ListUsers, ResetUser, UpdateUser};
+use model::api::{Done, Page};
+use model::resource::{Lock, LockTarget, User};
+use model::{RequestId, RoleName, Timestamp, UserName};
+use serde::{Deserialize, Serialize};
+use store::{Condition, Txn};
+
+use crate::authority::Core;
+use crate::db::{Doc, encode, key};
+use crate::dispatch::Ctx;
+use crate::invites::{self, NewInvite};
+use crate::password::Hashed;
+use crate::refusal::{Answer, Refusal};
+use crate::settings::{LONGEST_USER_CERT, SecondFactor};
+
+/// What is kept about a user and shown to nobody.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Secrets {
+    /// The password; none until the invite is accepted, none after a reset.
+    pub(crate) password: Option<Hashed>,
+    /// The second factor's key, sealed for `secrets/<name>`.
+    pub(crate) totp: Option<String>,
+    /// The last time step a code was used of.
+    #[serde(default)]
+    pub(crate) last_step: i64,
+    /// Tries since the last good one.
+    #[serde(default)]
+    pub(crate) tries: u32,
+    /// When the last of them was.
+    #[serde(default)]
+    pub(crate) last_try: Timestamp,
+    /// Locked out until then.
+    #[serde(default)]
+    pub(crate) locked_until: Option<Timestamp>,
+    /// The invite or reset link that is open, by the hash of its secret.
+    #[serde(default)]
+    pub(crate) invite: Option<String>,
+}
+
+/// The message of the lock that outlives a deleted user's certificates.
+const DELETED: &str = "the user was deleted";
+
+/// Reads one user.
+pub(crate) async fn find(core: &Core, name: &UserName) -> Answer<Option<Doc<User>>> {
+    Ok(core.db.get::<User>(&key("users", name)?).await?)
+}
+
+/// Reads one user's secrets; empty ones when there are none.
+pub(crate) async fn secrets(core: &Core, name: &UserName) -> Answer<Option<Doc<Secrets>>> {
+    Ok(core.db.get::<Secrets>(&key("secrets", name)?).await?)
+}
+
+/// A user as shown.
+async fn shown(core: &Core, doc: Doc<User>) -> Answer<User> {
+    let secrets = secrets(core, &doc.value.name).await?.map(|d| d.value).unwrap_or_default();
+    let now = core.now();
+    Ok(User {
+        locked_until: secrets.locked_until.filter(|at| *at > now),
+        enrolled: secrets.password.is_some(),
+        revision: Some(doc.revision.to_string()),
+        ..doc.value
+    })
+}
+
+pub(crate) async fn list(ctx: Ctx, _ask: ListUsers) -> Answer<Page<User>> {
+    let mut items = Vec::new();
+    for (_, doc) in ctx.core.db.all::<User>("users").await? {
+        items.push(shown(&ctx.core, doc).await?);
+    }
+    Ok(Page { items, next: String::new() })
+}
+
+pub(crate) async fn get(ctx: Ctx, ask: GetUser) -> Answer<User> {
+    let doc = find(&ctx.core, &ask.name).await?.ok_or_else(Refusal::not_found)?;
+    shown(&ctx.core, doc).await
+}
+
+/// All roles must exist, and there must be one: a user without roles could do nothing and would look broken.
+async fn check_roles(core: &Core, roles: &BTreeSet<RoleName>) -> Answer<()> {
+    if roles.is_empty() {
+        return Err(Refusal::bad("a user needs at least one role"));
+    }
+    for role in roles {
+        if core.db.get::<serde_json::Value>(&key("roles", role)?).await?.is_none() {
+            return Err(Refusal::bad(format!("there is no role `{role}`")));
+        }
+    }
+    Ok(())
+}
+
+fn check_traits(traits: &model::identity::Traits) -> Answer<()> {
+    let values = traits.values().flatten();
+    let size: usize = traits.keys().chain(values).map(String::len).sum();
+    // Traits travel in every certificate, which has a bound of its own.
+    if size > 8 * 1024 {
+        return Err(Refusal::bad("traits are longer than 8 KiB together"));
+    }
+    let odd = |text: &&String| text.is_empty() || text.chars().any(char::is_control);
+    match traits.keys().chain(traits.values().flatten()).find(odd) {
+        Some(_) => Err(Refusal::bad("traits may not be empty or hold control characters")),
+        None => Ok(()),
+    }
+}
+
+pub(crate) async fn create(ctx: Ctx, ask: CreateUser) -> Answer<InviteLink> {
+    let core = &ctx.core;
+    check_roles(core, &ask.roles).await?;
+    check_traits(&ask.traits)?;
+    let invite = invites::prepare(core, &ask.name, ask.ttl, false)?;
+    let user = User {
+        name: ask.name.clone(),
+        roles: ask.roles,
+        traits: ask.traits,
+        created_by: ctx.pass.name(),
+        created_at: core.now(),
+        expires: None,
+        locked_until: None,
+        enrolled: false,
+        revision: None,
+    };
+    let place = key("users", &user.name)?;
+    let secrets = Secrets { invite: Some(invite.hash.clone()), ..Secrets::default() };
+    let mut txn = Txn::new()
+        .when(Condition::Absent(place.clone()))
+        .put(place, encode(&user)?)
+        .put(key("secrets", &user.name)?, encode(&secrets)?);
+    for lock in deletion_locks(core, &user.name).await? {
+        txn = txn.delete(key("locks", lock)?);
+    }
+    core.db.commit(invite.add_to(txn)?).await.map_err(|e| match e {
+        store::StoreError::Conflict(_) => {
+            Refusal::conflict(format!("there is a user `{}` already", ask.name))
+        }
+        other => other.into(),
+    })?;
+    core.rules.refresh(core).await?;
+    let event = UserCreate {
+        who: ctx.pass.who(),
+        resource: Resource { name: ask.name.to_string(), ..Resource::default() },
+        roles: user.roles.iter().map(ToString::to_string).collect(),
+        connector: "local".into(),
+    };
+    core.note(&event).await?;
+    finish_link(&ctx, invite, ask.name).await
+}
+
+/// Notes the link and shows it, once.
+async fn finish_link(ctx: &Ctx, invite: NewInvite, user: UserName) -> Answer<InviteLink> {
+    let event = ResetTokenCreate {
+        who: ctx.pass.who(),
+        resource: Resource {
+            name: user.to_string(),
+            expires: Some(invite.expires),
+            updated_by: Some(ctx.pass.name()),
+        },
+        ttl: Some(model::time::Span(invite.ttl).to_string()),
+    };
+    ctx.core.note(&event).await?;
+    let url = invites::url(&ctx.core, &invite).await?;
+    Ok(InviteLink { user, secret: invite.secret, url, expires: invite.expires })
+}
+
+pub(crate) async fn update(ctx: Ctx, ask: UpdateUser) -> Answer<User> {
+    let core = &ctx.core;
+    let doc = find(core, &ask.name).await?.ok_or_else(Refusal::not_found)?;
+    let mut user = doc.value;
+    if let Some(roles) = ask.roles {
+        check_roles(core, &roles).await?;
+        user.roles = roles;
+    }
+    if let Some(traits) = ask.traits {
+        check_traits(&traits)?;
+        user.traits = traits;
+    }
+    let place = key("users", &user.name)?;
+    let txn = Txn::new().when(Condition::At(place.clone(), doc.revision)).put(place, encode(&user)?);
+    let revision = core.db.commit(txn).await?.revision;
+    let event = UserUpdate {
+        who: ctx.pass.who(),
+        resource: Resource {
+            name: user.name.to_string(),
+            updated_by: Some(ctx.pass.name()),
+            ..Resource::default()
+        },
+        roles: user.roles.iter().map(ToString::to_string).collect(),
+        connector: "local".into(),
+    };
+    core.note(&event).await?;
+    shown(core, Doc { value: user, revision }).await
+}
+
+pub(crate) async fn reset(ctx: Ctx, ask: ResetUser) -> Answer<InviteLink> {
+    let core = &ctx.core;
+    let doc = find(core, &ask.name).await?.ok_or_else(Refusal::not_found)?;
+    let invite = invites::prepare(core, &ask.name, ask.ttl, true)?;
+    let old = secrets(core, &ask.name).await?.and_then(|d| d.value.invite);
+    // Password and second factor end here, not when the link is used.
+    let secrets = Secrets { invite: Some(invite.hash.clone()), ..Secrets::default() };
+    let mut txn = Txn::new()
+        .when(Condition::At(key("users", &ask.name)?, doc.revision))
+        .put(key("secrets", &ask.name)?, encode(&secrets)?);
+    if let Some(old) = old {
+        txn = txn.delete(key("invites", old)?);
+    }
+    core.db.commit(invite.add_to(txn)?).await?;
+    finish_link(&ctx, invite, ask.name).await
+}
+
+pub(crate) async fn delete(ctx: Ctx, ask: DeleteUser) -> Answer<Done> {
+    let core = &ctx.core;
+    let doc = find(core, &ask.name).await?.ok_or_else(Refusal::not_found)?;
+    if ctx.pass.user() == Some(&ask.name) {
+        return Err(Refusal::conflict("you cannot delete yourself: ask another admin"));
+    }
+    let invite = secrets(core, &ask.name).await?.and_then(|d| d.value.invite);
+    let place = key("users", &ask.name)?;
+    // Certificates out there live on for a while: a lock outlives them, and ends live sessions now.
+    let lock = Lock {
+        id: RequestId::from_random(core.random.bytes()),
+        target: LockTarget { user: Some(ask.name.clone()), ..LockTarget::default() },
+        message: DELETED.into(),
+        expires: Some(core.now() + LONGEST_USER_CERT),
+        created_at: core.now(),
+        created_by: ctx.pass.name(),
+    };
+    let mut txn = Txn::new()
+        .when(Condition::At(place.clone(), doc.revision))
+        .delete(place)
+        .delete(key("secrets", &ask.name)?)
+        .put_until(key("locks", &lock.id)?, encode(&lock)?, lock.expires);
+    if let Some(invite) = invite {
+        txn = txn.delete(key("invites", invite)?);
+    }
+    core.db.commit(txn).await?;
+    core.rules.refresh(core).await?;
+    let resource = Resource { name: ask.name.to_string(), ..Resource::default() };
+    core.note(&UserDelete { who: ctx.pass.who(), resource }).await?;
+    Ok(Done {})
+}
+
+async fn deletion_locks(core: &Core, name: &UserName) -> Answer<Vec<RequestId>> {
+    let locks = core.db.all::<Lock>("locks").await?;
+    let of_deletion = |lock: &Lock| lock.message == DELETED && lock.target.user.as_ref() == Some(name);
+    Ok(locks.into_iter().map(|(_, d)| d.value).filter(of_deletion).map(|l| l.id).collect())
+}
+
+/// Whether this user must give a code when signing in.
+pub(crate) fn needs_code(core: &Core, secrets: &Secrets) -> bool {
+    match core.settings.second_factor {
+        SecondFactor::Otp => true,
+        SecondFactor::Optional => secrets.totp.is_some(),
+        SecondFactor::Off => false,
+    }
+}
+
+/// Who did something by signing in or by a link: the user themself.
+pub(crate) fn themself(name: &str) -> Who {
+    Who { user_kind: Some("user".into()), ..Who::user(name) }
+}

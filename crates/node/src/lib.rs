@@ -6,10 +6,14 @@
 //! from, how certificates are verified (a closure says), or where recordings go (`session`).
 
 mod codec;
+pub mod copy;
+pub mod egress;
 pub mod env;
 mod error;
 mod fd;
+pub mod labels;
 pub mod privilege;
+pub mod pty;
 pub mod sftp;
 pub mod spawner;
 

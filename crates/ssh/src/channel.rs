@@ -129,7 +129,21 @@ impl Channel {
     /// [`Channel::recv`], polled.
     pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Result<Received, Error>> {
         let found = ready!(self.0.hub.with(|hub| hub.poll_recv(self.0.id, cx)))?;
-        Poll::Ready(Ok(match found {
+        Poll::Ready(Ok(self.received(found)))
+    }
+
+    /// The next request, or [`Received::Closed`], passing over data that has come: for a reader that has nowhere to
+    /// put data but must still hear the peer. Cancel-safe.
+    ///
+    /// # Errors
+    /// The connection died.
+    pub async fn urgent(&self) -> Result<Received, Error> {
+        let found = poll_fn(|cx| self.0.hub.with(|hub| hub.poll_urgent(self.0.id, cx))).await?;
+        Ok(self.received(found))
+    }
+
+    fn received(&self, found: Found) -> Received {
+        match found {
             Found::Data(None, bytes) => Received::Data(bytes),
             Found::Data(Some(kind), bytes) => Received::Extended(kind, bytes),
             Found::Request { id, wants_reply, kind } => {
@@ -138,7 +152,7 @@ impl Channel {
             Found::Exit(kind) => Received::Exit(kind),
             Found::Eof => Received::Eof,
             Found::Closed => Received::Closed,
-        }))
+        }
     }
 
     // --- writing

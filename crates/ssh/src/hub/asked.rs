@@ -140,6 +140,24 @@ impl Hub {
         Poll::Pending
     }
 
+    /// Requests and the end alone, for a reader that has no room for data: credit stays where it is.
+    pub(crate) fn poll_urgent(&mut self, id: u32, cx: &Context<'_>) -> Poll<Result<Found, Error>> {
+        let dead = self.dead.clone();
+        let Some(slot) = self.slot(id) else { return Poll::Ready(Ok(Found::Closed)) };
+        if let Some(request) = slot.asked.pop_front() {
+            let (id, wants_reply, kind) = (request.id, request.wants_reply, request.kind);
+            return Poll::Ready(Ok(Found::Request { id, wants_reply, kind }));
+        }
+        if slot.closed_in {
+            return Poll::Ready(Ok(Found::Closed));
+        }
+        if let Some(error) = dead {
+            return Poll::Ready(Err(error));
+        }
+        keep(&mut slot.reader, cx);
+        Poll::Pending
+    }
+
     pub(crate) fn poll_write(
         &mut self,
         id: u32,

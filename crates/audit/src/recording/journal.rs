@@ -32,14 +32,14 @@ pub struct Journal(Hasher);
 impl Journal {
     /// Begins the journal of `writer`'s open segment; gives the head.
     #[must_use]
-    pub fn begin(writer: &Writer, until: Duration) -> (Self, Vec<u8>) {
+    pub fn begin(writer: &Writer) -> (Self, Vec<u8>) {
         let mut out = Vec::with_capacity(HEAD);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(writer.session().as_str().as_bytes());
         out.extend_from_slice(&writer.started().millis().to_be_bytes());
         out.extend_from_slice(&writer.n().to_be_bytes());
         out.extend_from_slice(&writer.prev().0);
-        out.extend_from_slice(&super::segment::micros(until).to_be_bytes());
+        out.extend_from_slice(&super::segment::micros(writer.sealed_until()).to_be_bytes());
         let mut hasher = Hasher::new();
         hasher.update(&out);
         out.extend_from_slice(&check(&hasher));

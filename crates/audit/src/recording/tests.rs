@@ -194,7 +194,7 @@ proptest! {
     #[test]
     fn a_journal_cut_anywhere_gives_back_whole_entries(cut in any::<prop::sample::Index>(), pieces in 1u64..6) {
         let mut writer = Writer::resume(session(), Timestamp::from_secs(5), 3, Hash([4; 32]), ms(50));
-        let (mut journal, mut file) = Journal::begin(&writer, ms(50));
+        let (mut journal, mut file) = Journal::begin(&writer);
         let mut whole = vec![(file.len(), Vec::new())];
         let mut raw = Vec::new();
         for n in 0..pieces {
@@ -228,7 +228,7 @@ proptest! {
     #[test]
     fn a_flipped_bit_in_a_journal_never_gives_other_frames(at in any::<prop::sample::Index>(), bit in 0u8..8) {
         let mut writer = Writer::new(session(), Timestamp::from_secs(5));
-        let (mut journal, mut file) = Journal::begin(&writer, ms(0));
+        let (mut journal, mut file) = Journal::begin(&writer);
         for n in 0..4 {
             writer.push(ms(n), &Frame::Output(b"secret"));
             file.extend_from_slice(&journal.entry(writer.unjournaled()));

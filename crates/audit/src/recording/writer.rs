@@ -41,6 +41,7 @@ pub struct Writer {
     n: u64,
     prev: Hash,
     until: Duration,
+    sealed_until: Duration,
     raw: Vec<u8>,
     open: Vec<Part>,
     journaled: usize,
@@ -72,6 +73,7 @@ impl Writer {
             n,
             prev,
             until,
+            sealed_until: until,
             raw: Vec::new(),
             open: Vec::new(),
             journaled: 0,
@@ -109,6 +111,18 @@ impl Writer {
         self.prev
     }
 
+    /// Time of the last frame that is sealed.
+    #[must_use]
+    pub fn sealed_until(&self) -> Duration {
+        self.sealed_until
+    }
+
+    /// Time of the last frame.
+    #[must_use]
+    pub fn until(&self) -> Duration {
+        self.until
+    }
+
     /// Takes a frame; times that run backwards are lifted to the latest. Nothing is taken after the last segment.
     pub fn push(&mut self, at: Duration, frame: &Frame<'_>) {
         if self.closed {
@@ -131,6 +145,12 @@ impl Writer {
         for piece in frame::split(bytes) {
             self.push(at, &kind(piece));
         }
+    }
+
+    /// Frames the open segment holds.
+    #[must_use]
+    pub fn open_frames(&self) -> u32 {
+        self.open.iter().map(|part| part.frames).sum()
     }
 
     /// Bytes the open segment holds before compression.
@@ -189,6 +209,7 @@ impl Writer {
         self.raw = Vec::new();
         self.open = Vec::new();
         self.journaled = 0;
+        self.sealed_until = self.until;
         self.n = self.n.saturating_add(1);
         self.prev = hash;
         self.closed = last;

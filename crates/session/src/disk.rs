@@ -1,0 +1,134 @@
+//! The few things this room does with files, as a trait so that tests can fill the disk.
+//!
+//! All calls block: they are made on blocking threads only. Files are for the service's own user alone (0600, 0700).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// A disk.
+pub trait Disk: Send + Sync + 'static {
+    /// Makes a directory and those above it.
+    ///
+    /// # Errors
+    /// The disk cannot.
+    fn make_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Writes a whole file so that a crash leaves either nothing or all of it, and it is on the disk on return.
+    ///
+    /// # Errors
+    /// The disk cannot.
+    fn write_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// Writes a whole file without waiting for the disk: for what only has to survive the process.
+    ///
+    /// # Errors
+    /// The disk cannot.
+    fn write_soon(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// Appends to a file, making it if need be, without waiting for the disk.
+    ///
+    /// # Errors
+    /// The disk cannot.
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// Reads a file of at most `max` bytes.
+    ///
+    /// # Errors
+    /// The disk cannot, or the file is longer.
+    fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>>;
+
+    /// Names in a directory, sorted.
+    ///
+    /// # Errors
+    /// The disk cannot.
+    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+
+    /// Renames within a directory.
+    ///
+    /// # Errors
+    /// The disk cannot.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// The disk cannot.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory and what is in it; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// The disk cannot.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The machine's disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    }
+
+    fn write_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let part = path.with_extension("part");
+        let mut file = create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        fs::rename(&part, path)?;
+        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    }
+
+    fn write_soon(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        create(path)?.write_all(bytes)
+    }
+
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        OpenOptions::new().append(true).create(true).mode(0o600).open(path)?.write_all(bytes)
+    }
+
+    fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>> {
+        let file = File::open(path)?;
+        if file.metadata()?.len() > max {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than it may be"));
+        }
+        let mut bytes = Vec::new();
+        file.take(max).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(path)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        gone_is_fine(fs::remove_file(path))
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        gone_is_fine(fs::remove_dir_all(path))
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+fn gone_is_fine(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,243 @@
+//! One session's way from ring to spool: a step of blocking work, driven by the recorder.
+//!
+//! Holds at most one open segment, and one sealed segment that the disk would not take. When the disk fails a strict
+//! session is ended and a best-effort session loses frames into a gap; either way what was sealed is tried again at
+//! each tick until it is on disk.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use audit::Sign;
+use audit::recording::frame::Frames;
+use audit::recording::journal::Journal;
+use audit::recording::writer::FULL;
+use audit::recording::{Frame, GapReason, Sealed, Writer};
+
+use crate::about::EndReason;
+use crate::slot::Slot;
+use crate::spool::Spool;
+
+/// How long a synchronous session waits for a receipt before recording counts as failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What lanes work with.
+#[derive(Clone)]
+pub(crate) struct Tools {
+    pub(crate) spool: Spool,
+    pub(crate) sign: Arc<dyn Sign>,
+}
+
+/// What a step came to.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    /// Segments now on disk: number, and whether it is the last.
+    pub(crate) sealed: Vec<(u64, bool)>,
+    /// Gaps that were written.
+    pub(crate) gaps: Vec<(GapReason, u64, u64)>,
+    /// The recording is closed and on disk.
+    pub(crate) done: bool,
+}
+
+/// One session's recorder.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) slot: Arc<Slot>,
+    writer: Writer,
+    journal: Option<Journal>,
+    stuck: Option<Sealed>,
+    lost_frames: u64,
+    lost_bytes: u64,
+    closing: bool,
+    waiting_since: Option<Duration>,
+}
+
+impl Lane {
+    pub(crate) fn new(slot: Arc<Slot>) -> Self {
+        let mut writer = Writer::new(slot.ledger.id.clone(), slot.ledger.started);
+        writer.push(Duration::ZERO, &Frame::Start(slot.ledger.start_frame()));
+        Self {
+            slot,
+            writer,
+            journal: None,
+            stuck: None,
+            lost_frames: 0,
+            lost_bytes: 0,
+            closing: false,
+            waiting_since: None,
+        }
+    }
+
+    /// True when something here waits for time to pass.
+    pub(crate) fn needs_ticks(&self) -> bool {
+        self.stuck.is_some() || !self.writer.is_empty() || self.waiting_since.is_some()
+    }
+
+    /// Moves frames on: ring to writer, writer to journal, and to a segment when one is due.
+    pub(crate) fn step(&mut self, tools: &Tools) -> Step {
+        let mut step = Step::default();
+        if !self.unstick(tools, &mut step) {
+            self.lose_ring();
+            return step;
+        }
+        if step.done || self.must_wait() {
+            return step;
+        }
+        if self.writer.open_bytes() < 2 * FULL {
+            self.take_ring(&mut step);
+        } else {
+            self.lose_ring();
+        }
+        if self.slot.outcome().is_some() {
+            self.close(&mut step);
+        }
+        if self.closing || self.writer.is_due(self.slot.age()) {
+            self.seal(tools, &mut step);
+        } else {
+            self.journal(tools);
+        }
+        step
+    }
+
+    /// A synchronous session's next segment waits for the receipt of the one before.
+    fn must_wait(&mut self) -> bool {
+        let age = self.slot.age();
+        let pending = self.slot.unacked.load(Ordering::Acquire) > 0;
+        let closing = self.slot.outcome().is_some();
+        if !self.slot.terms.recording.sync() || !pending || closing {
+            self.waiting_since = None;
+            return false;
+        }
+        let since = *self.waiting_since.get_or_insert(age);
+        if age.saturating_sub(since) >= PATIENCE {
+            if self.slot.terms.recording.strict() {
+                self.slot.end(EndReason::Recording("the authority does not acknowledge it".to_owned()));
+            }
+            return false;
+        }
+        self.writer.is_due(age)
+    }
+
+    fn take_ring(&mut self, step: &mut Step) {
+        let bytes = self.slot.drain();
+        for frame in Frames::new(&bytes).flatten() {
+            if let Frame::Gap { reason, frames, bytes } = frame.frame {
+                step.gaps.push((reason, frames, bytes));
+            }
+            self.writer.push(frame.at, &frame.frame);
+        }
+        if self.lost_frames > 0 && self.stuck.is_none() {
+            let (frames, bytes) = (self.lost_frames, self.lost_bytes);
+            (self.lost_frames, self.lost_bytes) = (0, 0);
+            step.gaps.push((GapReason::Disk, frames, bytes));
+            self.writer.push(self.slot.age(), &Frame::Gap { reason: GapReason::Disk, frames, bytes });
+        }
+    }
+
+    /// Nothing more can be taken: best-effort frames are counted; strict ones stay in the ring, whose session ends.
+    fn lose_ring(&mut self) {
+        if self.slot.terms.recording.strict() {
+            return;
+        }
+        let bytes = self.slot.drain();
+        for frame in Frames::new(&bytes).flatten() {
+            self.lost_frames = self.lost_frames.saturating_add(1);
+            self.lost_bytes = self.lost_bytes.saturating_add(frame.frame.weight() as u64);
+        }
+    }
+
+    fn close(&mut self, step: &mut Step) {
+        if std::mem::replace(&mut self.closing, true) {
+            return;
+        }
+        // Whatever reached the ring before the end was noted.
+        self.take_ring(step);
+        let Some(outcome) = self.slot.outcome().cloned() else { return };
+        let at = self.slot.age();
+        if let Some(status) = outcome.status {
+            self.writer.push(at, &Frame::Exit(status));
+        }
+        if let Some(signal) = &outcome.signal {
+            self.writer.push(at, &Frame::Signal(signal));
+        }
+        self.writer.push(at, &Frame::End { interrupted: false, reason: &outcome.reason });
+    }
+
+    fn seal(&mut self, tools: &Tools, step: &mut Step) {
+        match self.writer.seal(self.closing, &*tools.sign) {
+            Ok(Some(sealed)) => {
+                self.journal = None;
+                self.stuck = Some(sealed);
+                self.unstick(tools, step);
+            }
+            Ok(None) => step.done = self.closing,
+            Err(error) => self.failed(&error.to_string()),
+        }
+    }
+
+    /// Puts a sealed segment on the disk; true when nothing is stuck any more.
+    fn unstick(&mut self, tools: &Tools, step: &mut Step) -> bool {
+        let Some(sealed) = self.stuck.take() else { return true };
+        match tools.spool.put(&self.slot.ledger.id, &sealed) {
+            Ok(()) => {
+                self.slot.unacked.fetch_add(1, Ordering::AcqRel);
+                step.sealed.push((sealed.n, sealed.last));
+                step.done = sealed.last;
+                true
+            }
+            Err(error) => {
+                self.stuck = Some(sealed);
+                self.failed(&in_words(&error));
+                false
+            }
+        }
+    }
+
+    fn journal(&mut self, tools: &Tools) {
+        if self.writer.unjournaled().is_empty() {
+            return;
+        }
+        let mut out = Vec::new();
+        if self.journal.is_none() {
+            let (journal, head) = Journal::begin(&self.writer);
+            self.journal = Some(journal);
+            out = head;
+        }
+        // Written only when the disk took it: a failed write leaves the journal's check where it was.
+        let Some(mut journal) = self.journal.clone() else { return };
+        out.extend_from_slice(&journal.entry(self.writer.unjournaled()));
+        match tools.spool.journal(&self.slot.ledger.id, self.writer.n(), &out) {
+            Ok(()) => {
+                self.journal = Some(journal);
+                self.writer.journaled();
+            }
+            Err(error) => {
+                // A part may have been written: this segment's journal is of no more use.
+                self.journal = None;
+                drop(tools.spool.drop_journal(&self.slot.ledger.id, self.writer.n()));
+                self.failed(&in_words(&error));
+            }
+        }
+    }
+
+    fn failed(&self, why: &str) {
+        let id = &self.slot.ledger.id;
+        if self.slot.terms.recording.strict() {
+            tracing::error!(session = %id, why, "recording cannot go on: the session ends");
+            self.slot.end(EndReason::Recording(why.to_owned()));
+        } else {
+            tracing::warn!(session = %id, why, "recording has a gap");
+        }
+    }
+}
+
+/// What people see: the reason, not the path.
+pub(crate) fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::StorageFull => "the disk is full".to_owned(),
+        io::ErrorKind::QuotaExceeded => "the disk quota is used up".to_owned(),
+        io::ErrorKind::ReadOnlyFilesystem => "the disk is read-only".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,115 @@
+//! What an earlier life of this service left in the spool: sealed as interrupted, and uploaded.
+//!
+//! Blocks. Runs once at start, before any session opens. A leftover that cannot be understood is left where it is and
+//! said aloud; it never keeps the others, or the service, from going on.
+
+use std::io;
+use std::time::Duration;
+
+use audit::recording::journal;
+use audit::recording::{Frame, GapReason, Segment, Writer};
+use model::SessionId;
+
+use crate::about::Ledger;
+use crate::lane::Tools;
+
+const REASON: &str = "the service that recorded stopped";
+
+/// One recording found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) id: SessionId,
+    /// What it was; `None` when that could not be read.
+    pub(crate) ledger: Option<Ledger>,
+    /// Sealed segments: number, and whether it is the last.
+    pub(crate) segments: Vec<(u64, bool)>,
+    /// Frames that were not sealed yet; `None` when the recording had been closed properly.
+    pub(crate) recovered: Option<Recovered>,
+}
+
+/// What recovery added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Recovered {
+    /// Frames found in the journal.
+    pub(crate) frames: u64,
+    /// Bytes of a torn write.
+    pub(crate) torn: u64,
+    /// Time of the last frame.
+    pub(crate) until: Duration,
+}
+
+/// Looks through the spool and seals what is open.
+pub(crate) fn scan(tools: &Tools) -> io::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for id in tools.spool.sessions()? {
+        match one(tools, &id) {
+            Ok(one) => found.push(one),
+            Err(error) => {
+                tracing::error!(session = %id, %error, "a recording left over cannot be recovered; it stays");
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn one(tools: &Tools, id: &SessionId) -> io::Result<Found> {
+    let ledger = tools.spool.ledger(id).ok();
+    let mut segments = Vec::new();
+    let mut newest = None;
+    for n in tools.spool.segments(id)? {
+        let bytes = tools.spool.segment(id, n)?;
+        let segment = Segment::parse(&bytes).map_err(io::Error::other)?;
+        let header = segment.header();
+        segments.push((n, header.last));
+        newest = Some((header.started, n, segment.hash(), header.until, header.last));
+    }
+    if newest.as_ref().is_some_and(|(.., last)| *last) {
+        return Ok(Found { id: id.clone(), ledger, segments, recovered: None });
+    }
+    let fresh = match (&newest, &ledger) {
+        (Some((started, n, hash, until, _)), _) => {
+            Some(Writer::resume(id.clone(), *started, n + 1, *hash, *until))
+        }
+        (None, Some(ledger)) => Some(beginning(ledger)),
+        (None, None) => None,
+    };
+    let (mut writer, frames, torn) = open_segment(tools, id, fresh)?;
+    writer.interrupted();
+    if torn > 0 {
+        writer.push(writer.until(), &Frame::Gap { reason: GapReason::Crash, frames: 0, bytes: torn });
+    }
+    writer.push(writer.until(), &Frame::End { interrupted: true, reason: REASON });
+    let until = writer.until();
+    if let Some(sealed) = writer.seal(true, &*tools.sign).map_err(io::Error::other)? {
+        tools.spool.put(id, &sealed)?;
+        segments.push((sealed.n, true));
+    }
+    let recovered = Some(Recovered { frames, torn, until });
+    Ok(Found { id: id.clone(), ledger, segments, recovered })
+}
+
+fn beginning(ledger: &Ledger) -> Writer {
+    let mut writer = Writer::new(ledger.id.clone(), ledger.started);
+    writer.push(Duration::ZERO, &Frame::Start(ledger.start_frame()));
+    writer
+}
+
+/// The open segment as its journal has it, or an empty one.
+fn open_segment(tools: &Tools, id: &SessionId, fresh: Option<Writer>) -> io::Result<(Writer, u64, u64)> {
+    let wanted = fresh.as_ref().map(Writer::n);
+    for (n, bytes) in tools.spool.journals(id)? {
+        if wanted.is_some_and(|wanted| wanted != n) {
+            tools.spool.drop_journal(id, n)?;
+            continue;
+        }
+        match journal::recover(&bytes) {
+            Ok(back) if fresh.as_ref().is_none_or(|fresh| fresh.prev() == back.writer.prev()) => {
+                let frames = u64::from(back.writer.open_frames());
+                return Ok((back.writer, frames, back.torn as u64));
+            }
+            Ok(_) => tracing::warn!(session = %id, n, "a journal does not follow its recording; left out"),
+            Err(error) => tracing::warn!(session = %id, n, %error, "a journal is torn at its head; left out"),
+        }
+    }
+    fresh.map(|writer| (writer, 0, 0)).ok_or_else(|| io::Error::other("nothing says what it was"))
+}

@@ -1,0 +1,104 @@
+//! What a pump holds: frames in, never blocking an honest session, never silently losing one.
+//!
+//! A push copies the frame into the session's ring and returns. A full ring makes a strict session's push wait and a
+//! best-effort session's push count the loss. Every wait ends when the session is ended.
+
+use std::sync::Arc;
+
+use audit::recording::frame::split;
+use audit::recording::{Frame, Stream};
+
+use crate::Error;
+use crate::about::EndReason;
+use crate::slot::{Pushed, Slot};
+use crate::stream::StreamTap;
+
+/// Takes a session's frames. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tap(pub(crate) Arc<Slot>);
+
+impl Tap {
+    /// Records one frame.
+    ///
+    /// # Errors
+    /// The session has been ended: the pump stops and says why.
+    pub async fn push(&self, frame: Frame<'_>) -> Result<(), Error> {
+        if self.0.terms.recording.off() {
+            return self.check();
+        }
+        loop {
+            let room = self.0.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            self.check()?;
+            match self.0.offer(&frame) {
+                Pushed::Taken | Pushed::Lost => return Ok(()),
+                // The recorder drains, or ends the session because it cannot: either wakes this.
+                Pushed::Full => room.await,
+            }
+        }
+    }
+
+    /// Records terminal output of any length and counts it as sent to the person.
+    ///
+    /// # Errors
+    /// The session has been ended.
+    pub async fn output(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.0.moved(bytes.len() as u64, 0);
+        for piece in split(bytes) {
+            self.push(Frame::Output(piece)).await?;
+        }
+        Ok(())
+    }
+
+    /// Counts what the person typed; records it only where a role asks for keystrokes.
+    ///
+    /// # Errors
+    /// The session has been ended.
+    pub async fn input(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.0.moved(0, bytes.len() as u64);
+        if !self.0.terms.recording.keystrokes {
+            return self.check();
+        }
+        for piece in split(bytes) {
+            self.push(Frame::Input(piece)).await?;
+        }
+        Ok(())
+    }
+
+    /// Records the terminal's new size.
+    ///
+    /// # Errors
+    /// The session has been ended.
+    pub async fn resize(&self, cols: u16, rows: u16) -> Result<(), Error> {
+        self.push(Frame::Resize { cols, rows }).await
+    }
+
+    /// Captures one stream of a command: counted and hashed whole, its first megabyte recorded.
+    #[must_use]
+    pub fn stream(&self, stream: Stream) -> StreamTap {
+        StreamTap::new(self.clone(), stream)
+    }
+
+    /// Counts bytes that are not recorded (forwards, files) and keeps the session from being idle.
+    pub fn moved(&self, sent: u64, received: u64) {
+        self.0.moved(sent, received);
+    }
+
+    /// Says whether the session may go on.
+    ///
+    /// # Errors
+    /// It was ended, and why.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.0.reason() {
+            Some(reason) => Err(Error::Ended(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Resolves when the session must stop, with the reason to show. Cancel safe.
+    pub async fn ended(&self) -> EndReason {
+        self.0.stopped().await;
+        self.0.reason().cloned().unwrap_or(EndReason::Stopping)
+    }
+}

@@ -9,6 +9,7 @@ pub mod connect;
 pub mod dial;
 pub mod error;
 mod hop;
+pub mod host;
 mod link;
 pub mod proxy_env;
 mod request;

@@ -7,7 +7,9 @@
 pub mod call;
 pub mod connect;
 pub mod dial;
+pub mod emit;
 pub mod error;
+pub mod files;
 mod hop;
 pub mod host;
 mod link;
@@ -15,6 +17,7 @@ pub mod proxy_env;
 mod request;
 pub mod socket;
 pub mod tls;
+pub mod watch;
 pub mod web_trust;
 pub mod websocket;
 

@@ -1,2 +1,52 @@
-//! placeholder
+//! Reverse tunnels: agents keep one up to each proxy, proxies register them and dial through them.
+//!
+//! The multiplexing itself is `wire::mux`, pure; here is the I/O around it ([`shell`]), what keeps a tunnel up
+//! ([`agent`]) and what finds one ([`registry`]). How a connection comes about, and whose it is, are the caller's: a
+//! [`Connect`] and a verified identity. Every queue is bounded; every wait on a peer ends within seconds.
 #![forbid(unsafe_code)]
+
+pub mod agent;
+pub mod registry;
+pub mod shell;
+pub mod stream;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use agent::{Agent, Arrival, Arrivals, Link};
+pub use registry::{DialError, Registry};
+pub use shell::{Ended, Handle, Pump};
+pub use stream::Stream;
+
+/// A two-way byte stream.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A stream whose carrier no longer matters.
+pub type BoxIo = Box<dyn Io>;
+
+/// A future that may be sent between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Any error, for showing.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Opens connections to one proxy: TLS done, the proxy verified, our host certificate shown.
+pub trait Connect: Send + Sync + 'static {
+    /// A fresh connection. Keeps its own deadline.
+    fn connect(&self) -> BoxFuture<'_, Result<BoxIo, BoxError>>;
+
+    /// The proxy's address, for people.
+    fn name(&self) -> String;
+
+    /// How the last connection got through (`tls`, `websocket`, …), for people.
+    fn carrier(&self) -> String {
+        String::new()
+    }
+}
+
+#[cfg(test)]
+mod tests;

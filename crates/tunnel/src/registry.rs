@@ -1,0 +1,247 @@
+//! The proxy's side: which agents have a tunnel here, and a stream to any of them.
+//!
+//! An agent is who its verified certificate says. Of two tunnels of one agent the newest is dialed; the older one keeps
+//! the streams it has. Two agents of one name are told apart by id or not at all. Whether a dial is *allowed* is decided
+//! at the node.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use model::api::nodes::TunnelState;
+use model::{Identity, NodeId, NodeName, Subject};
+use tokio::sync::watch;
+use wire::dial::{DialHeader, Refusal, Target};
+use wire::mux::{OpenError, Settings, Side};
+
+use crate::Io;
+use crate::shell::{self, Ended, Handle};
+use crate::stream::Stream;
+
+/// Why there is no stream to a node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// No tunnel to such a node.
+    #[error("no node `{0}` is connected here")]
+    Unknown(Target),
+    /// Several nodes of that name.
+    #[error("{} nodes are called `{name}`; use an id: {}", ids.len(), join(ids))]
+    Ambiguous {
+        /// The name.
+        name: NodeName,
+        /// Whose it is.
+        ids: Vec<NodeId>,
+    },
+    /// The tunnel is there and takes no stream.
+    #[error("node `{0}` takes no connection now: {1}")]
+    Unavailable(NodeId, OpenError),
+}
+
+fn join(ids: &[NodeId]) -> String {
+    ids.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+impl DialError {
+    /// What to answer on the wire.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            DialError::Unknown(_) => Refusal::Unknown,
+            DialError::Ambiguous { .. } => Refusal::Ambiguous,
+            DialError::Unavailable(_, OpenError::TooMany) => Refusal::Busy,
+            DialError::Unavailable(_, OpenError::Leaving | OpenError::Metadata) => Refusal::Unreachable,
+        }
+    }
+}
+
+/// The certificate is no agent's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a host: only agents may open tunnels")]
+pub struct NotAHost(String);
+
+struct Entry {
+    name: NodeName,
+    carrier: String,
+    handle: Handle,
+}
+
+/// Every tunnel of this proxy. Clones share.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    agents: Mutex<Agents>,
+    changed: watch::Sender<u64>,
+    settings: Settings,
+}
+
+#[derive(Default)]
+struct Agents {
+    by_id: BTreeMap<NodeId, Entry>,
+    draining: bool,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Registry({} agents)", self.lock().by_id.len())
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        // Agents never open streams towards a proxy.
+        Self::with(Settings { max_incoming: 0, ..Settings::default() })
+    }
+}
+
+impl Registry {
+    /// An empty registry whose tunnels have these bounds.
+    #[must_use]
+    pub fn with(settings: Settings) -> Self {
+        let inner = Inner { agents: Mutex::default(), changed: watch::Sender::new(0), settings };
+        Self(Arc::new(inner))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Agents> {
+        self.0.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self) {
+        self.0.changed.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// Runs the tunnel of the agent whom `identity` names until it ends.
+    ///
+    /// # Errors
+    /// The identity is not a host's.
+    pub async fn serve<S: Io>(&self, io: S, identity: &Identity, carrier: &str) -> Result<Ended, NotAHost> {
+        let Subject::Host { id, name, .. } = &identity.subject else {
+            return Err(NotAHost(identity.display_name()));
+        };
+        let (handle, _nothing_comes, pump) = shell::start(io, Side::Listener, self.0.settings.clone());
+        let entry = Entry { name: name.clone(), carrier: carrier.to_owned(), handle: handle.clone() };
+        let registered = Registered { registry: self.clone(), id: id.clone(), handle };
+        self.register(id.clone(), entry);
+        tracing::info!(node = %id, %name, carrier, "tunnel up");
+        let ended = pump.run().await;
+        drop(registered);
+        tracing::info!(node = %id, %name, why = %reason(&ended), "tunnel down");
+        Ok(ended)
+    }
+
+    fn register(&self, id: NodeId, entry: Entry) {
+        let mut agents = self.lock();
+        if agents.draining {
+            entry.handle.go_away();
+        }
+        let older = agents.by_id.insert(id, entry);
+        drop(agents);
+        if let Some(older) = older {
+            older.handle.go_away();
+        }
+        self.tell();
+    }
+
+    fn forget(&self, id: &NodeId, handle: &Handle) {
+        let mut agents = self.lock();
+        if agents.by_id.get(id).is_some_and(|entry| entry.handle.is_same(handle)) {
+            agents.by_id.remove(id);
+            drop(agents);
+            self.tell();
+        }
+    }
+
+    /// A stream to the node that `header` names. Waits for nobody: what is written rides along.
+    ///
+    /// # Errors
+    /// No such node is connected, or more than one, or it takes no stream.
+    pub fn dial(&self, header: &DialHeader) -> Result<Stream, DialError> {
+        let (id, handle) = self.find(&header.target)?;
+        let mut metadata = Vec::with_capacity(DialHeader::MAX);
+        header.encode(&mut metadata);
+        handle.open(header.class, &metadata).map_err(|error| DialError::Unavailable(id, error))
+    }
+
+    fn find(&self, target: &Target) -> Result<(NodeId, Handle), DialError> {
+        let agents = self.lock();
+        let unknown = || DialError::Unknown(target.clone());
+        match target {
+            Target::Node(id) => {
+                let entry = agents.by_id.get(id).ok_or_else(unknown)?;
+                Ok((id.clone(), entry.handle.clone()))
+            }
+            Target::Name(name) => {
+                let is_it = |entry: &Entry| entry.name.as_str().eq_ignore_ascii_case(name.as_str());
+                let mut found = agents.by_id.iter().filter(|(_, entry)| is_it(entry));
+                let (id, entry) = found.next().ok_or_else(unknown)?;
+                let others: Vec<NodeId> = found.map(|(id, _)| id.clone()).collect();
+                if others.is_empty() {
+                    return Ok((id.clone(), entry.handle.clone()));
+                }
+                let ids = std::iter::once(id.clone()).chain(others).collect();
+                Err(DialError::Ambiguous { name: name.clone(), ids })
+            }
+        }
+    }
+
+    /// Every agent with a tunnel, by id.
+    #[must_use]
+    pub fn list(&self) -> Vec<TunnelState> {
+        let agents = self.lock();
+        let state = |(id, entry): (&NodeId, &Entry)| TunnelState {
+            id: id.clone(),
+            name: entry.name.clone(),
+            carrier: entry.carrier.clone(),
+        };
+        agents.by_id.iter().map(state).collect()
+    }
+
+    /// Tells of every change: a number that moves.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    /// Streams open through all tunnels.
+    #[must_use]
+    pub fn open_streams(&self) -> usize {
+        let handles: Vec<Handle> = self.lock().by_id.values().map(|entry| entry.handle.clone()).collect();
+        handles.iter().map(Handle::open_streams).sum()
+    }
+
+    /// Tells every agent to go elsewhere. Streams go on; new ones are refused.
+    pub fn drain(&self) {
+        let mut agents = self.lock();
+        agents.draining = true;
+        agents.by_id.values().for_each(|entry| entry.handle.go_away());
+    }
+
+    /// Closes every tunnel, streams and all.
+    pub fn close(&self) {
+        self.lock().by_id.values().for_each(|entry| entry.handle.close());
+    }
+}
+
+/// Forgets the tunnel even when the task that served it is cut off.
+struct Registered {
+    registry: Registry,
+    id: NodeId,
+    handle: Handle,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.registry.forget(&self.id, &self.handle);
+    }
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}

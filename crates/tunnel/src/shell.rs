@@ -1,0 +1,451 @@
+//! The I/O around `wire::mux`: one task moves bytes between a connection and its streams.
+//!
+//! Writes go out in batches of at most [`BATCH`] bytes, so that a keystroke waits behind one batch, not behind a copy.
+//! The read buffer grows to [`MAX_READ`] under load and shrinks when idle. Streams and the pump share the state machine
+//! under a lock that is never held across an await.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, Sleep};
+use wire::Malformed;
+use wire::dial::Class;
+use wire::mux::{self, Dead, Event, Mux, OpenError, ResetCode, Settings, Side, StreamId};
+
+use crate::stream::Stream;
+
+/// Bytes handed to the connection at a time.
+const BATCH: usize = 64 * 1024;
+
+/// The largest read buffer.
+const MAX_READ: usize = 256 * 1024;
+
+/// The smallest: one frame fits.
+const MIN_READ: usize = mux::MAX;
+
+/// Incoming streams that may wait to be taken; more are refused as busy.
+const BACKLOG: usize = 256;
+
+/// How long the goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Why a tunnel is over.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// We closed it.
+    #[error("closed")]
+    Closed,
+    /// The peer closed it.
+    #[error("the peer closed it")]
+    ByPeer,
+    /// The connection broke.
+    #[error("the connection broke")]
+    Broken(#[source] io::Error),
+    /// The peer went silent.
+    #[error("the connection is dead")]
+    Dead(#[source] Dead),
+    /// The peer broke the protocol.
+    #[error("the peer broke the protocol")]
+    Malformed(#[source] Malformed),
+}
+
+/// A stream the peer opened.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Its priority.
+    pub class: Class,
+    /// What it is for.
+    pub metadata: Vec<u8>,
+    /// Its bytes.
+    pub stream: Stream,
+}
+
+pub(crate) struct State {
+    pub(crate) mux: Mux,
+    pub(crate) readers: BTreeMap<StreamId, Waker>,
+    pub(crate) writers: BTreeMap<StreamId, Waker>,
+    pub(crate) over: bool,
+    pump: Option<Waker>,
+    close: bool,
+    close_when_idle: bool,
+}
+
+impl State {
+    /// Wakes the pump if it sleeps and there is something to do.
+    pub(crate) fn nudge(&mut self) {
+        if (self.mux.has_output() || self.close || self.may_close())
+            && let Some(pump) = self.pump.take()
+        {
+            pump.wake();
+        }
+    }
+
+    fn may_close(&self) -> bool {
+        self.close_when_idle && self.mux.open_streams() == 0
+    }
+}
+
+/// What streams, handles and the pump share.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    epoch: Instant,
+    leaving: watch::Sender<bool>,
+    ended: watch::Sender<bool>,
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// Every stream is over; whoever waits on one learns of it. Twice is once.
+    fn end(&self) {
+        let mut state = self.lock();
+        state.over = true;
+        let readers = std::mem::take(&mut state.readers);
+        let writers = std::mem::take(&mut state.writers);
+        drop(state);
+        readers.into_values().chain(writers.into_values()).for_each(Waker::wake);
+        self.ended.send_replace(true);
+    }
+}
+
+/// One end of a tunnel: opens streams, asks questions, says goodbye. Clones are the same end.
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({} streams)", self.open_streams())
+    }
+}
+
+impl Handle {
+    /// Opens a stream. Waits for nobody: what is written rides along.
+    ///
+    /// # Errors
+    /// The tunnel is closing or full.
+    pub fn open(&self, class: Class, metadata: &[u8]) -> Result<Stream, OpenError> {
+        let mut state = self.0.lock();
+        if state.over {
+            return Err(OpenError::Leaving);
+        }
+        let id = state.mux.open(class, metadata)?;
+        state.nudge();
+        drop(state);
+        Ok(Stream::new(self.0.clone(), id))
+    }
+
+    /// Tells the peer that we take no new streams; those that are open go on.
+    pub fn go_away(&self) {
+        let mut state = self.0.lock();
+        state.mux.go_away();
+        state.nudge();
+    }
+
+    /// Closes the tunnel, streams and all.
+    pub fn close(&self) {
+        let mut state = self.0.lock();
+        state.close = true;
+        state.nudge();
+    }
+
+    /// Closes the tunnel once the last stream is over.
+    pub fn close_when_idle(&self) {
+        let mut state = self.0.lock();
+        state.close_when_idle = true;
+        state.nudge();
+    }
+
+    /// Streams not yet over.
+    #[must_use]
+    pub fn open_streams(&self) -> usize {
+        self.0.lock().mux.open_streams()
+    }
+
+    /// The round trip, as last measured.
+    #[must_use]
+    pub fn rtt(&self) -> Option<Duration> {
+        self.0.lock().mux.rtt()
+    }
+
+    /// Bytes held for slow readers and the network.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.0.lock().mux.held()
+    }
+
+    /// True when no new stream can be opened.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        let state = self.0.lock();
+        state.over || state.mux.is_leaving()
+    }
+
+    /// Waits until the peer says it is leaving. Cancel-safe.
+    pub async fn peer_leaving(&self) {
+        let _ = self.0.leaving.subscribe().wait_for(|leaving| *leaving).await;
+    }
+
+    /// Waits until the tunnel is over. Cancel-safe.
+    pub async fn ended(&self) {
+        let _ = self.0.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    /// True when both are ends of the same tunnel's same side.
+    #[must_use]
+    pub fn is_same(&self, other: &Handle) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Moves a tunnel's bytes. A future: it ends when the tunnel does, and the tunnel ends when it is dropped.
+pub struct Pump<S> {
+    io: S,
+    shared: Arc<Shared>,
+    incoming: mpsc::Sender<Incoming>,
+    inbox: Inbox,
+    outbox: Vec<u8>,
+    sent: usize,
+    unflushed: bool,
+    timer: Pin<Box<Sleep>>,
+    saying_goodbye: bool,
+    wakers: Vec<Waker>,
+}
+
+/// Starts a tunnel over `io`: a handle, the streams its peer opens, and the pump that somebody must run.
+pub fn start<S>(io: S, side: Side, settings: Settings) -> (Handle, mpsc::Receiver<Incoming>, Pump<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (incoming, taken) = mpsc::channel(BACKLOG);
+    let mux = Mux::new(side, settings, Duration::ZERO);
+    let epoch = Instant::now();
+    let timer = Box::pin(tokio::time::sleep_until(epoch + mux.deadline()));
+    let shared = Arc::new(Shared {
+        state: Mutex::new(State {
+            mux,
+            readers: BTreeMap::new(),
+            writers: BTreeMap::new(),
+            over: false,
+            pump: None,
+            close: false,
+            close_when_idle: false,
+        }),
+        epoch,
+        leaving: watch::Sender::new(false),
+        ended: watch::Sender::new(false),
+    });
+    let pump = Pump {
+        io,
+        shared: shared.clone(),
+        incoming,
+        inbox: Inbox::default(),
+        outbox: Vec::new(),
+        sent: 0,
+        unflushed: false,
+        timer,
+        saying_goodbye: false,
+        wakers: Vec::new(),
+    };
+    (Handle(shared), taken, pump)
+}
+
+#[derive(Default)]
+struct Inbox {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+    filled: bool,
+}
+
+impl Inbox {
+    /// Makes room behind what is unread, more when the last read filled what there was.
+    fn make_room(&mut self) {
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        let wanted = if self.filled { (self.bytes.len() * 4).min(MAX_READ) } else { self.bytes.len() };
+        let wanted = wanted.max(MIN_READ);
+        if wanted > self.bytes.len() {
+            self.bytes.resize(wanted, 0);
+        }
+    }
+
+    /// Gives memory back when nothing is coming.
+    fn shrink(&mut self) {
+        if self.start == self.end && self.bytes.len() > MIN_READ {
+            *self = Self::default();
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
+    /// Collects who is to be woken, and hands over what was opened.
+    fn handle_events(&mut self, state: &mut State) {
+        while let Some(event) = state.mux.event() {
+            match event {
+                Event::Readable(id) => self.wakers.extend(state.readers.remove(&id)),
+                Event::Writable(id) => self.wakers.extend(state.writers.remove(&id)),
+                Event::GoingAway => {
+                    self.shared.leaving.send_replace(true);
+                }
+                Event::Opened { id, class, metadata } => match self.incoming.try_reserve() {
+                    Ok(place) => {
+                        place.send(Incoming {
+                            class,
+                            metadata,
+                            stream: Stream::new(self.shared.clone(), id),
+                        });
+                    }
+                    Err(_) => {
+                        state.mux.reset(id, ResetCode::Busy);
+                        state.mux.release(id);
+                    }
+                },
+            }
+        }
+    }
+
+    fn wake(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    /// Sends until the connection is full or nothing is left; true when anything moved.
+    fn write_side(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        let mut moved = false;
+        loop {
+            if self.sent == self.outbox.len() {
+                self.refill(cx);
+                if self.outbox.is_empty() {
+                    break;
+                }
+            }
+            let unsent = self.outbox.get(self.sent..).unwrap_or_default();
+            match Pin::new(&mut self.io).poll_write(cx, unsent) {
+                Poll::Ready(Ok(0)) => return Err(Ended::ByPeer),
+                Poll::Ready(Ok(count)) => {
+                    self.sent += count;
+                    self.unflushed = true;
+                    moved = true;
+                }
+                Poll::Ready(Err(error)) => return Err(Ended::Broken(error)),
+                Poll::Pending => return Ok(moved),
+            }
+        }
+        if self.unflushed {
+            match Pin::new(&mut self.io).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(error)) => return Err(Ended::Broken(error)),
+                Poll::Pending => {}
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Takes the next batch from the streams; registers for being nudged when there is none.
+    fn refill(&mut self, cx: &Context<'_>) {
+        self.outbox.clear();
+        self.sent = 0;
+        let shared = self.shared.clone();
+        let mut state = shared.lock();
+        state.mux.transmit(&mut self.outbox, BATCH);
+        self.handle_events(&mut state);
+        if self.outbox.is_empty() {
+            state.pump = Some(cx.waker().clone());
+            self.saying_goodbye |= state.close || state.may_close();
+        }
+        drop(state);
+        self.wake();
+        if self.outbox.is_empty() && self.outbox.capacity() > BATCH / 4 {
+            self.outbox = Vec::new();
+        }
+    }
+
+    /// Receives until the connection is empty; true when anything moved.
+    fn read_side(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        self.inbox.make_room();
+        let room = self.inbox.bytes.get_mut(self.inbox.end..).unwrap_or_default();
+        let mut buffer = ReadBuf::new(room);
+        match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Err(error)) => return Err(Ended::Broken(error)),
+            Poll::Ready(Ok(())) => {}
+        }
+        let (count, left) = (buffer.filled().len(), buffer.remaining());
+        if count == 0 {
+            return Err(Ended::ByPeer);
+        }
+        self.inbox.end += count;
+        self.inbox.filled = left == 0;
+        let shared = self.shared.clone();
+        let mut state = shared.lock();
+        let seen = self.inbox.bytes.get(self.inbox.start..self.inbox.end).unwrap_or_default();
+        let used = state.mux.receive(seen, shared.now()).map_err(Ended::Malformed);
+        self.handle_events(&mut state);
+        drop(state);
+        self.wake();
+        self.inbox.start += used?;
+        Ok(true)
+    }
+
+    /// Lets the state machine's time pass.
+    fn clock_side(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return Ok(false);
+        }
+        let mut state = self.shared.lock();
+        state.mux.tick(self.shared.now()).map_err(Ended::Dead)?;
+        let next = self.shared.epoch + state.mux.deadline();
+        drop(state);
+        self.timer.as_mut().reset(next.max(Instant::now() + Duration::from_millis(10)));
+        self.inbox.shrink();
+        Ok(true)
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        loop {
+            let moved = self.write_side(cx).and_then(|wrote| {
+                let read = self.read_side(cx)?;
+                Ok(self.clock_side(cx)? | wrote | read)
+            });
+            match moved {
+                Err(ended) => return Poll::Ready(ended),
+                Ok(_) if self.saying_goodbye => return Poll::Ready(Ended::Closed),
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Runs the tunnel to its end and says why it ended.
+    pub async fn run(mut self) -> Ended {
+        let ended = std::future::poll_fn(|cx| self.advance(cx)).await;
+        self.shared.end();
+        if matches!(ended, Ended::Closed) {
+            let goodbye = std::future::poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx));
+            let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        }
+        ended
+    }
+}
+
+impl<S> Drop for Pump<S> {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
+}

@@ -1,0 +1,217 @@
+//! Agents, one proxy, and links between them that the test cuts; time is paused and moves when all wait.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use model::{Identity, NodeId, Subject, SystemRole, Timestamp};
+use runtime::{Clock, Random, Scope, Service};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+use wire::dial::{Class, DialHeader, Target, TraceId};
+
+use crate::{Agent, Arrivals, BoxError, BoxFuture, BoxIo, Connect, DialError, Link, Registry, Stream};
+
+/// A cable: when cut, bytes vanish and nothing is said.
+pub(crate) struct Cable {
+    inner: DuplexStream,
+    cut: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Cable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = out.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(cx, out);
+        if self.cut.load(Ordering::SeqCst) {
+            out.set_filled(before);
+            return Poll::Pending;
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Cable {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.cut.load(Ordering::SeqCst) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+pub(crate) fn cable(size: usize) -> (Cable, Cable, Arc<AtomicBool>) {
+    let (near, far) = tokio::io::duplex(size);
+    let cut = Arc::new(AtomicBool::new(false));
+    (Cable { inner: near, cut: cut.clone() }, Cable { inner: far, cut: cut.clone() }, cut)
+}
+
+/// What stands between an agent and the proxy.
+struct Road {
+    registry: Mutex<Registry>,
+    scope: Scope,
+    identity: Identity,
+    open: AtomicBool,
+    dials: AtomicUsize,
+    cables: Mutex<Vec<Arc<AtomicBool>>>,
+}
+
+impl Connect for Arc<Road> {
+    fn connect(&self) -> BoxFuture<'_, Result<BoxIo, BoxError>> {
+        Box::pin(async move {
+            self.dials.fetch_add(1, Ordering::SeqCst);
+            if !self.open.load(Ordering::SeqCst) {
+                return Err("connection refused".into());
+            }
+            let (near, far, cut) = cable(256 * 1024);
+            self.cables.lock().unwrap().push(cut);
+            let (registry, identity) = (self.registry.lock().unwrap().clone(), self.identity.clone());
+            self.scope.spawn("serve", async move { registry.serve(far, &identity, "tls").await });
+            Ok(Box::new(near) as BoxIo)
+        })
+    }
+
+    fn name(&self) -> String {
+        "gate.example:3080".into()
+    }
+
+    fn carrier(&self) -> String {
+        "tls".into()
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) registry: Registry,
+    pub(crate) scope: Scope,
+    roads: BTreeMap<NodeId, Arc<Road>>,
+    clock: Clock,
+}
+
+pub(crate) fn id(n: u8) -> NodeId {
+    NodeId::from_random([n; 16])
+}
+
+pub(crate) fn host(n: u8, name: &str) -> Identity {
+    Identity {
+        subject: Subject::Host { id: id(n), name: name.parse().unwrap(), roles: [SystemRole::Node].into() },
+        cluster: "gate.example".parse().unwrap(),
+        expires_at: Timestamp::from_secs(1 << 40),
+        login_ip: None,
+        pin_ip: false,
+        mfa_at: None,
+        impersonator: None,
+        disallow_reissue: false,
+    }
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self {
+            registry: Registry::default(),
+            scope: Scope::root("world"),
+            roads: BTreeMap::new(),
+            clock: Clock::manual(Timestamp::from_secs(1_000_000)),
+        }
+    }
+
+    /// Starts an agent whose streams echo.
+    pub(crate) fn echoing(&mut self, n: u8, name: &str) -> tokio::sync::watch::Receiver<Vec<Link>> {
+        let (links, mut arrivals) = self.agent(n, name);
+        let scope = self.scope.clone();
+        self.scope.spawn("echo", async move {
+            while let Some(arrival) = arrivals.next().await {
+                scope.spawn("echo stream", async move {
+                    let (mut from, mut to) = tokio::io::split(arrival.stream);
+                    let _ = tokio::io::copy(&mut from, &mut to).await;
+                    let _ = to.shutdown().await;
+                });
+            }
+        });
+        links
+    }
+
+    pub(crate) fn agent(&mut self, n: u8, name: &str) -> (tokio::sync::watch::Receiver<Vec<Link>>, Arrivals) {
+        let road = Arc::new(Road {
+            registry: Mutex::new(self.registry.clone()),
+            scope: self.scope.clone(),
+            identity: host(n, name),
+            open: AtomicBool::new(true),
+            dials: AtomicUsize::new(0),
+            cables: Mutex::default(),
+        });
+        self.roads.insert(id(n), road.clone());
+        let (agent, arrivals) = Agent::new(vec![Arc::new(road)], &self.clock, &Random::seeded(u64::from(n)));
+        let links = agent.links();
+        let scope = self.scope.child("agent");
+        self.scope.spawn("agent", async move { agent.run(scope).await.unwrap() });
+        (links, arrivals)
+    }
+
+    fn road(&self, n: u8) -> &Road {
+        &self.roads[&id(n)]
+    }
+
+    pub(crate) fn cut_cables(&self, n: u8) {
+        for cable in self.road(n).cables.lock().unwrap().drain(..) {
+            cable.store(true, Ordering::SeqCst);
+        }
+    }
+
+    pub(crate) fn close_road(&self, n: u8) {
+        self.road(n).open.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn open_road(&self, n: u8) {
+        self.road(n).open.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn dials(&self, n: u8) -> usize {
+        self.road(n).dials.load(Ordering::SeqCst)
+    }
+
+    /// The proxy goes and another takes its place: same address, nothing remembered.
+    pub(crate) fn replace_proxy(&mut self) -> Registry {
+        let fresh = Registry::default();
+        for road in self.roads.values() {
+            *road.registry.lock().unwrap() = fresh.clone();
+        }
+        std::mem::replace(&mut self.registry, fresh)
+    }
+
+    /// Waits until so many agents are registered.
+    pub(crate) async fn until_agents(&self, count: usize) {
+        let mut watch = self.registry.watch();
+        while self.registry.list().len() != count {
+            tokio::time::timeout(Duration::from_secs(60), watch.changed()).await.unwrap().unwrap();
+        }
+    }
+
+    pub(crate) fn dial(&self, target: &str) -> Result<Stream, DialError> {
+        self.registry.dial(&header(target))
+    }
+}
+
+pub(crate) fn header(target: &str) -> DialHeader {
+    DialHeader::new(Target::parse(target, "gate.example").unwrap(), TraceId([9; 16]), Class::Interactive)
+}
+
+/// Sends and expects the same back.
+pub(crate) async fn echo(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    let mut back = vec![0; bytes.len()];
+    stream.write_all(bytes).await?;
+    tokio::time::timeout(Duration::from_secs(30), stream.read_exact(&mut back)).await??;
+    assert_eq!(back, bytes);
+    Ok(())
+}

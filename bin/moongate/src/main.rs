@@ -4,8 +4,11 @@
 #![forbid(unsafe_code)]
 
 mod daemon;
+mod gate;
 mod mctl;
 mod msh;
+mod recordings;
+mod show;
 
 use std::ffi::OsString;
 use std::path::Path;

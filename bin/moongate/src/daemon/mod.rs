@@ -2,7 +2,7 @@
 
 mod args;
 mod configure;
-mod file;
+pub(crate) mod file;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

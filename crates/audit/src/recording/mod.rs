@@ -9,6 +9,7 @@
 //! a clock.
 
 pub mod asciicast;
+pub mod bundle;
 pub mod capture;
 pub mod chain;
 pub mod export;

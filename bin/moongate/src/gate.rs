@@ -1,0 +1,161 @@
+//! How commands reach a gate: with a person's profile, with the authority's own certificate, or before either.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use client::dial::Dialer;
+use client::proxy_env::{HostPort, ProxyEnv};
+use client::tls::{Certified, Keyring, Material};
+use client::web_trust::WebTrust;
+use client::{BoxFuture, BoxStream, Client, Connect, ConnectError};
+use model::api::cluster::{GetTrust, TrustBundle};
+use runtime::{Random, Scope};
+use wire::route::Route;
+
+use crate::msh::profile::{Home, Profile};
+
+/// The gate's port unless one is given.
+pub(crate) const PORT: u16 = 3080;
+
+/// A way to a gate.
+#[derive(Clone)]
+pub(crate) struct Way {
+    /// Opens connections.
+    pub(crate) dialer: Dialer,
+    /// Calls the authority.
+    pub(crate) client: Client,
+}
+
+/// A dialer as the client wants it.
+struct Through(Dialer);
+
+impl Connect for Through {
+    fn connect(&self, route: Route) -> BoxFuture<'_, Result<BoxStream, ConnectError>> {
+        Box::pin(self.0.connect(route))
+    }
+}
+
+/// `host` or `host:port`, with the default port added; a scheme and a path are dropped.
+pub(crate) fn with_port(addr: &str) -> String {
+    let bare = addr.trim_start_matches("https://").trim_start_matches("http://");
+    let bare = bare.split('/').next().unwrap_or(bare);
+    match HostPort::parse(bare, PORT) {
+        Ok(at) => at.to_string(),
+        Err(_) => bare.to_owned(),
+    }
+}
+
+/// The local user's name.
+///
+/// # Errors
+/// It has none.
+pub(crate) fn local_user() -> Result<String> {
+    nix::unistd::User::from_uid(nix::unistd::getuid())
+        .ok()
+        .flatten()
+        .map(|user| user.name)
+        .context("your local account has no name: give --user (or --login)")
+}
+
+/// HTTP proxies, out of the environment.
+///
+/// # Errors
+/// A variable is no proxy.
+pub(crate) fn proxies() -> Result<ProxyEnv> {
+    Ok(ProxyEnv::from_vars(std::env::vars())?)
+}
+
+/// A dialer to `addr` that trusts by `keyring`.
+///
+/// # Errors
+/// The address is none.
+pub(crate) fn dialer(addr: &str, keyring: Keyring) -> Result<Dialer> {
+    Ok(Dialer::new(HostPort::parse(addr, PORT)?, proxies()?, keyring))
+}
+
+/// A client over `dialer`.
+pub(crate) fn client(dialer: &Dialer, scope: &Scope) -> Client {
+    Client::new(Arc::new(Through(dialer.clone())), scope, Random::system())
+}
+
+/// Whom to trust before login: by CA pin when there are pins, else the web's authorities, else nobody in particular.
+pub(crate) struct FirstContact {
+    /// Opens connections.
+    pub(crate) dialer: Dialer,
+    /// For the web routes.
+    pub(crate) web: WebTrust,
+    /// The authorities, when a pin proved them.
+    pub(crate) proven: Option<TrustBundle>,
+}
+
+/// Makes first contact with the gate at `addr`.
+///
+/// # Errors
+/// It cannot be reached, or its authorities do not match the pin.
+pub(crate) async fn first_contact(
+    addr: &str,
+    insecure: bool,
+    pin: Option<&str>,
+    scope: &Scope,
+) -> Result<FirstContact> {
+    let dialer = dialer(addr, Keyring::new(Material::anyone()))?;
+    let Some(pin) = pin else {
+        let web = if insecure { WebTrust::Insecure } else { WebTrust::System };
+        return Ok(FirstContact { dialer, web, proven: None });
+    };
+    let bundle =
+        client(&dialer, scope).call(&GetTrust {}).await.with_context(|| format!("cannot reach {addr}"))?;
+    let trust = pki::trust::Trust::from_bundle(&bundle)?;
+    trust
+        .check_pins(&[pin.to_owned()])
+        .with_context(|| format!("{addr} is not the cluster of that CA pin"))?;
+    let verified = self::dialer(addr, Keyring::new(Material::trusting(&bundle)?))?;
+    Ok(FirstContact { dialer: verified, web: WebTrust::Cluster, proven: Some(bundle) })
+}
+
+/// The way of a person: certificates out of the profile.
+///
+/// # Errors
+/// The profile's files are gone or do not parse.
+pub(crate) fn by_profile(home: &Home, profile: &Profile, scope: &Scope) -> Result<Way> {
+    let keys = home.keys(profile);
+    let read = |path: &Path| {
+        std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}: log in again with `msh login`", path.display()))
+    };
+    let bundle: TrustBundle = serde_json::from_str(&read(&keys.trust())?)?;
+    let own = Certified::from_pem(&read(&keys.tls_cert())?, &read(&keys.tls_key())?)?;
+    let dialer = dialer(&profile.web_proxy_addr, Keyring::new(Material::trusting(&bundle)?.showing(own)))?;
+    let client = client(&dialer, scope);
+    Ok(Way { dialer, client })
+}
+
+/// The way of the authority's own host: the certificate in its data directory.
+///
+/// # Errors
+/// The authority has not been started here yet, or its files are not for us to read.
+pub(crate) fn by_data_dir(data_dir: &Path, addr: &str, scope: &Scope) -> Result<Client> {
+    let dir = data_dir.join("identity");
+    let read = |name: &str| {
+        let path = dir.join(name);
+        std::fs::read_to_string(&path).with_context(|| {
+            format!("cannot read {}: has the authority been started, and may you read it?", path.display())
+        })
+    };
+    let bundle: TrustBundle = serde_json::from_str(&read("trust.json")?)?;
+    let own = Certified::from_pem(&read("admin.cert")?, &read("admin.key")?)?;
+    let keyring = Keyring::new(Material::trusting(&bundle)?.showing(own));
+    Ok(client(&Dialer::new(HostPort::parse(addr, 3025)?, ProxyEnv::none(), keyring), scope))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_get_the_default_port_and_lose_the_scheme() {
+        assert_eq!(with_port("gate.example.com"), "gate.example.com:3080");
+        assert_eq!(with_port("https://gate.example.com:443/web"), "gate.example.com:443");
+    }
+}

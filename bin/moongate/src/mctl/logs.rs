@@ -1,0 +1,180 @@
+//! `mctl recordings`, `mctl audit` and `mctl status`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use audit::key::PublicKey;
+use client::Client;
+use model::api::audit::{AuditEvent, ExportChain, SearchEvents, TailEvents};
+use model::api::cluster::{GetStatus, GetTrust};
+use model::api::recordings::ListRecordings;
+use model::time::Span;
+use runtime::Clock;
+use serde_json::{Value, json};
+
+use super::args::{Audit, Recordings};
+use crate::recordings::{Source, audit_key, verdict};
+use crate::show::{Format, Table, clean, print, write_out};
+
+/// Runs `mctl recordings …`. `client` is absent when there is no gate to ask: then only files can be verified.
+///
+/// # Errors
+/// The authority refused, or a recording does not hold.
+pub(crate) async fn recordings(client: Option<Client>, command: Recordings, clock: &Clock) -> Result<()> {
+    match command {
+        Recordings::Ls { user, last, limit, out } => {
+            let client = client.context("there is no gate to ask: log in first")?;
+            let from = last.map(|l| l.parse::<Span>()).transpose()?.map(|l| clock.now() - l.0);
+            let verb = ListRecordings { from, user, limit: Some(limit), ..ListRecordings::default() };
+            crate::msh::ls::list(&client, verb, out.format).await
+        }
+        Recordings::Verify { session, key, out } => {
+            let key = audit_key(key.as_deref(), client.as_ref()).await?;
+            let source = Source::open(client, &session).await?;
+            let id = source.detail().info.id.clone();
+            let report = source.verify(key).await.with_context(|| format!("{id}: NOT verified"))?;
+            let data = json!({ "id": id, "verified": true, "segments": report.segments, "frames": report.frames,
+                               "state": report.state, "interrupted": report.interrupted });
+            print(out.format, &data, || verdict(&id, &report))
+        }
+        Recordings::Download { session, out_file } => {
+            let source = Source::open(client, &session).await?;
+            let path = out_file.unwrap_or_else(|| PathBuf::from(format!("{}.mgr", source.detail().info.id)));
+            source.save(&path).await?;
+            write_out(&format!("saved {}\n", path.display()))
+        }
+    }
+}
+
+/// Runs `mctl audit …`.
+///
+/// # Errors
+/// The authority refused, or the chain does not hold.
+pub(crate) async fn audit_log(client: &Client, command: Audit, clock: &Clock) -> Result<()> {
+    match command {
+        Audit::Ls { types, user, session, last, limit, out } => {
+            let from = last.map(|l| l.parse::<Span>()).transpose()?.map(|l| clock.now() - l.0);
+            let verb =
+                SearchEvents { from, types, user, session, limit: Some(limit), ..SearchEvents::default() };
+            let page = client.call(&verb).await.context("cannot search the audit log")?;
+            print(out.format, &page.items, || {
+                let mut table = Table::new(&["Time", "Code", "Event", "User", "About"]);
+                for event in &page.items {
+                    table.row([
+                        field(event, "time"),
+                        field(event, "code"),
+                        field(event, "event"),
+                        field(event, "user"),
+                        about(event),
+                    ]);
+                }
+                table.text()
+            })
+        }
+        Audit::Tail => {
+            let mut items =
+                client.stream(&TailEvents::default()).await.context("cannot follow the audit log")?;
+            while let Some(event) = items.next().await.context("the audit log broke off")? {
+                write_out(&format!("{}\n", serde_json::to_string(&event)?))?;
+            }
+            Ok(())
+        }
+        Audit::Verify { out } => verify(client, out.format).await,
+    }
+}
+
+fn field(event: &AuditEvent, name: &str) -> String {
+    match event.0.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => String::new(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// The most telling fields of an event, in a fixed order.
+fn about(event: &AuditEvent) -> String {
+    [
+        "server_hostname",
+        "login",
+        "sid",
+        "name",
+        "command",
+        "exitCode",
+        "addr",
+        "path",
+        "reason",
+        "error",
+        "message",
+    ]
+    .iter()
+    .map(|name| (name, field(event, name)))
+    .filter(|(_, value)| !value.is_empty())
+    .map(|(name, value)| format!("{name}={}", clean(&value.chars().take(80).collect::<String>())))
+    .collect::<Vec<_>>()
+    .join(" ")
+}
+
+/// Walks the whole chain, piece by piece.
+async fn verify(client: &Client, format: Format) -> Result<()> {
+    let key: PublicKey =
+        client.call(&GetTrust {}).await.context("cannot ask for the audit key")?.audit_key.parse()?;
+    let mut verifier = audit::log::Verifier::new(key);
+    let mut from = 0;
+    loop {
+        let piece = client
+            .call(&ExportChain { from, limit: Some(5_000) })
+            .await
+            .context("cannot read the audit log")?;
+        for link in &piece.links {
+            verifier.link(link).context("the audit log is NOT intact")?;
+        }
+        for checkpoint in &piece.checkpoints {
+            verifier.checkpoint(checkpoint).context("the audit log is NOT intact")?;
+        }
+        from += piece.links.len() as u64;
+        if piece.links.is_empty() || from >= piece.total {
+            break;
+        }
+    }
+    let report = verifier.finish().context("the audit log is NOT intact")?;
+    let data = json!({ "verified": true, "events": report.links, "signed": report.signed });
+    print(format, &data, || {
+        format!(
+            "audit log verified: {} events, the first {} under a signed checkpoint\n",
+            report.links, report.signed
+        )
+    })
+}
+
+/// `mctl status`.
+///
+/// # Errors
+/// The authority refused.
+pub(crate) async fn status(client: &Client, format: Format) -> Result<()> {
+    let status = client.call(&GetStatus {}).await.context("cannot ask how the cluster does")?;
+    let trust = client.call(&GetTrust {}).await.context("cannot ask for the authorities")?;
+    print(format, &status, || {
+        let mut rows = vec![
+            ("Cluster".to_owned(), status.cluster.name.to_string()),
+            ("Version".to_owned(), status.cluster.version.clone()),
+        ];
+        for key in &trust.keys {
+            let kind = match key.kind {
+                model::api::cluster::CaKind::Host => "host CA",
+                model::api::cluster::CaKind::User => "user CA",
+            };
+            rows.push((kind.to_owned(), if key.active { "active" } else { "trusted" }.to_owned()));
+        }
+        rows.extend(status.cluster.ca_pins.iter().map(|pin| ("CA pin".to_owned(), pin.clone())));
+        rows.push(("Audit key".to_owned(), trust.audit_key.clone()));
+        rows.extend(status.cluster.proxy_addrs.iter().map(|a| ("Proxy".to_owned(), a.clone())));
+        rows.extend(status.counts.iter().map(|(name, n)| (name.clone(), n.to_string())));
+        for job in &status.jobs {
+            let ran = job.last_run.map_or_else(|| "has not run yet".to_owned(), |t| format!("ran {t}"));
+            let how = job.last_error.as_ref().map_or(ran.clone(), |e| format!("{ran}, FAILED: {}", clean(e)));
+            rows.push((format!("job {}", job.name), how));
+        }
+        let wide = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        rows.iter().map(|(name, value)| format!("{name:wide$}  {value}\n")).collect()
+    })
+}

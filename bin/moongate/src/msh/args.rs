@@ -1,0 +1,210 @@
+//! The words of `msh`: one declaration yields parsing, `--help` and completions.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::show::Format;
+
+/// Reaches the machines behind a Moongate: short-lived certificates, one port, your own tools.
+#[derive(Debug, Parser)]
+#[command(name = "msh", version, disable_help_subcommand = true)]
+pub(crate) struct Msh {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The gate, as host or host:port (default port 3080).
+    #[arg(long, global = true, env = "MOONGATE_PROXY")]
+    pub(crate) proxy: Option<String>,
+    /// Who you are to the gate (default: your local user name).
+    #[arg(long, global = true, env = "MOONGATE_USER")]
+    pub(crate) user: Option<String>,
+    /// The account on the target (default: your local user name).
+    #[arg(short, long, global = true, env = "MOONGATE_LOGIN")]
+    pub(crate) login: Option<String>,
+    /// Do not verify the gate's web certificate. Everything after login is verified all the same.
+    #[arg(long, global = true)]
+    pub(crate) insecure: bool,
+    /// Trust the gate by its CA pin (sha256:…), as printed by `mctl status`; makes --insecure needless.
+    #[arg(long, global = true)]
+    pub(crate) ca_pin: Option<String>,
+    /// How long certificates shall live, in minutes (0: the gate's default, 12 h).
+    #[arg(long, global = true, default_value_t = 0)]
+    pub(crate) ttl: u64,
+    /// Where profiles and keys are kept (default ~/.msh).
+    #[arg(long, global = true, env = "MOONGATE_HOME", hide_env_values = true)]
+    pub(crate) home: Option<PathBuf>,
+    /// Tell what is going on.
+    #[arg(short, long, global = true)]
+    pub(crate) debug: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Sign in and get certificates.
+    Login(Login),
+    /// Forget certificates and keys.
+    Logout,
+    /// Show who you are, and how you reach the gate.
+    Status {
+        /// text, json or yaml.
+        #[arg(short, long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// List nodes you may reach.
+    Ls(Ls),
+    /// Open a shell or run a command on a node.
+    Ssh(Ssh),
+    /// Copy files; one side is `[login@]node:path`.
+    Scp(Scp),
+    /// Carry another program's connection.
+    #[command(subcommand)]
+    Proxy(Proxy),
+    /// Print a block for ~/.ssh/config, so that ssh, scp, sftp, rsync and Ansible just work.
+    Config,
+    /// Replay a recording.
+    Play(Play),
+    /// Recordings of sessions.
+    #[command(subcommand)]
+    Recordings(Recordings),
+    /// Print a completion script.
+    Completion {
+        /// bash, zsh, fish, elvish or powershell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the version.
+    Version,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    /// Put the key and certificate into the SSH agent: auto, yes or no.
+    #[arg(short = 'k', long, default_value = "auto", value_parser = ["auto", "yes", "no"])]
+    pub(crate) add_keys_to_agent: String,
+    /// Print the outcome as text, json or yaml.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Only nodes with these labels: key=value,key=value.
+    pub(crate) labels: Option<String>,
+    /// Only nodes whose name, id or labels contain these words.
+    #[arg(long, default_value = "")]
+    pub(crate) search: String,
+    /// Also show node ids and versions.
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    /// text, json or yaml.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ssh {
+    /// Ignored: nodes have no port of their own. Kept for scripts.
+    #[arg(short, long)]
+    pub(crate) port: Option<u16>,
+    /// Forward your SSH agent.
+    #[arg(short = 'A', long)]
+    pub(crate) forward_agent: bool,
+    /// Listen here and connect from the node: [bind:]port:host:hostport.
+    #[arg(short = 'L', value_name = "SPEC")]
+    pub(crate) local: Vec<String>,
+    /// Listen on the node and connect from here: [bind:]port:host:hostport.
+    #[arg(short = 'R', value_name = "SPEC")]
+    pub(crate) remote: Vec<String>,
+    /// A SOCKS5 server here that goes out at the node: [bind:]port.
+    #[arg(short = 'D', value_name = "SPEC")]
+    pub(crate) dynamic: Vec<String>,
+    /// Forward only; run nothing.
+    #[arg(short = 'N')]
+    pub(crate) no_command: bool,
+    /// Ask for a terminal also for a command.
+    #[arg(short = 't', long)]
+    pub(crate) tty: bool,
+    /// [login@]node
+    pub(crate) target: String,
+    /// The command; a shell when absent.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Scp {
+    /// Copy directories whole.
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+    /// Keep times and modes.
+    #[arg(short, long)]
+    pub(crate) preserve: bool,
+    /// No progress bar.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Ignored; kept for scripts.
+    #[arg(short = 'P', long)]
+    pub(crate) port: Option<u16>,
+    /// From, from, …, to.
+    #[arg(required = true, num_args = 2..)]
+    pub(crate) paths: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Proxy {
+    /// Standard input and output become the SSH connection of a node: for ProxyCommand.
+    Ssh {
+        /// The cluster; must be the one you are signed in to.
+        #[arg(short, long)]
+        cluster: Option<String>,
+        /// [login@]node[:port]
+        target: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Play {
+    /// Session id, or a file made by `mctl recordings download`.
+    pub(crate) session: String,
+    /// pty (as it was), text (what was shown), json (one event a line) or asciicast (v2 file).
+    #[arg(short, long, default_value = "pty", value_parser = ["pty", "text", "json", "asciicast", "asciicast3"])]
+    pub(crate) format: String,
+    /// Faster or slower: 0.5x to 16x.
+    #[arg(long, default_value = "1x")]
+    pub(crate) speed: String,
+    /// Shorten pauses to one second.
+    #[arg(long)]
+    pub(crate) skip_idle_time: bool,
+    /// Start this far in: 90s, 1h5m.
+    #[arg(long)]
+    pub(crate) from: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Recordings {
+    /// List recordings, newest first.
+    Ls {
+        /// Not before this day (UTC): 2026-01-31.
+        #[arg(long)]
+        from_utc: Option<String>,
+        /// Not after this day (UTC).
+        #[arg(long)]
+        to_utc: Option<String>,
+        /// Only the last 5h30m.
+        #[arg(long)]
+        last: Option<String>,
+        /// At most this many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// text, json or yaml.
+        #[arg(short, long, value_enum, default_value_t)]
+        format: Format,
+    },
+}

@@ -1,0 +1,126 @@
+//! A connection to a node's SSH service through the gate, and `msh proxy ssh`, which hands it to another program.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use client::BoxStream;
+use runtime::Random;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::unix::pipe;
+use wire::Reader;
+use wire::dial::{Class, DialHeader, DialReply, Refusal, Target, TraceId};
+use wire::route::Route;
+
+use crate::gate::Way;
+
+/// How long the gate may take to answer for the node.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Bytes taken at once when copying: a TLS record's worth and more, one system call each way.
+const CHUNK: usize = 128 * 1024;
+
+/// Opens the SSH service of `node`.
+///
+/// # Errors
+/// The gate cannot be reached, or says why the node cannot.
+pub(crate) async fn open(way: &Way, node: &str, cluster: &str, class: Class) -> Result<BoxStream> {
+    let target = Target::parse(node, cluster).with_context(|| format!("`{node}` is no node"))?;
+    let work = async {
+        let mut stream = way.dialer.connect(Route::Ssh).await.context("cannot reach the gate")?;
+        let mut header = Vec::with_capacity(DialHeader::MAX);
+        DialHeader::new(target, TraceId(Random::system().bytes()), class).encode(&mut header);
+        stream.write_all(&header).await?;
+        stream.flush().await?;
+        match reply(&mut stream).await? {
+            DialReply::Ok => Ok(stream),
+            DialReply::Refused(refusal, message) => Err(refused(node, refusal, &message)),
+        }
+    };
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .map_err(|_| anyhow::anyhow!("the gate did not connect {node} within {} s", DEADLINE.as_secs()))?
+}
+
+fn refused(node: &str, refusal: Refusal, message: &str) -> anyhow::Error {
+    let what = match refusal {
+        Refusal::Unknown => "is not connected to the gate (see `msh ls`)",
+        Refusal::Ambiguous => "is the name of several nodes: use an id",
+        Refusal::Unreachable => "did not answer through its tunnel",
+        Refusal::Denied => "is not reachable with this certificate",
+        Refusal::Busy => "cannot be reached just now: try again",
+    };
+    anyhow::anyhow!("{node} {what}: {}", crate::show::clean(message))
+}
+
+/// Reads the gate's answer and not a byte more: what follows is the node's.
+async fn reply(stream: &mut BoxStream) -> Result<DialReply> {
+    let mut bytes = vec![0; 2];
+    stream.read_exact(&mut bytes).await.context("the gate hung up before it answered")?;
+    let length = bytes.iter().fold(0usize, |n, b| n << 8 | usize::from(*b));
+    if length + 2 > DialReply::MAX {
+        bail!("the gate's answer is too long: is it a Moongate of this version?");
+    }
+    bytes.resize(length + 2, 0);
+    stream
+        .read_exact(bytes.get_mut(2..).unwrap_or_default())
+        .await
+        .context("the gate hung up within its answer")?;
+    DialReply::decode(&mut Reader::new(&bytes))?.context("the gate's answer is cut")
+}
+
+/// Copies between standard input and output and `stream` until the node is done.
+///
+/// # Errors
+/// Either side broke.
+pub(crate) async fn stdio(stream: BoxStream) -> Result<()> {
+    let (from_node, to_node) = tokio::io::split(stream);
+    let up = async {
+        let mut to_node = to_node;
+        let copied = match pipe_in() {
+            Some(input) => copy(input, &mut to_node).await,
+            None => copy(tokio::io::stdin(), &mut to_node).await,
+        };
+        to_node.shutdown().await.or(copied)
+    };
+    let down = async {
+        match pipe_out() {
+            Some(output) => copy(from_node, &mut { output }).await,
+            None => copy(from_node, &mut tokio::io::stdout()).await,
+        }
+    };
+    // The node's end decides: when it has no more to say, the program on our side is done too.
+    tokio::pin!(up, down);
+    tokio::select! {
+        done = &mut down => Ok(done?),
+        sent = &mut up => {
+            sent?;
+            Ok(down.await?)
+        }
+    }
+}
+
+async fn copy(mut from: impl AsyncRead + Unpin, to: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let n = from.read(&mut buffer).await?;
+        if n == 0 {
+            return to.flush().await;
+        }
+        to.write_all(buffer.get(..n).unwrap_or_default()).await?;
+        to.flush().await?;
+    }
+}
+
+/// Standard input as a pipe read without helper threads; `None` when it is something else.
+fn pipe_in() -> Option<pipe::Receiver> {
+    let own = std::io::stdin().as_fd().try_clone_to_owned().ok()?;
+    let _ = rustix::pipe::fcntl_setpipe_size(&own, CHUNK * 4);
+    pipe::Receiver::from_owned_fd(own).ok()
+}
+
+/// Standard output as a pipe written without helper threads; `None` when it is something else.
+fn pipe_out() -> Option<pipe::Sender> {
+    let own = std::io::stdout().as_fd().try_clone_to_owned().ok()?;
+    let _ = rustix::pipe::fcntl_setpipe_size(&own, CHUNK * 4);
+    pipe::Sender::from_owned_fd(own).ok()
+}

@@ -1,0 +1,206 @@
+//! `msh login`, `logout` and `status`.
+
+use anyhow::{Context as _, Result};
+use model::api::access::SignIn;
+use model::api::certs::UserCerts;
+use model::identity::Subject;
+use model::time::Span;
+use model::{Identity, Timestamp};
+use pki::KeyPair;
+use pki::ssh::Certificate;
+use pki::{KeyType, Signer as _};
+use runtime::{Clock, Random, Scope};
+use serde::Serialize;
+
+use super::args::{Common, Login};
+use super::profile::{Home, Profile, write_private};
+use super::{agent, prompt, web};
+use crate::gate::{self, Way};
+use crate::show::{Format, print, write_out};
+
+/// Signs in, keeps keys and certificates, and shows the status block.
+///
+/// # Errors
+/// The gate cannot be reached, is not trusted, or refused.
+pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Result<()> {
+    let home = Home::open(common.home.as_deref())?;
+    let addr = match &common.proxy {
+        Some(addr) => gate::with_port(addr),
+        None => home.profile(None).context("which gate? give --proxy=host:port")?.web_proxy_addr,
+    };
+    let user = match &common.user {
+        Some(user) => user.clone(),
+        None => gate::local_user()?,
+    };
+    let contact = gate::first_contact(&addr, common.insecure, common.ca_pin.as_deref(), scope).await?;
+    let random = Random::system();
+    let ssh = KeyPair::generate(KeyType::Ed25519, &random.bytes())?;
+    let tls = KeyPair::generate(KeyType::EcdsaP256, &random.bytes())?;
+    eprintln!("Signing in to {addr} as {user}");
+    let ask = SignIn {
+        user: user.clone(),
+        password: prompt::secret("Password: ")?,
+        otp: prompt::line("One-time code: ")?.trim().to_owned(),
+        ssh_key: ssh.ssh_public().to_string(),
+        tls_key_pem: tls.spki_pem(),
+        ttl: (common.ttl > 0).then(|| Span(std::time::Duration::from_secs(common.ttl.saturating_mul(60)))),
+        client_addr: None,
+    };
+    let certs: UserCerts = if contact.proven.is_some() {
+        gate::client(&contact.dialer, scope).call(&ask).await.context("cannot sign in")?
+    } else {
+        web::post(&contact, scope, "/webapi/sign-in", &ask).await.context("cannot sign in")?
+    };
+    let profile = Profile {
+        web_proxy_addr: addr,
+        user,
+        cluster: certs.cluster.to_string(),
+        insecure: common.insecure,
+        carrier: contact.dialer.carrier().map(|c| c.to_string()).unwrap_or_default(),
+    };
+    let keys = home.keys(&profile);
+    let comment = format!("{}@{}", profile.user, profile.cluster);
+    let check = u32::from_be_bytes(random.bytes());
+    write_private(&keys.ssh_key(), ssh.to_openssh(&comment, check).as_bytes())?;
+    write_private(&keys.ssh_pub(), format!("{} {comment}\n", ssh.ssh_public()).as_bytes())?;
+    write_private(&keys.ssh_cert(), format!("{}\n", certs.ssh_cert.trim()).as_bytes())?;
+    write_private(&keys.tls_key(), tls.to_pkcs8_pem()?.as_bytes())?;
+    write_private(&keys.tls_cert(), certs.tls_cert_pem.as_bytes())?;
+    write_private(&keys.trust(), serde_json::to_string_pretty(&certs.trust)?.as_bytes())?;
+    home.trust_hosts(&profile, &certs.trust)?;
+    home.keep(&profile)?;
+    if wanted.add_keys_to_agent != "no" {
+        agent::offer(&ssh, &certs.ssh_cert, &comment, wanted.add_keys_to_agent == "yes").await?;
+    }
+    status(common, wanted.format, &Clock::system())
+}
+
+/// Forgets keys and certificates of the active profile, or of the gate named.
+///
+/// # Errors
+/// Nobody is signed in, or the disk refused.
+pub(crate) async fn logout(common: &Common) -> Result<()> {
+    let home = Home::open(common.home.as_deref())?;
+    let profiles = match &common.proxy {
+        Some(addr) => vec![home.profile(Some(&gate::with_port(addr)))?],
+        None => home.all(),
+    };
+    if profiles.is_empty() {
+        return write_out("Nobody was logged in.\n");
+    }
+    for profile in &profiles {
+        agent::forget(&home.keys(profile)).await;
+        home.forget(profile)?;
+    }
+    match &common.proxy {
+        Some(addr) => write_out(&format!("Logged out of {addr}.\n")),
+        None => write_out("Logged out all users from all proxies.\n"),
+    }
+}
+
+/// What `status` says of one profile.
+#[derive(Debug, Serialize)]
+struct Status {
+    active: bool,
+    profile_url: String,
+    user: String,
+    cluster: String,
+    roles: Vec<String>,
+    logins: Vec<String>,
+    valid_until: Timestamp,
+    expired: bool,
+    extensions: Vec<String>,
+    carrier: String,
+}
+
+/// Shows who one is and how the gate is reached.
+///
+/// # Errors
+/// Nobody is signed in, or the certificate has ended.
+pub(crate) fn status(common: &Common, format: Format, clock: &Clock) -> Result<()> {
+    let home = Home::open(common.home.as_deref())?;
+    let profiles = home.all();
+    anyhow::ensure!(!profiles.is_empty(), "not logged in: run `msh login --proxy=<gate>`");
+    let now = clock.now();
+    let mut found = Vec::new();
+    for (n, profile) in profiles.iter().enumerate() {
+        let text = std::fs::read_to_string(home.keys(profile).ssh_cert()).with_context(|| {
+            format!("the certificate for {} is gone: log in again", profile.web_proxy_addr)
+        })?;
+        found.push(describe(profile, &text.trim().parse::<Certificate>()?, n == 0, now)?);
+    }
+    print(format, &found, || found.iter().map(|s| block(s, now)).collect::<Vec<_>>().join("\n"))?;
+    match found.first() {
+        Some(active) if active.expired => anyhow::bail!("the active profile has expired: run `msh login`"),
+        _ => Ok(()),
+    }
+}
+
+fn describe(profile: &Profile, cert: &Certificate, active: bool, now: Timestamp) -> Result<Status> {
+    let identity: Identity = pki::identity::decode(
+        cert.extension(pki::ssh::IDENTITY_EXTENSION).context("the certificate carries no identity")?,
+    )?;
+    let (roles, logins) = match &identity.subject {
+        Subject::User { roles, logins, .. } => (
+            roles.iter().map(ToString::to_string).collect(),
+            logins.iter().map(ToString::to_string).collect(),
+        ),
+        Subject::Host { .. } => (Vec::new(), Vec::new()),
+    };
+    let extensions =
+        ["permit-X11-forwarding", "permit-agent-forwarding", "permit-port-forwarding", "permit-pty"];
+    Ok(Status {
+        active,
+        profile_url: format!("https://{}", profile.web_proxy_addr),
+        user: profile.user.clone(),
+        cluster: profile.cluster.clone(),
+        roles,
+        logins,
+        valid_until: identity.expires_at,
+        expired: identity.expires_at <= now,
+        extensions: extensions
+            .iter()
+            .filter(|e| cert.extension(e).is_some())
+            .map(|e| (*e).to_owned())
+            .collect(),
+        carrier: profile.carrier.clone(),
+    })
+}
+
+fn block(status: &Status, now: Timestamp) -> String {
+    let valid = if status.expired {
+        "[EXPIRED]".to_owned()
+    } else {
+        format!(
+            "[valid for {}]",
+            Span(std::time::Duration::from_secs(status.valid_until.since(now).as_secs()))
+        )
+    };
+    let rows = [
+        ("Profile URL:", status.profile_url.clone()),
+        ("Logged in as:", status.user.clone()),
+        ("Cluster:", status.cluster.clone()),
+        ("Roles:", status.roles.join(", ")),
+        ("Logins:", status.logins.join(", ")),
+        ("Valid until:", format!("{} {valid}", status.valid_until)),
+        ("Extensions:", status.extensions.join(", ")),
+        ("Carrier:", status.carrier.clone()),
+    ];
+    rows.iter()
+        .enumerate()
+        .map(|(n, (label, value))| {
+            let mark = if n == 0 && status.active { "> " } else { "  " };
+            format!("{mark}{label:<20}{value}\n")
+        })
+        .collect()
+}
+
+/// Notes how the gate was reached this time, for `msh status`.
+pub(crate) fn remember_way(home: &Home, profile: &Profile, way: &Way) {
+    if let Some(carrier) = way.dialer.carrier().map(|c| c.to_string()).filter(|c| *c != profile.carrier) {
+        let changed = Profile { carrier, ..profile.clone() };
+        if let Err(error) = home.keep(&changed) {
+            tracing::debug!(%error, "cannot note the carrier");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `msh play`: a recording as it happened, as text, as JSON lines, or as an asciicast.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use audit::recording::asciicast::{Exporter, Version};
+use audit::recording::export;
+use audit::recording::frame::TimedFrame;
+use model::time::Span;
+
+use super::args::Play;
+use crate::recordings::Source;
+
+/// Pauses are no longer than this with `--skip-idle-time`.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Plays or prints a recording.
+///
+/// # Errors
+/// It cannot be had or does not parse, or standard output is closed.
+pub(crate) async fn play(source: &Source, wanted: &Play) -> Result<()> {
+    let from = match &wanted.from {
+        Some(text) => text.parse::<Span>()?.0,
+        None => Duration::ZERO,
+    };
+    match wanted.format.as_str() {
+        "json" => lines(source, from, |frame| format!("{}\n", export::json(frame))).await,
+        "text" => {
+            source
+                .each_frame(from, |frame| {
+                    io::stdout().write_all(export::shown(&frame.frame))?;
+                    Ok(())
+                })
+                .await
+        }
+        "asciicast" => cast(source, Version::V2).await,
+        "asciicast3" => cast(source, Version::V3).await,
+        _ => replay(source, from, wanted).await,
+    }
+}
+
+async fn lines(source: &Source, from: Duration, line: impl Fn(&TimedFrame<'_>) -> String) -> Result<()> {
+    source.each_frame(from, |frame| Ok(io::stdout().write_all(line(&frame).as_bytes())?)).await
+}
+
+async fn cast(source: &Source, version: Version) -> Result<()> {
+    let mut exporter = Exporter::new(version, source.detail().info.started);
+    source
+        .each_frame(Duration::ZERO, |frame| {
+            let mut out = String::new();
+            exporter.push(&frame, &mut out);
+            Ok(io::stdout().write_all(out.as_bytes())?)
+        })
+        .await?;
+    let mut out = String::new();
+    exporter.finish(&mut out);
+    Ok(io::stdout().write_all(out.as_bytes())?)
+}
+
+/// `0.5x` to `16x`.
+fn speed(text: &str) -> Result<f64> {
+    let number: f64 =
+        text.trim_end_matches('x').parse().with_context(|| format!("`{text}` is not a speed"))?;
+    if !(0.1..=64.0).contains(&number) {
+        bail!("`{text}` is not a speed between 0.1x and 64x");
+    }
+    Ok(number)
+}
+
+/// Shows frames at their times. What lies before `from` is shown at once, so that the screen is right.
+async fn replay(source: &Source, from: Duration, wanted: &Play) -> Result<()> {
+    let speed = speed(&wanted.speed)?;
+    let mut last = from;
+    let mut stdout = io::stdout();
+    source
+        .each_frame(Duration::ZERO, |frame| {
+            if frame.at > last {
+                let gap = frame.at.saturating_sub(last);
+                let gap = if wanted.skip_idle_time { gap.min(IDLE) } else { gap };
+                stdout.flush()?;
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "a player waits: nothing else runs in this process"
+                )]
+                std::thread::sleep(gap.div_f64(speed));
+                last = frame.at;
+            }
+            Ok(stdout.write_all(export::shown(&frame.frame))?)
+        })
+        .await?;
+    stdout.flush()?;
+    if stdout.is_terminal() {
+        // The recording may have left colours, the other screen or a hidden cursor behind.
+        stdout.write_all(b"\x1b[0m\x1b[?25h\x1b[?1049l\r\n")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speeds_are_bounded() {
+        assert!((speed("0.5x").unwrap() - 0.5).abs() < f64::EPSILON);
+        for bad in ["", "0x", "fast", "1000x", "NaNx"] {
+            assert!(speed(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! `msh scp`: files and trees between here and a node, over SFTP, with a progress bar.
+
+mod sftp;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::IsTerminal as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::io::{AsyncRead, AsyncWrite};
+use wire::sftp::Attrs;
+
+use self::sftp::{Sftp, is_dir};
+use super::args::Scp;
+use super::target::{Place, Target};
+
+/// Which way a copy goes, parsed.
+pub(crate) enum Copy {
+    /// From here to a node.
+    Up {
+        /// Paths here.
+        from: Vec<PathBuf>,
+        /// Where to.
+        to: Target,
+        /// The path there.
+        path: String,
+    },
+    /// From a node to here.
+    Down {
+        /// Where from.
+        from: Target,
+        /// Paths there.
+        paths: Vec<String>,
+        /// The path here.
+        to: PathBuf,
+    },
+}
+
+impl Copy {
+    /// Parses the command line's paths.
+    ///
+    /// # Errors
+    /// Both sides are here, both are there, or sources are on several nodes.
+    pub(crate) fn parse(paths: &[String]) -> Result<Self> {
+        let mut places = paths.iter().map(|p| Place::parse(p)).collect::<Result<Vec<_>>>()?;
+        let to = places.pop().context("nothing to copy")?;
+        match to {
+            Place::There(to, path) => {
+                let from = places
+                    .into_iter()
+                    .map(|p| match p {
+                        Place::Here(path) => Ok(PathBuf::from(path)),
+                        Place::There(..) => {
+                            bail!("copying between two nodes is not possible: copy here first")
+                        }
+                    })
+                    .collect::<Result<Vec<_>>>()?;
+                Ok(Copy::Up { from, to, path })
+            }
+            Place::Here(to) => {
+                let mut node: Option<Target> = None;
+                let mut paths = Vec::new();
+                for place in places {
+                    let Place::There(target, path) = place else {
+                        bail!("neither side names a node (node:path)")
+                    };
+                    if node.as_ref().is_some_and(|known| *known != target) {
+                        bail!("the sources are on several nodes: copy from one at a time");
+                    }
+                    node = Some(target);
+                    paths.push(path);
+                }
+                Ok(Copy::Down { from: node.context("nothing to copy")?, paths, to: PathBuf::from(to) })
+            }
+        }
+    }
+
+    /// The node.
+    pub(crate) fn target(&self) -> &Target {
+        match self {
+            Copy::Up { to, .. } => to,
+            Copy::Down { from, .. } => from,
+        }
+    }
+}
+
+/// Copies over `stream`, an `sftp` subsystem.
+///
+/// # Errors
+/// Names the file that could not be copied, and why.
+pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    copy: &Copy,
+    wanted: &Scp,
+) -> Result<()> {
+    let mut sftp = Sftp::begin(stream).await?;
+    match copy {
+        Copy::Up { from, path, .. } => {
+            let path = if path.is_empty() { "." } else { path.as_str() };
+            let into = sftp.stat(path.as_bytes()).await?.and_then(|a| a.mode).is_some_and(is_dir);
+            if from.len() > 1 && !into {
+                bail!("{path} on the node is no directory");
+            }
+            for source in from {
+                let to =
+                    if into { join(path.as_bytes(), file_name(source)?) } else { path.as_bytes().to_vec() };
+                up(&mut sftp, source, &to, wanted).await?;
+            }
+        }
+        Copy::Down { paths, to, .. } => {
+            if paths.len() > 1 && !to.is_dir() {
+                bail!("{} is no directory", to.display());
+            }
+            for path in paths {
+                let path = if path.is_empty() { "." } else { path.as_str() };
+                let target = match Path::new(path).file_name() {
+                    Some(name) if to.is_dir() => to.join(name),
+                    _ => to.clone(),
+                };
+                down(&mut sftp, path.as_bytes(), &target, wanted).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn file_name(path: &Path) -> Result<&[u8]> {
+    path.file_name().map(OsStr::as_bytes).with_context(|| format!("{} has no file name", path.display()))
+}
+
+fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = dir.to_vec();
+    if !path.ends_with(b"/") {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
+}
+
+fn bar(name: &str, size: u64, quiet: bool) -> ProgressBar {
+    let target = if quiet || !std::io::stderr().is_terminal() {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr()
+    };
+    let bar = ProgressBar::with_draw_target(Some(size), target).with_message(crate::show::clean(name));
+    match ProgressStyle::with_template(
+        "{msg:30!} {bar:30} {bytes:>11}/{total_bytes} {bytes_per_sec:>13} {eta:>4}",
+    ) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+async fn up<S: AsyncRead + AsyncWrite + Unpin>(
+    sftp: &mut Sftp<S>,
+    from: &Path,
+    to: &[u8],
+    wanted: &Scp,
+) -> Result<()> {
+    let mut work = vec![(from.to_owned(), to.to_vec())];
+    while let Some((from, to)) = work.pop() {
+        let context = || format!("cannot copy {}", from.display());
+        let about = fs::metadata(&from).with_context(context)?;
+        if about.is_dir() {
+            anyhow::ensure!(wanted.recursive, "{} is a directory (give -r to copy it)", from.display());
+            sftp.mkdir(&to, about.mode()).await.with_context(context)?;
+            let mut names: Vec<_> =
+                fs::read_dir(&from).with_context(context)?.flatten().map(|e| e.path()).collect();
+            names.sort();
+            for path in names.into_iter().rev() {
+                let there = join(&to, file_name(&path)?);
+                work.push((path, there));
+            }
+            continue;
+        }
+        let mut file = fs::File::open(&from).with_context(context)?;
+        let progress = bar(&from.display().to_string(), about.len(), wanted.quiet);
+        sftp.upload(&to, about.mode(), &mut file, |n| progress.inc(n)).await.with_context(context)?;
+        progress.finish();
+        if wanted.preserve {
+            let times = (about.atime().try_into().unwrap_or(0), about.mtime().try_into().unwrap_or(0));
+            let attrs = Attrs { mode: Some(about.mode() & 0o7777), times: Some(times), ..Attrs::default() };
+            sftp.set(&to, attrs).await.with_context(context)?;
+        }
+    }
+    Ok(())
+}
+
+async fn down<S: AsyncRead + AsyncWrite + Unpin>(
+    sftp: &mut Sftp<S>,
+    from: &[u8],
+    to: &Path,
+    wanted: &Scp,
+) -> Result<()> {
+    let mut work = vec![(from.to_vec(), to.to_owned())];
+    while let Some((from, to)) = work.pop() {
+        let shown = crate::show::clean(&String::from_utf8_lossy(&from));
+        let context = || format!("cannot copy {shown}");
+        let about = sftp
+            .stat(&from)
+            .await
+            .with_context(context)?
+            .with_context(|| format!("{shown}: no such file or directory"))?;
+        let mode = about.mode.unwrap_or(0o644);
+        if is_dir(mode) {
+            anyhow::ensure!(wanted.recursive, "{shown} is a directory (give -r to copy it)");
+            fs::create_dir_all(&to).with_context(context)?;
+            for (name, _) in sftp.list(&from).await.with_context(context)?.into_iter().rev() {
+                // A server is a stranger: a name with a separator would write outside the directory.
+                anyhow::ensure!(
+                    !name.contains(&b'/') && name != b"..",
+                    "the node sent a file name with a separator"
+                );
+                let here = to.join(std::ffi::OsString::from_vec(name.clone()));
+                work.push((join(&from, &name), here));
+            }
+            continue;
+        }
+        let mut file = fs::File::create(&to).with_context(|| format!("cannot write {}", to.display()))?;
+        let progress = bar(&shown, about.size.unwrap_or(0), wanted.quiet);
+        sftp.download(&from, &mut file, |n| progress.inc(n)).await.with_context(context)?;
+        progress.finish();
+        file.set_permissions(fs::Permissions::from_mode(mode & 0o777))?;
+        if let (true, Some((_, changed))) = (wanted.preserve, about.times) {
+            let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(u64::from(changed));
+            file.set_modified(at)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn copy(paths: &[&str]) -> Result<Copy> {
+        Copy::parse(&paths.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn one_side_is_a_node() {
+        assert!(matches!(copy(&["a", "b", "gpu-1:/tmp"]).unwrap(), Copy::Up { from, .. } if from.len() == 2));
+        assert!(
+            matches!(copy(&["gpu-1:a", "gpu-1:b", "."]).unwrap(), Copy::Down { paths, .. } if paths.len() == 2)
+        );
+        for bad in [&["a", "b"][..], &["x:a", "y:b"], &["x:a", "y:b", "."]] {
+            assert!(copy(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `[login@]node[:port]` and forwards such as `8080:db:5432`, parsed once.
+
+use std::fmt;
+
+/// A node and the account on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The account, if one was named.
+    pub(crate) login: Option<String>,
+    /// The node: name, `name.cluster` or id.
+    pub(crate) node: String,
+}
+
+impl Target {
+    /// Parses `[login@]node[:port]`; the port is dropped, nodes have none. The last `@` separates, so logins may
+    /// have one.
+    ///
+    /// # Errors
+    /// There is no node.
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
+        let (login, rest) = match text.rsplit_once('@') {
+            Some((login, rest)) => (Some(login.to_owned()).filter(|l| !l.is_empty()), rest),
+            None => (None, text),
+        };
+        let node = match rest.rsplit_once(':') {
+            Some((node, port)) if port.bytes().all(|b| b.is_ascii_digit()) => node,
+            _ => rest,
+        };
+        anyhow::ensure!(!node.is_empty(), "`{text}` names no node (expected [login@]node)");
+        Ok(Self { login, node: node.to_owned() })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.login {
+            Some(login) => write!(f, "{login}@{}", self.node),
+            None => f.write_str(&self.node),
+        }
+    }
+}
+
+/// One side of a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A path here.
+    Here(String),
+    /// A path on a node.
+    There(Target, String),
+}
+
+impl Place {
+    /// Parses `path` or `[login@]node:path`. As scp does, a `/` before the first `:` makes it a local path.
+    ///
+    /// # Errors
+    /// The node's part is no target.
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
+        match text.split_once(':') {
+            Some((node, path)) if !node.is_empty() && !node.contains('/') => {
+                Ok(Place::There(Target::parse(node)?, path.to_owned()))
+            }
+            _ => Ok(Place::Here(text.to_owned())),
+        }
+    }
+}
+
+/// `[bind:]port:host:hostport`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Forward {
+    /// Where to listen.
+    pub(crate) bind: String,
+    /// The port to listen on; 0 lets the system choose.
+    pub(crate) port: u16,
+    /// Where to connect to.
+    pub(crate) host: String,
+    /// The port to connect to.
+    pub(crate) host_port: u16,
+}
+
+/// Splits at `:` outside brackets, so `[::1]:80:host:80` has four parts.
+fn parts(text: &str) -> Vec<String> {
+    let mut out = vec![String::new()];
+    let mut depth = 0;
+    for c in text.chars() {
+        match c {
+            '[' => depth += 1,
+            ']' => depth -= 1,
+            ':' if depth == 0 => out.push(String::new()),
+            _ => {
+                if let Some(last) = out.last_mut() {
+                    last.push(c);
+                }
+            }
+        }
+    }
+    out
+}
+
+impl Forward {
+    /// Parses `[bind:]port:host:hostport`.
+    ///
+    /// # Errors
+    /// The text has another shape.
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
+        let bad = || anyhow::anyhow!("`{text}` is not a forward (expected [bind:]port:host:hostport)");
+        let found = parts(text);
+        let (bind, port, host, host_port) = match found.as_slice() {
+            [port, host, host_port] => ("127.0.0.1", port, host, host_port),
+            [bind, port, host, host_port] => (bind.as_str(), port, host, host_port),
+            _ => return Err(bad()),
+        };
+        Ok(Self {
+            bind: bind.to_owned(),
+            port: port.parse().map_err(|_| bad())?,
+            host: host.clone(),
+            host_port: host_port.parse().map_err(|_| bad())?,
+        })
+    }
+}
+
+/// `[bind:]port` of `-D`.
+///
+/// # Errors
+/// The text has another shape.
+pub(crate) fn parse_dynamic(text: &str) -> anyhow::Result<(String, u16)> {
+    let bad = || anyhow::anyhow!("`{text}` is not a place to listen (expected [bind:]port)");
+    match parts(text).as_slice() {
+        [port] => Ok(("127.0.0.1".to_owned(), port.parse().map_err(|_| bad())?)),
+        [bind, port] => Ok((bind.clone(), port.parse().map_err(|_| bad())?)),
+        _ => Err(bad()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_and_places_read_as_people_write_them() {
+        assert_eq!(Target::parse("root@gpu-1.main:22").unwrap().to_string(), "root@gpu-1.main");
+        assert_eq!(Target::parse("ann@corp@gpu-1").unwrap().login.unwrap(), "ann@corp");
+        assert!(Target::parse("root@").is_err());
+        assert_eq!(Place::parse("./a:b").unwrap(), Place::Here("./a:b".into()));
+        let there = Place::There(Target { login: None, node: "gpu-1".into() }, "/tmp/x".into());
+        assert_eq!(Place::parse("gpu-1:/tmp/x").unwrap(), there);
+    }
+
+    #[test]
+    fn forwards_have_three_or_four_parts() {
+        let short = Forward::parse("8080:db:5432").unwrap();
+        assert_eq!(
+            (short.bind.as_str(), short.port, short.host.as_str(), short.host_port),
+            ("127.0.0.1", 8080, "db", 5432)
+        );
+        assert_eq!(Forward::parse("[::1]:0:[fe80::1]:80").unwrap().host, "fe80::1");
+        for bad in ["8080", "x:y:z", "1:2:3:4:5", "99999:h:1"] {
+            assert!(Forward::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! How commands print: data on standard output as text, JSON or YAML; everything else on standard error.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+    /// One YAML document.
+    Yaml,
+}
+
+/// Rows under headings, columns as wide as their widest cell.
+pub(crate) struct Table {
+    headings: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// An empty table.
+    pub(crate) fn new(headings: &[&'static str]) -> Self {
+        Self { headings: headings.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row; control characters in cells are shown escaped, never sent to the terminal.
+    pub(crate) fn row<I: IntoIterator<Item = String>>(&mut self, cells: I) {
+        self.rows.push(cells.into_iter().map(|c| clean(&c)).collect());
+    }
+
+    /// The table as text: headings, a rule under each, the rows.
+    pub(crate) fn text(&self) -> String {
+        let mut widths: Vec<usize> = self.headings.iter().map(|h| width(h)).collect();
+        for row in &self.rows {
+            for (at, cell) in widths.iter_mut().zip(row) {
+                *at = (*at).max(width(cell));
+            }
+        }
+        let mut out = String::new();
+        let mut line = |cells: &mut dyn Iterator<Item = String>| {
+            let joined: Vec<String> = cells
+                .zip(&widths)
+                .map(|(cell, w)| format!("{cell}{}", " ".repeat(w.saturating_sub(width(&cell)))))
+                .collect();
+            out.push_str(joined.join(" ").trim_end());
+            out.push('\n');
+        };
+        line(&mut self.headings.iter().map(|h| (*h).to_owned()));
+        line(&mut widths.iter().map(|w| "-".repeat(*w)));
+        for row in &self.rows {
+            line(&mut row.iter().cloned());
+        }
+        out
+    }
+}
+
+/// Columns a text takes in a terminal: wide (CJK) characters count two.
+fn width(text: &str) -> usize {
+    text.chars()
+        .map(|c| match u32::from(c) {
+            0x1100..=0x115f
+            | 0x2e80..=0xa4cf
+            | 0xac00..=0xd7a3
+            | 0xf900..=0xfaff
+            | 0xfe30..=0xfe6f
+            | 0xff00..=0xff60
+            | 0xffe0..=0xffe6
+            | 0x1f300..=0x1faff
+            | 0x20000..=0x3fffd => 2,
+            _ => 1,
+        })
+        .sum()
+}
+
+/// Makes text safe to show: control characters (escape sequences among them) are written as `\u{1b}`.
+pub(crate) fn clean(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
+}
+
+/// Prints `data` in `format`; `text` makes the form for people.
+///
+/// # Errors
+/// Standard output is closed.
+pub(crate) fn print<T: Serialize>(
+    format: Format,
+    data: &T,
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    let out = match format {
+        Format::Text => text(),
+        Format::Json => format!("{}\n", serde_json::to_string_pretty(data)?),
+        Format::Yaml => config::yaml::to_text(&serde_json::to_value(data)?),
+    };
+    write_out(&out)
+}
+
+/// Writes to standard output.
+///
+/// # Errors
+/// Standard output is closed.
+pub(crate) fn write_out(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(())
+}
+
+/// Tells standard error what went wrong, the whole chain, each cause once.
+pub(crate) fn complain(program: &str, error: &anyhow::Error) {
+    let mut told: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if !told.last().is_some_and(|last| last.ends_with(&text)) {
+            told.push(text);
+        }
+    }
+    eprintln!("{program}: {}", told.join(": "));
+}
+
+/// Shows what the command line lacks, or the help that was asked for.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    drop(error.print());
+    if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+}
+
+/// Runs a command to its end on a small runtime and turns its outcome into an exit status.
+pub(crate) fn run(program: &str, work: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(program, &anyhow::Error::new(error).context("cannot start"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(work) {
+        Ok(status) => status,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(program, &error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// True when whoever read our output stopped reading: `mctl … | head` is no failure.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|e| e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_also_for_wide_characters() {
+        let mut table = Table::new(&["Host", "Labels"]);
+        table.row(["gpu-1".to_owned(), "env=prod".to_owned()]);
+        table.row(["显卡".to_owned(), "x\u{1b}[31m".to_owned()]);
+
+        assert_eq!(table.text(), "Host  Labels\n----- -----------\ngpu-1 env=prod\n显卡  x\\u{1b}[31m\n");
+    }
+}

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod gate;
+pub mod helper;
 pub mod http;
 pub mod person;
 pub mod ports;

@@ -52,6 +52,13 @@ impl Person {
         Ok(person)
     }
 
+    /// The same person, coming by another address than the gate's own.
+    #[must_use]
+    pub fn through(mut self, proxy: &str) -> Self {
+        proxy.clone_into(&mut self.proxy);
+        self
+    }
+
     /// A code that was not used before: the next one, when this one was. Servers allow one step of skew.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ pub(crate) struct Way {
 pub(crate) const WAYS: [Way; 4] = [
     Way { name: "direct", host: "direct" },
     Way { name: "jump", host: "jump" },
-    Way { name: "gate", host: "gate" },
+    Way { name: "gate", host: "node-1.main" },
     Way { name: "gate -J", host: "gatejump" },
 ];
 
@@ -77,23 +77,23 @@ pub(crate) struct Bed {
     pub(crate) sshd: Process,
     /// The jump host's `sshd`.
     pub(crate) bastion: Process,
-    gate: RefCell<Gate>,
-    person: Person,
+    gate: Option<RefCell<Gate>>,
+    person: Option<Person>,
 }
 
 impl Bed {
-    /// Starts everything and proves each way once.
-    pub(crate) fn make() -> Result<Self> {
+    /// Starts everything and proves each way once; a baseline has no gate.
+    pub(crate) fn make(baseline: bool) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         keygen(&dir.path().join("user"))?;
         let (port, jump_port) = (free()?, free()?);
         let sshd = sshd(dir.path(), "target", port)?;
         let bastion = sshd_bastion(dir.path(), jump_port)?;
-        let gate = Gate::start_apart(Options::default())?;
-        let person = gate.person("bench", "access", "root")?.with_agent()?;
-        let bed = Self { dir, sshd, bastion, gate: RefCell::new(gate), person };
+        let gate = if baseline { None } else { Some(Gate::start_apart(Options::default())?) };
+        let person = gate.as_ref().map(|g| g.person("bench", "access", "root")?.with_agent()).transpose()?;
+        let bed = Self { dir, sshd, bastion, gate: gate.map(RefCell::new), person };
         bed.write_config(port, jump_port)?;
-        for way in &WAYS {
+        for way in bed.ways() {
             let probe = || run(bed.ssh().args([way.host, "true"])).ok()?.ok().ok();
             until(&format!("`ssh {} true`", way.host), Duration::from_secs(30), probe).with_context(
                 || run(bed.ssh().args([way.host, "true"])).map(|r| r.stderr).unwrap_or_default(),
@@ -107,21 +107,21 @@ impl Bed {
         let public = std::fs::read_to_string(dir.join("host.pub"))?;
         let known = dir.join("known_hosts");
         std::fs::write(&known, format!("[127.0.0.1]:{port} {public}[127.0.0.1]:{jump_port} {public}"))?;
-        let own = std::fs::read_to_string(self.person.ssh_config())?;
+        let own = match &self.person {
+            Some(person) => std::fs::read_to_string(person.ssh_config())?,
+            None => "Host *\n    StrictHostKeyChecking yes\n    BatchMode yes\n".to_owned(),
+        };
         let key = dir.join("user");
         let plain = format!(
             "    HostName 127.0.0.1\n    User root\n    IdentityFile {}\n    IdentitiesOnly yes\n    UserKnownHostsFile {}\n",
             key.display(),
             known.display()
         );
-        let gate_port = self.gate().port;
+        let gates = self.gate().map(|gate| gates(&own, gate.port)).unwrap_or_default();
         let text = format!(
             "Host direct\n{plain}    Port {port}\n\
              Host bastion\n{plain}    Port {jump_port}\n\
-             Host jump\n{plain}    Port {port}\n    ProxyJump bastion\n\
-             Host gate\n    HostName {NODE}.{CLUSTER}\n    User root\n\
-             Host gatejump\n    HostName {NODE}.{CLUSTER}\n    User root\n    ProxyJump bench@127.0.0.1:{gate_port}\n\
-             CanonicalizeHostname always\nCanonicalizeFallbackLocal yes\n{own}"
+             Host jump\n{plain}    Port {port}\n    ProxyJump bastion\n{gates}{own}"
         );
         std::fs::write(self.config(), text)?;
         Ok(())
@@ -138,14 +138,23 @@ impl Bed {
 
     /// `ssh -F <the bed's configuration>`.
     pub(crate) fn ssh(&self) -> Command {
-        let mut command = self.person.program("ssh");
+        let mut command = match &self.person {
+            Some(person) => person.program("ssh"),
+            None => Command::new("ssh"),
+        };
         command.arg("-F").arg(self.config());
         command
     }
 
     /// The gate.
-    pub(crate) fn gate(&self) -> RefMut<'_, Gate> {
-        self.gate.borrow_mut()
+    pub(crate) fn gate(&self) -> Result<RefMut<'_, Gate>> {
+        Ok(self.gate.as_ref().context("a baseline has no gate")?.borrow_mut())
+    }
+
+    /// The ways there are.
+    pub(crate) fn ways(&self) -> &'static [Way] {
+        let (baseline, _) = WAYS.split_at(2);
+        if self.gate.is_some() { &WAYS } else { baseline }
     }
 
     /// CPU seconds so far: of what serves this way's sessions, and of what stands between.
@@ -154,7 +163,7 @@ impl Bed {
             "direct" => (self.sshd.cpu_seconds(), 0.0),
             "jump" => (self.sshd.cpu_seconds(), self.bastion.cpu_seconds()),
             _ => {
-                let mut gate = self.gate();
+                let Ok(mut gate) = self.gate() else { return (0.0, 0.0) };
                 let proxy = gate.proxy.as_ref().map_or(0.0, Process::cpu_seconds);
                 (gate.node(NODE).map_or(0.0, |n| n.cpu_seconds()), proxy)
             }
@@ -166,9 +175,23 @@ impl Bed {
         match way.host {
             "direct" => 0,
             "jump" => self.bastion.rss_kib(),
-            _ => self.gate().proxy.as_ref().map_or(0, Process::rss_kib),
+            _ => self.gate().map_or(0, |g| g.proxy.as_ref().map_or(0, Process::rss_kib)),
         }
     }
+}
+
+/// The two ways through the gate: as `msh config` says, and by jumping with the stock client alone.
+fn gates(own: &str, port: u16) -> String {
+    let same =
+        ["UserKnownHostsFile", "IdentityFile", "CertificateFile", "IdentitiesOnly", "HostKeyAlgorithms"];
+    let lines: Vec<&str> =
+        own.lines().filter(|l| same.iter().any(|k| l.trim_start().starts_with(k))).take(5).collect();
+    let name = format!("{NODE}.{CLUSTER}");
+    format!(
+        "Host {name}\n    User root\n\
+         Host gatejump\n    HostName {name}\n    User root\n    ProxyJump bench@127.0.0.1:{port}\n{}\n",
+        lines.join("\n")
+    )
 }
 
 fn keygen(path: &Path) -> Result<()> {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use e2e::run::run;
 use e2e::wait::until;
 
-use crate::bed::{Bed, Effort, WAYS, Way};
+use crate::bed::{Bed, Effort, Way};
 use crate::report::Row;
 use crate::stats::percentile;
 
@@ -65,9 +65,9 @@ pub(crate) fn all(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
     ];
     let mut rows = Vec::new();
     for (name, wanted, case) in cases {
-        let mut samples: Vec<Vec<f64>> = vec![Vec::new(); WAYS.len()];
+        let mut samples: Vec<Vec<f64>> = vec![Vec::new(); bed.ways().len()];
         for _ in 0..effort.rounds {
-            for (way, taken) in WAYS.iter().zip(&mut samples) {
+            for (way, taken) in bed.ways().iter().zip(&mut samples) {
                 taken.extend(case(bed, way, effort.keys)?);
             }
         }

@@ -11,7 +11,7 @@ use e2e::ports::free;
 use e2e::process::Process;
 use e2e::wait::until;
 
-use crate::bed::{Bed, Effort, WAYS, Way};
+use crate::bed::{Bed, Effort, Way};
 use crate::echo::{Held, quiet};
 use crate::report::Row;
 use crate::stats::median;
@@ -25,10 +25,10 @@ pub(crate) fn to_nginx(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
     let port = free()?;
     let _nginx = nginx(bed, port)?;
     let mut forwards = Vec::new();
-    for way in &WAYS {
+    for way in bed.ways() {
         forwards.push(forward(bed, way, port)?);
     }
-    let mut requests: Vec<Vec<f64>> = vec![Vec::new(); WAYS.len()];
+    let mut requests: Vec<Vec<f64>> = vec![Vec::new(); bed.ways().len()];
     let mut connections = requests.clone();
     for _ in 0..effort.rounds {
         for ((_, local), (kept, once)) in forwards.iter().zip(requests.iter_mut().zip(&mut connections)) {

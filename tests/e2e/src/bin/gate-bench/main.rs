@@ -2,7 +2,8 @@
 //!
 //! Everything runs on loopback with the stock client: straight to an `sshd`, through a second `sshd` as a jump host,
 //! and through a gate whose authority, proxy and node are three processes with recording on. Started by
-//! `cargo xtask bench gate`; `--quick` shortens every round, a further word runs only the measures that contain it.
+//! `cargo xtask bench gate`; `--quick` shortens every round, `--baseline` leaves the gate out, a further word runs only
+//! the measures that contain it.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
 fn run(arguments: &[String]) -> Result<String> {
     let effort = if arguments.iter().any(|a| a == "--quick") { Effort::QUICK } else { Effort::FULL };
     let words: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
-    let bed = Bed::make()?;
+    let bed = Bed::make(arguments.iter().any(|a| a == "--baseline"))?;
     let mut rows = Vec::new();
     for (name, measure) in MEASURES {
         if !words.is_empty() && !words.iter().any(|w| name.contains(w.as_str())) {

@@ -26,17 +26,17 @@ fn mib(kib: u64) -> f64 {
 }
 
 /// Resident KiB of node, and of proxy and authority together; not of what sessions run.
-fn now(bed: &Bed) -> (u64, u64) {
-    let mut gate = bed.gate();
+fn now(bed: &Bed) -> Result<(u64, u64)> {
+    let mut gate = bed.gate()?;
     let proxy = gate.proxy.as_ref().map_or(0, Process::own_rss_kib);
     let auth = gate.auth.own_rss_kib();
-    (gate.node(NODE).map_or(0, |n| n.own_rss_kib()), proxy + auth)
+    Ok((gate.node(NODE)?.own_rss_kib(), proxy + auth))
 }
 
 /// Before anything was asked of them.
 pub(crate) fn idle(bed: &Bed, _effort: &Effort) -> Result<Vec<Row>> {
     std::thread::sleep(SETTLE);
-    let (node, others) = now(bed);
+    let (node, others) = now(bed)?;
     Ok(vec![
         Row::new("idle node, MiB resident", "≤ 15 MiB", ours(mib(node))),
         Row::new("idle proxy and authority together, MiB resident", "≤ 40 MiB", ours(mib(others))),
@@ -45,8 +45,8 @@ pub(crate) fn idle(bed: &Bed, _effort: &Effort) -> Result<Vec<Row>> {
 
 /// Idle recorded terminals, each with its own connection.
 pub(crate) fn many_sessions(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
-    let Some(way) = WAYS.iter().find(|w| w.host == "gatejump") else { return Ok(Vec::new()) };
-    let before = now(bed);
+    let Some(way) = WAYS.iter().find(|w| w.name == "gate -J") else { return Ok(Vec::new()) };
+    let before = now(bed)?;
     let mut sessions: Vec<Held> = Vec::new();
     while sessions.len() < effort.idle {
         for _ in 0..AT_ONCE.min(effort.idle - sessions.len()) {
@@ -56,7 +56,7 @@ pub(crate) fn many_sessions(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
     }
     std::thread::sleep(SETTLE);
     let alive = sessions.iter_mut().map(|s| usize::from(matches!(s.0.try_wait(), Ok(None)))).sum::<usize>();
-    let after = now(bed);
+    let after = now(bed)?;
     let grown = (after.0 + after.1).saturating_sub(before.0 + before.1);
     let each = f64::from(u32::try_from(grown)?) / f64::from(u32::try_from(sessions.len())?);
     let note = format!("{alive} of {} alive", sessions.len());
@@ -75,7 +75,7 @@ fn terminal(bed: &Bed, way: &Way) -> Result<Held> {
 /// Waits until the node runs that many commands.
 fn wait_for(bed: &Bed, count: usize) -> Result<()> {
     until(&format!("{count} terminals"), Duration::from_secs(60), || {
-        let mut gate = bed.gate();
+        let mut gate = bed.gate().ok()?;
         let node = gate.node(NODE).ok()?;
         (node.descendants_called("cat") >= count).then_some(())
     })
@@ -83,13 +83,13 @@ fn wait_for(bed: &Bed, count: usize) -> Result<()> {
 
 /// Many short sessions: memory before and after.
 pub(crate) fn flat(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
-    let Some(way) = WAYS.iter().find(|w| w.host == "gate") else { return Ok(Vec::new()) };
+    let Some(way) = WAYS.iter().find(|w| w.name == "gate") else { return Ok(Vec::new()) };
     run_many(bed, way, effort.short / 3);
     std::thread::sleep(SETTLE);
-    let before = now(bed);
+    let before = now(bed)?;
     run_many(bed, way, effort.short);
     std::thread::sleep(SETTLE);
-    let after = now(bed);
+    let after = now(bed)?;
     let percent = |a: u64, b: u64| (mib(b) / mib(a.max(1)) - 1.0) * 100.0;
     let note = format!(
         "{:.1} to {:.1} MiB and {:.1} to {:.1} MiB",

@@ -38,7 +38,8 @@ impl Row {
     /// The row as a line of Markdown.
     pub(crate) fn line(&self) -> String {
         let mut line = format!("| {} |", self.measure);
-        for value in &self.values {
+        for way in 0..WAYS.len() {
+            let value = self.values.get(way).copied().flatten();
             let _ = write!(line, " {} |", value.map_or_else(|| "-".to_owned(), number));
         }
         let direct = self.values.first().copied().flatten().filter(|d| *d > 0.0);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use e2e::run::run;
 
-use crate::bed::{Bed, Effort, WAYS, Way};
+use crate::bed::{Bed, Effort, Way};
 use crate::report::Row;
 use crate::stats::{median, percentile};
 
@@ -16,9 +16,9 @@ const AT_A_TIME: usize = 8;
 
 /// `ssh true`, one after the other, each way in turn.
 pub(crate) fn latency(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
-    let mut samples: Vec<Vec<f64>> = vec![Vec::new(); WAYS.len()];
+    let mut samples: Vec<Vec<f64>> = vec![Vec::new(); bed.ways().len()];
     for _ in 0..effort.commands {
-        for (way, taken) in WAYS.iter().zip(&mut samples) {
+        for (way, taken) in bed.ways().iter().zip(&mut samples) {
             let start = Instant::now();
             run(bed.ssh().args([way.host, "true"]))?.ok()?;
             taken.push(start.elapsed().as_secs_f64() * 1000.0);
@@ -33,11 +33,11 @@ pub(crate) fn latency(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
 
 /// Sessions a second, eight at a time, with what they cost.
 pub(crate) fn rate(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
-    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); WAYS.len()];
+    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); bed.ways().len()];
     let mut node: Vec<Vec<f64>> = rates.clone();
     let mut between: Vec<Vec<f64>> = rates.clone();
     for _ in 0..effort.rounds {
-        for (n, way) in WAYS.iter().enumerate() {
+        for (n, way) in bed.ways().iter().enumerate() {
             let before = bed.cpu(way);
             let (done, seconds) = burst(bed, effort, way)?;
             let after = bed.cpu(way);

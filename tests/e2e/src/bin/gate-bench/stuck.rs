@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use e2e::run::run_with;
 
-use crate::bed::{Bed, Effort, WAYS, Way};
+use crate::bed::{Bed, Effort, Way};
 use crate::echo::{Held, Master, quiet};
 use crate::report::Row;
 
@@ -19,7 +19,7 @@ const FILL: Duration = Duration::from_secs(4);
 pub(crate) fn one_reader(bed: &Bed, _effort: &Effort) -> Result<Vec<Row>> {
     let mut answered = Vec::new();
     let mut held = Vec::new();
-    for way in &WAYS {
+    for way in bed.ways() {
         let (count, kib) = try_way(bed, way)?;
         answered.push(Some(count));
         held.push((way.host != "direct").then_some(kib / 1024.0));

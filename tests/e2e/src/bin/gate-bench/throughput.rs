@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::bed::{Bed, Effort, WAYS, Way};
+use crate::bed::{Bed, Effort, Way};
 use crate::report::Row;
 use crate::stats::median;
 
@@ -15,9 +15,9 @@ const MIB: f64 = 1_048_576.0;
 pub(crate) fn both_ways(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (name, way_of) in [("down", down as Transfer), ("up", up as Transfer)] {
-        let mut taken: Vec<[Vec<f64>; 3]> = WAYS.iter().map(|_| [const { Vec::new() }; 3]).collect();
+        let mut taken: Vec<[Vec<f64>; 3]> = bed.ways().iter().map(|_| [const { Vec::new() }; 3]).collect();
         for _ in 0..effort.rounds {
-            for (way, [speed, target, between]) in WAYS.iter().zip(&mut taken) {
+            for (way, [speed, target, between]) in bed.ways().iter().zip(&mut taken) {
                 let before = bed.cpu(way);
                 let start = Instant::now();
                 way_of(bed, way, effort.bytes)?;

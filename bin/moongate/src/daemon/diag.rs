@@ -116,7 +116,10 @@ impl Diag {
         }
         for (name, job) in self.health.jobs() {
             let name = name.replace(['"', '\\', '\n'], "_");
-            lines.push(format!("moongate_job_failing{{job=\"{name}\"}} {}", u8::from(job.last_error.is_some())));
+            lines.push(format!(
+                "moongate_job_failing{{job=\"{name}\"}} {}",
+                u8::from(job.last_error.is_some())
+            ));
             if let Some(at) = job.last_run {
                 lines.push(format!("moongate_job_last_run_seconds{{job=\"{name}\"}} {}", at.secs()));
             }
@@ -126,11 +129,12 @@ impl Diag {
     }
 }
 
-/// Resident memory, from `/proc/self/statm`.
+/// Resident memory, from `/proc/self/status`.
 fn resident() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages.saturating_mul(rustix::param::page_size() as u64))
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib.saturating_mul(1024))
 }
 
 #[cfg(test)]
@@ -155,7 +159,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let since = Instant::now();
-        Diag { readiness: readiness.clone(), health: Health::default(), since, scope: scope.clone() }.serve(listener);
+        Diag { readiness: readiness.clone(), health: Health::default(), since, scope: scope.clone() }
+            .serve(listener);
 
         readiness.set("auth", State::Ready);
         readiness.set("proxy", State::Waiting("no certificate".into()));

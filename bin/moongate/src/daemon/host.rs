@@ -54,7 +54,8 @@ pub(crate) fn name() -> NodeName {
     let uname = rustix::system::uname();
     let full = uname.nodename().to_string_lossy();
     let short = full.split('.').next().unwrap_or_default();
-    let clean: String = short.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect();
+    let clean: String =
+        short.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect();
     let clean = clean.trim_start_matches(['-', '_']);
     clean.parse().unwrap_or_else(|_| fallback())
 }
@@ -70,7 +71,8 @@ pub(crate) fn secret(source: &config::SecretSource) -> anyhow::Result<model::Sec
         config::SecretSource::Literal(secret) => Ok(secret.clone()),
         config::SecretSource::File(path) => {
             let shown = path.display();
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the token in {shown}"))?;
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read the token in {shown}"))?;
             if text.trim().is_empty() {
                 bail!("{shown} is empty: it should hold a token");
             }
@@ -87,7 +89,8 @@ pub(crate) fn pins(sources: &[config::CaPin]) -> anyhow::Result<Vec<String>> {
             config::CaPin::Sha256(_) => pins.push(source.to_string()),
             config::CaPin::File(path) => {
                 let shown = path.display();
-                let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the pin in {shown}"))?;
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the pin in {shown}"))?;
                 for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
                     match config::CaPin::parse(line) {
                         Ok(pin @ config::CaPin::Sha256(_)) => pins.push(pin.to_string()),

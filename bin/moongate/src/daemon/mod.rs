@@ -1,8 +1,15 @@
 //! `moongate`: the daemon and its companions. A table of contents: each command is in its file.
 
 mod args;
+mod authority;
 mod configure;
+mod diag;
 pub(crate) mod file;
+mod ground;
+mod host;
+mod identity;
+mod ready;
+mod start;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -21,7 +28,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
         }
     };
     let done = match command.what {
-        What::Start(_) => Err(anyhow::anyhow!("not wired")),
+        What::Start(args) => start::run(&args),
         What::Configure(args) => configure::run(&args, &mut std::io::stdout().lock()),
         What::Version => {
             println!("moongate {}", model::VERSION);

@@ -212,7 +212,9 @@ impl HostIdentity {
         Ok(Material::trusting(&self.trust).map_err(unusable)?.showing(own))
     }
 
-    fn of(certs: HostCerts, id: NodeId, name: NodeName, roles: BTreeSet<SystemRole>) -> Self {
+    /// An identity out of what the authority issued.
+    #[must_use]
+    pub fn of(certs: HostCerts, id: NodeId, name: NodeName, roles: BTreeSet<SystemRole>) -> Self {
         Self {
             state: State {
                 id,

@@ -1,0 +1,199 @@
+//! How this process comes by its identity and reaches the authority: certified without a token beside the authority,
+//! joined with one from anywhere else; renewed by itself in both cases.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use auth::Authority;
+use client::connect::Route;
+use client::dial::{Dialer, WebTrust};
+use client::host::{self as kept, HostError, HostIdentity, HostKeys, Joining, Renewing, Verify};
+use client::proxy_env::HostPort;
+use client::{BoxFuture, BoxStream, Client, Connect, ConnectError, Keyring};
+use config::Upstream;
+use model::SystemRole;
+use runtime::Scope;
+use tokio::sync::watch;
+
+use super::authority::{self, Near};
+use super::ground::{Ground, host_port};
+use super::host;
+
+/// How long to wait between two tries to join, at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// What a process that has joined has.
+#[derive(Clone)]
+pub(crate) struct Joined {
+    /// Its keys.
+    pub(crate) keys: Arc<HostKeys>,
+    /// Its identity, and each one that replaces it.
+    pub(crate) identity: watch::Receiver<HostIdentity>,
+    /// Trust and certificate for every connection.
+    pub(crate) keyring: Keyring,
+    /// The authority.
+    pub(crate) client: Client,
+    /// The addresses the authority was reached at; none when it is in this process.
+    pub(crate) far: Vec<Dialer>,
+    /// The authority, when it is in this process.
+    pub(crate) near: Option<Near>,
+}
+
+/// Joins, or takes up an identity kept from before. Waits for an authority that cannot be reached yet.
+pub(crate) async fn establish(
+    ground: &Ground,
+    authority: Option<&Authority>,
+    roles: BTreeSet<SystemRole>,
+    scope: &Scope,
+) -> anyhow::Result<Joined> {
+    let dir = ground.identity_dir();
+    let keys = Arc::new(HostKeys::open(&dir, &ground.random)?);
+    let to = addresses(ground)?;
+    let identity = match authority {
+        Some(authority) => authority::certify(ground, authority, &keys, roles).await?,
+        None => kept_or_joined(ground, &to, &keys, roles, scope).await?,
+    };
+    tracing::info!(id = %identity.id(), name = %identity.name(), cluster = %identity.cluster(), "identity ready");
+    let keyring = Keyring::new(identity.material(&keys)?);
+    let near = authority.map(|a| Near::new(a.clone(), keyring.clone(), scope));
+    let far: Vec<Dialer> = match near {
+        Some(_) => Vec::new(),
+        None => to.iter().map(|to| Dialer::new(to.clone(), ground.env.clone(), keyring.clone())).collect(),
+    };
+    let connect: Arc<dyn Connect> = match &near {
+        Some(near) => Arc::new(near.clone()),
+        None => Arc::new(AnyOf(far.clone())),
+    };
+    let client = Client::new(connect, scope, ground.random.clone());
+    let renewing = Renewing {
+        client: client.clone(),
+        keys: keys.clone(),
+        dir,
+        keyring: keyring.clone(),
+        principals: ground.principals(),
+        clock: ground.clock.clone(),
+        random: ground.random.clone(),
+        health: ground.health.clone(),
+    };
+    let identity = kept::keep_fresh(renewing, identity, scope);
+    Ok(Joined { keys, identity, keyring, client, far, near })
+}
+
+/// Where the authority may be reached from outside its process.
+fn addresses(ground: &Ground) -> anyhow::Result<Vec<HostPort>> {
+    match &ground.config.upstream {
+        Upstream::Here => Ok(Vec::new()),
+        Upstream::Auth(addresses) => addresses.iter().map(host_port).collect(),
+        Upstream::Proxy(address) => Ok(vec![host_port(address)?]),
+    }
+}
+
+async fn kept_or_joined(
+    ground: &Ground,
+    to: &[HostPort],
+    keys: &HostKeys,
+    roles: BTreeSet<SystemRole>,
+    scope: &Scope,
+) -> anyhow::Result<HostIdentity> {
+    let kept = HostIdentity::load(&ground.identity_dir())?;
+    let now = ground.clock.now();
+    let token = ground.config.instance.token.as_ref();
+    let why = match kept {
+        Some(kept) if kept.expires() <= now => format!("its certificates expired at {}", kept.expires()),
+        Some(kept) if !roles.is_subset(kept.roles()) => {
+            let missing: Vec<_> = roles.difference(kept.roles()).map(|r| r.as_str()).collect();
+            format!("it has not joined as {}", missing.join(", "))
+        }
+        Some(kept) => return Ok(kept),
+        None => "it has not joined yet".to_owned(),
+    };
+    let Some(token) = token else {
+        bail!(
+            "this host needs a token, because {why}: `mctl tokens add --type=node` makes one, --token takes it"
+        );
+    };
+    let joining = Joining {
+        to: to.to_vec(),
+        env: ground.env.clone(),
+        verify: verify(ground)?,
+        token: host::secret(token)?,
+        id: ground.id.clone(),
+        name: ground.name.clone(),
+        roles,
+        principals: ground.principals(),
+    };
+    join(ground, &joining, keys, scope).await
+}
+
+/// What vouches for the authority.
+fn verify(ground: &Ground) -> anyhow::Result<Verify> {
+    let instance = &ground.config.instance;
+    let pins = host::pins(&instance.ca_pins)?;
+    if !pins.is_empty() {
+        return Ok(Verify::Pins(pins));
+    }
+    if instance.insecure {
+        tracing::warn!("--insecure: joining whoever answers");
+        return Ok(Verify::Insecure);
+    }
+    Ok(Verify::Web(WebTrust::System))
+}
+
+/// Tries until it works or can no longer work.
+async fn join(
+    ground: &Ground,
+    joining: &Joining,
+    keys: &HostKeys,
+    scope: &Scope,
+) -> anyhow::Result<HostIdentity> {
+    let mut wait = Duration::from_secs(1);
+    loop {
+        let error = match kept::join(joining, &ground.identity_dir(), keys, scope, &ground.random).await {
+            Ok(identity) => return Ok(identity),
+            Err(error) => error,
+        };
+        let passing = match &error {
+            HostError::Call(error) => error.may_pass(),
+            HostError::Connect(ConnectError::Unreachable { .. }) => true,
+            _ => false,
+        };
+        if !passing {
+            return Err(error).context("cannot join");
+        }
+        tracing::warn!(error = %chain(&error), "cannot join yet; trying again in {wait:?}");
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// An error with its causes, for one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
+}
+
+/// The first of several addresses that answers.
+struct AnyOf(Vec<Dialer>);
+
+impl Connect for AnyOf {
+    fn connect(&self, route: Route) -> BoxFuture<'_, Result<BoxStream, ConnectError>> {
+        Box::pin(async move {
+            let none = ConnectError::Unreachable { to: "the authority".into(), why: "no address".into() };
+            let mut last = none;
+            for dialer in &self.0 {
+                match dialer.connect(route).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        })
+    }
+}

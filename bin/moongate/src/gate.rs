@@ -106,10 +106,8 @@ pub(crate) async fn first_contact(
     };
     let bundle =
         client(&dialer, scope).call(&GetTrust {}).await.with_context(|| format!("cannot reach {addr}"))?;
-    let trust = pki::trust::Trust::from_bundle(&bundle)?;
-    trust
-        .check_pins(&[pin.to_owned()])
-        .with_context(|| format!("{addr} is not the cluster of that CA pin"))?;
+    // Only what the pin vouches for: other authorities in the same answer may be anybody's.
+    let bundle = client::host::pinned(bundle, &[pin.to_owned()], dialer.address())?;
     let verified = self::dialer(addr, Keyring::new(Material::trusting(&bundle)?))?;
     Ok(FirstContact { dialer: verified, web: WebTrust::Cluster, proven: Some(bundle) })
 }
@@ -136,7 +134,7 @@ pub(crate) fn by_profile(home: &Home, profile: &Profile, scope: &Scope) -> Resul
 /// # Errors
 /// The authority has not been started here yet, or its files are not for us to read.
 pub(crate) fn by_data_dir(data_dir: &Path, addr: &str, scope: &Scope) -> Result<Client> {
-    let dir = data_dir.join("identity");
+    let dir = data_dir.join("admin");
     let read = |name: &str| {
         let path = dir.join(name);
         std::fs::read_to_string(&path).with_context(|| {
@@ -144,7 +142,7 @@ pub(crate) fn by_data_dir(data_dir: &Path, addr: &str, scope: &Scope) -> Result<
         })
     };
     let bundle: TrustBundle = serde_json::from_str(&read("trust.json")?)?;
-    let own = Certified::from_pem(&read("admin.cert")?, &read("admin.key")?)?;
+    let own = Certified::from_pem(&read("tls.cert")?, &read("tls.key")?)?;
     let keyring = Keyring::new(Material::trusting(&bundle)?.showing(own));
     Ok(client(&Dialer::new(HostPort::parse(addr, 3025)?, ProxyEnv::none(), keyring), scope))
 }

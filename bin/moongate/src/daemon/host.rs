@@ -1,7 +1,5 @@
 //! What makes this host itself: its data directory, its id for life, its name, its process id file.
 
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -10,29 +8,12 @@ use runtime::Random;
 
 /// Makes a directory (and its parents) only we can enter; an existing one is left as it is.
 pub(crate) fn private_dir(path: &Path) -> anyhow::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .with_context(|| format!("cannot make the directory {}", path.display()))
+    client::files::private_dir(path).with_context(|| format!("cannot make the directory {}", path.display()))
 }
 
 /// Writes a file only we can read, whole or not at all.
 pub(crate) fn private_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let shown = path.display();
-    let new = path.with_extension("new");
-    let _ = std::fs::remove_file(&new);
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)?;
-        if let Some(dir) = path.parent() {
-            std::fs::File::open(dir)?.sync_all()?;
-        }
-        Ok(())
-    };
-    write().with_context(|| format!("cannot write {shown}"))
+    client::files::replace(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// This host's id: made at the first start and kept in `host_id`.

@@ -128,7 +128,10 @@ async fn join_at(
 }
 
 /// The host authorities among those offered that a pin vouches for; the others may be anybody's.
-pub(super) fn pinned(offered: TrustBundle, pins: &[String], to: &HostPort) -> Result<TrustBundle, HostError> {
+///
+/// # Errors
+/// A certificate does not parse, or no pin matches.
+pub fn pinned(offered: TrustBundle, pins: &[String], to: &HostPort) -> Result<TrustBundle, HostError> {
     let mut kept = TrustBundle::default();
     for key in offered.keys.into_iter().filter(|k| k.kind == CaKind::Host) {
         let pin = pki::x509::pin(&pki::x509::certificate_from_pem(&key.x509_pem)?)?;

@@ -8,8 +8,6 @@ mod join;
 mod renew;
 
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use model::api::certs::HostCerts;
@@ -21,10 +19,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::tls::{Certified, Material};
-use crate::{CallError, ConnectError};
+use crate::{CallError, ConnectError, files};
 
-pub use join::{Joining, Verify, join};
+pub use join::{Joining, Verify, join, pinned};
 pub use renew::{Renewing, keep_fresh, renew_after};
+
+/// The longest file of an identity.
+const MAX: u64 = 4 * 1024 * 1024;
 
 /// Why a host has no identity.
 #[derive(Debug, thiserror::Error)]
@@ -87,11 +88,7 @@ impl HostKeys {
     /// # Errors
     /// The files cannot be read or written, or hold something else.
     pub fn open(dir: &Path, random: &Random) -> Result<Self, HostError> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(|e| HostError::File("make", e, dir.to_owned()))?;
+        files::private_dir(dir).map_err(|e| HostError::File("make", e, dir.to_owned()))?;
         let ssh_path = dir.join("ssh.key");
         let ssh_text = match read(&ssh_path)? {
             Some(text) => text,
@@ -261,11 +258,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 }
 
 fn read(path: &Path) -> Result<Option<String>, HostError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(HostError::File("read", error, path.to_owned())),
-    }
+    files::read(path, MAX).map_err(|e| HostError::File("read", e, path.to_owned()))
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, HostError> {
@@ -273,18 +266,8 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, HostError> {
     read(path)?.map(|text| serde_json::from_str(&text).map_err(damaged)).transpose()
 }
 
-/// Replaces a file whole: new file, sync, rename, sync the directory.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), HostError> {
-    let new = path.with_extension("new");
-    let _ = std::fs::remove_file(&new);
-    let replace = || -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)?;
-        path.parent().map_or(Ok(()), |dir| std::fs::File::open(dir)?.sync_all())
-    };
-    replace().map_err(|e| HostError::File("write", e, path.to_owned()))
+    files::replace(path, bytes).map_err(|e| HostError::File("write", e, path.to_owned()))
 }
 
 #[cfg(test)]

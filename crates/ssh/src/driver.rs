@@ -1,4 +1,9 @@
-//! The future that moves a connection's bytes.
+//! The future that moves a connection's bytes: one task, which never waits for a channel's reader, and never stops
+//! reading because it cannot write.
+//!
+//! Out: at most [`BATCH`] bytes are sealed ahead of the stream, so a keystroke waits behind that much and no more.
+//! In: as much as the stream has, opened in place. Reading stops only while a peer that does not read our answers
+//! makes us queue more of them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,8 +11,28 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep};
+use wire::ssh::request::{GlobalKind, GlobalRequest};
+use wire::ssh::transport::Disconnect;
+
 use crate::Error;
-use crate::hub::Shared;
+use crate::hub::{Produced, Shared};
+use crate::link::{Link, farewell};
+use crate::transport::Transport;
+
+/// Sealed bytes waiting for the stream.
+const BATCH: usize = 128 * 1024;
+/// Below so many, more are sealed.
+const LOW: usize = 64 * 1024;
+/// Turns before other tasks get theirs.
+const TURNS: usize = 16;
+/// A key exchange must be done within.
+const EXCHANGE: Duration = Duration::from_secs(30);
+/// Farewells must be done within.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// Buffers are given back after so long without traffic.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// When keys are exchanged anew.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +62,26 @@ pub struct Keepalive {
 /// the connection. Returns `Ok` when either side said goodbye or the peer closed the stream.
 pub struct Driver<S> {
     stream: S,
+    transport: Box<Transport>,
     hub: Arc<Shared>,
+    rekey: Rekey,
+    keepalive: Option<Keepalive>,
+    timer: Pin<Box<Sleep>>,
+    heard: Instant,
+    asked: u32,
+    keys_since: Instant,
+    exchange_since: Option<Instant>,
+    ending: Option<Instant>,
+    said_goodbye: bool,
+    unflushed: bool,
+    /// The handshake's last read may have brought more than the handshake.
+    unread: bool,
+}
+
+impl<S> std::fmt::Debug for Driver<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Driver")
+    }
 }
 
 impl<S> Drop for Driver<S> {
@@ -46,16 +90,222 @@ impl<S> Drop for Driver<S> {
     }
 }
 
-impl<S: Unpin> Future for Driver<S> {
-    type Output = Result<(), Error>;
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    pub(crate) fn new(link: Link<S>, hub: Arc<Shared>, rekey: Rekey, keepalive: Option<Keepalive>) -> Self {
+        let now = Instant::now();
+        let Link { stream, mut transport, .. } = link;
+        transport.shrink();
+        Self {
+            stream,
+            transport,
+            hub,
+            rekey,
+            keepalive,
+            timer: Box::pin(tokio::time::sleep_until(now + QUIET)),
+            heard: now,
+            asked: 0,
+            keys_since: now,
+            exchange_since: None,
+            ending: None,
+            said_goodbye: false,
+            unflushed: false,
+            unread: true,
+        }
+    }
 
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(Ok(()))
+    /// Seals what channels have to send, up to the bound.
+    fn seal(&mut self, cx: &Context<'_>) -> Result<(), Error> {
+        if self.said_goodbye || self.transport.output().len() >= LOW {
+            return Ok(());
+        }
+        self.transport.compact();
+        if self.transport.worn(self.rekey.bytes) {
+            self.transport.rekey()?;
+        }
+        self.hub.with(|hub| hub.rest(cx.waker()));
+        while self.transport.may_send() && self.transport.output().len() < BATCH {
+            let hub = &self.hub;
+            if !self.transport.send_some(|out| hub.with(|hub| hub.produce(out)) == Produced::Message)? {
+                break;
+            }
+        }
+        self.leave()
+    }
+
+    /// Ends in order, when someone asked for it or nobody is left.
+    fn leave(&mut self) -> Result<(), Error> {
+        let Some((asked, empty)) = self.hub.with(|hub| hub.ending()) else { return Ok(()) };
+        self.ending.get_or_insert_with(|| Instant::now() + FAREWELL);
+        if let Some((reason, text)) =
+            asked.or_else(|| empty.then(|| (Disconnect::BY_APPLICATION, String::new())))
+        {
+            self.said_goodbye = true;
+            self.transport.goodbye(reason, &text)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is sealed. True when bytes moved.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
+        let mut moved = false;
+        while !self.transport.output().is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, self.transport.output())? {
+                Poll::Ready(0) => return Err(Error::Closed),
+                Poll::Ready(written) => {
+                    self.transport.written(written);
+                    (moved, self.unflushed) = (true, true);
+                }
+                Poll::Pending => return Ok(moved),
+            }
+        }
+        if self.unflushed && Pin::new(&mut self.stream).poll_flush(cx)?.is_ready() {
+            self.unflushed = false;
+        }
+        Ok(moved)
+    }
+
+    /// Reads once and takes in every whole packet. `None` at the stream's end.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<Option<bool>, Error> {
+        if self.hub.with(|hub| hub.congested()) {
+            return Ok(Some(false));
+        }
+        match self.transport.input().poll_fill(&mut self.stream, cx)? {
+            Poll::Pending => return Ok(Some(false)),
+            Poll::Ready(0) => return Ok(None),
+            Poll::Ready(_) => {}
+        }
+        self.heard = Instant::now();
+        self.asked = 0;
+        self.take_in()?;
+        Ok(Some(true))
+    }
+
+    fn take_in(&mut self) -> Result<(), Error> {
+        while let Some(at) = self.transport.next()? {
+            let payload = self.transport.payload(at);
+            self.hub.with(|hub| hub.packet(payload))?;
+        }
+        self.watch_exchange();
+        Ok(())
+    }
+
+    fn watch_exchange(&mut self) {
+        match (self.transport.ready(), self.exchange_since) {
+            (true, Some(_)) => {
+                self.exchange_since = None;
+                self.keys_since = Instant::now();
+            }
+            (false, None) => self.exchange_since = Some(Instant::now()),
+            _ => {}
+        }
+    }
+
+    /// Does what is due. `Ready` when something was: another turn follows.
+    fn clock(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Error> {
+        self.watch_exchange();
+        let now = Instant::now();
+        let mut next = self.keys_since + self.rekey.every;
+        if self.transport.ready() && now >= next {
+            self.transport.rekey()?;
+            return Ok(Poll::Ready(()));
+        }
+        if let Some(since) = self.exchange_since {
+            next = since + EXCHANGE;
+            if now >= next {
+                return Err(Error::Deadline);
+            }
+        }
+        if let Some(keepalive) = self.keepalive {
+            let due = self.heard + keepalive.every * (self.asked + 1);
+            if now >= due {
+                if self.asked >= keepalive.misses {
+                    return Err(Error::Unresponsive);
+                }
+                self.asked += 1;
+                let request = GlobalRequest { wants_reply: true, kind: GlobalKind::Keepalive };
+                // A full queue of control messages asks just as well.
+                drop(self.hub.with(|hub| hub.request_global(&request)));
+                return Ok(Poll::Ready(()));
+            }
+            next = next.min(due);
+        }
+        if let Some(end) = self.ending {
+            if now >= end {
+                return Err(Error::Closed);
+            }
+            next = next.min(end);
+        }
+        if self.transport.swollen() {
+            let due = self.heard + QUIET;
+            if now >= due && self.transport.output().is_empty() {
+                self.transport.shrink();
+                self.hub.with(super::hub::Hub::shrink);
+            } else {
+                next = next.min(due.max(now + QUIET / 2));
+            }
+        }
+        Ok(self.sleep_until(next, cx))
+    }
+
+    fn sleep_until(&mut self, next: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if self.timer.is_elapsed() || next < self.timer.deadline() {
+            self.timer.as_mut().reset(next);
+        }
+        self.timer.as_mut().poll(cx)
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if std::mem::take(&mut self.unread) {
+            self.take_in()?;
+        }
+        for _ in 0..TURNS {
+            self.seal(cx)?;
+            let wrote = self.write(cx)?;
+            if self.said_goodbye {
+                let done = self.transport.output().is_empty();
+                if done && Pin::new(&mut self.stream).poll_shutdown(cx).is_ready() {
+                    return Poll::Ready(Ok(()));
+                }
+                if (done || !wrote) && self.clock(cx)?.is_pending() {
+                    return Poll::Pending;
+                }
+                continue;
+            }
+            let Some(read) = self.read(cx)? else { return Poll::Ready(Ok(())) };
+            if !wrote && !read && self.clock(cx)?.is_pending() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
-impl<S> std::fmt::Debug for Driver<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Driver")
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let outcome = std::task::ready!(this.turn(cx));
+        match outcome {
+            Ok(()) => {
+                this.hub.with(|hub| hub.fail(&Error::Closed));
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                if let Some((reason, text)) = farewell(&error)
+                    && this.transport.goodbye(reason, &text).is_ok()
+                {
+                    // One try: a peer that broke the rules is not waited for.
+                    drop(crate::link::poll_write(&mut this.transport, &mut this.stream, cx));
+                }
+                this.hub.with(|hub| hub.fail(&error));
+                let orderly = matches!(
+                    &error,
+                    Error::Closed | Error::Disconnected { reason: Disconnect::BY_APPLICATION, .. }
+                );
+                Poll::Ready(if orderly { Ok(()) } else { Err(error) })
+            }
+        }
     }
 }

@@ -28,7 +28,9 @@ mod driver;
 mod error;
 mod hub;
 pub mod keys;
+mod link;
 pub mod server;
+mod transport;
 mod verify;
 
 pub use algorithms::Algorithms;
@@ -39,3 +41,6 @@ pub use hub::{Limits, Role};
 pub use keys::{HostKey, PrivateKey, PublicKey, Signer};
 pub use wire::ssh::connection::{ChannelKind, TcpPath};
 pub use wire::ssh::request::{GlobalKind, Pty, RequestKind, Size};
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! Only the key that *signed* counts: [`Gate::admit`] is asked about a key after its signature was verified, and never
 //! about a key that was merely offered. Bounds before a user is in: [`Config::handshake`] for the whole handshake,
-//! [`Config::max_tries`] attempts, packets of 35,000 bytes, 256 KiB in all. Every refused signature is answered at the
+//! [`Config::max_tries`] attempts, packets of 35,000 bytes, 512 KiB in all. Every refused signature is answered at the
 //! same distance from its question, whatever made it wrong.
 
 use std::future::Future;
@@ -10,9 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout};
+use wire::ssh::transport::Disconnect;
+use wire::ssh::userauth::{Banner, Failure, KeyOk, Method, Request as UserRequest, signed_data};
+use wire::ssh::{NameList, Reader, number, put_string};
 
 use crate::connection::{Connection, Incoming};
 pub use crate::driver::{Driver, Keepalive, Rekey};
+use crate::hub::{Role, Shared};
+use crate::keys::USER_ALGORITHMS;
+use crate::link::Link;
+use crate::transport::{MAX_PACKET, Transport};
+use crate::verify::{fits, verify};
 use crate::{Algorithms, Error, HostKey, Limits, PublicKey};
 
 /// How a server greets, and what a connection may cost it.
@@ -111,6 +120,122 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     G: Gate,
 {
-    drop((stream, config, gate));
-    Err(Error::Closed)
+    let transport =
+        Transport::new(Role::Server, config.algorithms.clone(), config.host_keys.clone(), &config.software);
+    let mut link = Link::new(stream, transport);
+    let greeted = timeout(config.handshake, async {
+        let outcome = Door { link: &mut link, config: &config, gate }.greet().await;
+        if let Err(error) = &outcome {
+            link.goodbye(error).await;
+        }
+        outcome
+    });
+    let (login, key, who) = greeted.await.map_err(|_| Error::Deadline)??;
+    link.transport.max_packet = MAX_PACKET;
+    let client = link.transport.peer_version().to_owned();
+    let hub = Shared::new(Role::Server, config.limits.clone());
+    let (connection, incoming) = (Connection::new(&hub), Incoming::new(&hub));
+    let driver = Driver::new(link, hub, config.rekey, config.keepalive);
+    Ok(Accepted { login, key, who, client, connection, incoming, driver })
+}
+
+/// The service every user asks for in the end.
+const CONNECTION: &[u8] = b"ssh-connection";
+/// Questions and attempts together.
+const MAX_REQUESTS: usize = 64;
+
+/// A peer that is not in yet.
+struct Door<'a, S, G> {
+    link: &'a mut Link<S>,
+    config: &'a Config,
+    gate: &'a G,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send, G: Gate> Door<'_, S, G> {
+    async fn greet(&mut self) -> Result<(String, PublicKey, G::Who), Error> {
+        let request = self.link.next().await?;
+        let mut from = Reader::new(&request);
+        from.expect(number::SERVICE_REQUEST)?;
+        if from.string()? != b"ssh-userauth" {
+            return Err(Error::Protocol("another service than ssh-userauth"));
+        }
+        if let Err(text) = self.gate.open() {
+            self.link.transport.goodbye(Disconnect::NOT_ALLOWED, &text)?;
+            self.link.flush().await?;
+            return Err(Error::Closed);
+        }
+        self.link.transport.send(|out| {
+            out.push(number::SERVICE_ACCEPT);
+            put_string(out, b"ssh-userauth");
+        })?;
+        if let Some(banner) = &self.config.banner {
+            self.link.transport.send(|out| Banner { text: banner.as_bytes() }.encode(out))?;
+        }
+        let mut tries = 0;
+        for _ in 0..MAX_REQUESTS {
+            let message = self.link.next().await?;
+            let asked = Instant::now();
+            let request = UserRequest::decode(&mut Reader::new(&message))?;
+            if request.service != CONNECTION {
+                return Err(Error::Protocol("another service than ssh-connection"));
+            }
+            match self.judge(&request).await? {
+                Verdict::In(key, who) => {
+                    self.link.transport.send(|out| out.push(number::USERAUTH_SUCCESS))?;
+                    self.link.flush().await?;
+                    return Ok((request.user.to_owned(), key, who));
+                }
+                Verdict::WorthSigning => continue,
+                Verdict::No => {}
+                Verdict::Refused => {
+                    tries += 1;
+                    // Not a wait for a condition: refusals take the same time whatever was wrong.
+                    tokio::time::sleep_until(asked + self.config.refusal_delay).await;
+                    if tries >= self.config.max_tries {
+                        return Err(Error::Denied);
+                    }
+                }
+            }
+            let methods = NameList::new(b"publickey")?;
+            self.link.transport.send(|out| Failure { methods, partial: false }.encode(out))?;
+        }
+        Err(Error::Denied)
+    }
+
+    async fn judge(&mut self, request: &UserRequest<'_>) -> Result<Verdict<G::Who>, Error> {
+        let Method::PublicKey { algorithm, key: blob, signature } = request.method else {
+            return Ok(Verdict::No);
+        };
+        let known = USER_ALGORITHMS.contains(&algorithm) && fits(algorithm, blob);
+        let key = PublicKey::from_bytes(blob).ok().filter(|_| known);
+        let worth = key.filter(|key| self.gate.worth_signing(request.user, key));
+        let (key, signature) = match (worth, signature) {
+            (Some(key), Some(signature)) => (key, signature),
+            (Some(_), None) => {
+                let ok = KeyOk { algorithm: algorithm.as_bytes(), key: blob };
+                self.link.transport.send(|out| ok.encode(out))?;
+                return Ok(Verdict::WorthSigning);
+            }
+            (None, Some(_)) => return Ok(Verdict::Refused),
+            (None, None) => return Ok(Verdict::No),
+        };
+        let session = self.link.transport.session();
+        let data = signed_data(session, request.user, CONNECTION, algorithm, blob);
+        if verify(blob, algorithm, &data, signature).is_err() {
+            return Ok(Verdict::Refused);
+        }
+        Ok(match self.gate.admit(request.user, &key).await {
+            Some(who) => Verdict::In(key, who),
+            None => Verdict::Refused,
+        })
+    }
+}
+
+/// What became of one request.
+enum Verdict<W> {
+    In(PublicKey, W),
+    WorthSigning,
+    /// Not an attempt: nothing was signed.
+    No,
+    Refused,
 }

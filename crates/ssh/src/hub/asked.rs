@@ -83,7 +83,7 @@ impl Hub {
         if request.wants_reply {
             self.replies.push_back(tell);
         } else {
-            drop(tell.send(Some(None)));
+            _ = tell.send(Some(None));
         }
         Ok(told)
     }

@@ -162,7 +162,7 @@ impl Hub {
         slot.peer_window = opened.window;
         slot.peer_max = opened.max_packet;
         if let Some(tell) = slot.opening.take() {
-            drop(tell.send(Ok(())));
+            _ = tell.send(Ok(()));
         }
         self.enqueue(opened.channel);
         Ok(())
@@ -178,7 +178,7 @@ impl Hub {
         slot.closing = true;
         if let Some(tell) = slot.opening.take() {
             let refused = Error::OpenRefused { reason: failed.reason, text: clean(failed.text.as_bytes()) };
-            drop(tell.send(Err(refused)));
+            _ = tell.send(Err(refused));
         }
         self.settle(failed.channel);
         Ok(())
@@ -199,7 +199,7 @@ impl Hub {
             _ => {
                 let waiting =
                     slot.replies.pop_front().ok_or(Error::Protocol("an answer nobody waits for"))?;
-                drop(waiting.send(bare.number == number::CHANNEL_SUCCESS));
+                _ = waiting.send(bare.number == number::CHANNEL_SUCCESS);
             }
         }
         Ok(())
@@ -301,7 +301,7 @@ impl Hub {
     fn replied(&mut self, reply: super::GlobalReply) -> Result<(), Error> {
         let waiting: oneshot::Sender<_> =
             self.replies.pop_front().ok_or(Error::Protocol("an answer nobody waits for"))?;
-        drop(waiting.send(reply));
+        _ = waiting.send(reply);
         Ok(())
     }
 }

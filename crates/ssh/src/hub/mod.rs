@@ -213,23 +213,14 @@ impl Hub {
         }
     }
 
-    /// Nobody holds the connection or a channel of it any more.
-    pub(crate) fn abandoned(&self) -> bool {
-        self.handles == 0
-    }
-
-    /// Every channel is done.
-    pub(crate) fn empty(&self) -> bool {
-        self.used == 0
-    }
-
     pub(crate) fn leave(&mut self, reason: u32, text: &str) {
         self.leave.get_or_insert_with(|| (reason, text.to_owned()));
         self.kick();
     }
 
-    pub(crate) fn leaving(&self) -> Option<(u32, String)> {
-        self.leave.clone()
+    /// Whether the connection should end: someone asked (why), or nobody is left; and whether every channel is done.
+    pub(crate) fn ending(&self) -> Option<(Option<(u32, String)>, bool)> {
+        (self.leave.is_some() || self.handles == 0).then(|| (self.leave.clone(), self.used == 0))
     }
 
     // --- slots

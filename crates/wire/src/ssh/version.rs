@@ -58,12 +58,12 @@ pub enum Seen {
 /// The line is an identification that cannot be, holds a zero byte, or has no end within [`MAX`] bytes.
 pub fn scan(bytes: &[u8]) -> Result<Seen, Malformed> {
     let window = bytes.get(..MAX).unwrap_or(bytes);
-    if window.contains(&0) {
-        return Err(Malformed::Version);
-    }
-    let Some(end) = window.iter().position(|byte| *byte == b'\n') else {
+    let Some(end) = window.iter().position(|byte| matches!(byte, b'\n' | 0)) else {
         return if bytes.len() >= MAX { Err(Malformed::Version) } else { Ok(Seen::NeedMore) };
     };
+    if window.get(end) == Some(&0) {
+        return Err(Malformed::Version);
+    }
     let line = window.get(..end).unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if !line.starts_with(b"SSH-") {

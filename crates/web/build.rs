@@ -1,0 +1,53 @@
+//! Lists the files of the browser app, when it has been built, so that they become part of the program.
+//!
+//! Looks at `MOONGATE_UI_DIST`, else at `ui/dist` of the repository. Without either the list is empty and the front
+//! page says so. A change is noticed when that folder was there before, or when the variable or this file changes.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// More files than any build of the app has: a wrong folder, not an app.
+const MAX_FILES: usize = 2000;
+
+#[expect(clippy::disallowed_methods, reason = "cargo talks to build scripts through the environment")]
+fn variable(name: &str) -> Option<PathBuf> {
+    println!("cargo::rerun-if-env-changed={name}");
+    std::env::var(name).ok().filter(|v| !v.is_empty()).map(PathBuf::from)
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=build.rs");
+    let here = variable("CARGO_MANIFEST_DIR").ok_or("cargo did not say where the crate is")?;
+    let out = variable("OUT_DIR").ok_or("cargo did not say where output goes")?;
+    let dist = variable("MOONGATE_UI_DIST").unwrap_or_else(|| here.join("../../ui/dist"));
+    let mut list = String::from("&[\n");
+    if let Ok(dist) = dist.canonicalize() {
+        println!("cargo::rerun-if-changed={}", dist.display());
+        let mut files = Vec::new();
+        collect(&dist, &mut files)?;
+        files.sort();
+        for file in files {
+            let name = file.strip_prefix(&dist)?.to_string_lossy().replace('\\', "/");
+            writeln!(list, "    ({name:?}, include_bytes!({:?})),", file.display().to_string())?;
+        }
+    }
+    list.push(']');
+    std::fs::write(out.join("app.rs"), list)?;
+    Ok(())
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn std::error::Error>> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            collect(&entry.path(), files)?;
+        } else if kind.is_file() {
+            files.push(entry.path());
+        }
+        if files.len() > MAX_FILES {
+            return Err(format!("more than {MAX_FILES} files in {}", folder.display()).into());
+        }
+    }
+    Ok(())
+}

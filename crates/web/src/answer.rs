@@ -1,0 +1,126 @@
+//! Answers: JSON, pages and files, each with the headers that keep a browser careful.
+
+use bytes::Bytes;
+use client::CallError;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use model::api::{ErrorBody, Fault};
+use serde::Serialize;
+
+/// Every answer's body.
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// Everything from here, nothing inline, in nobody's frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src \
+                      'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+/// The same for the browser app, which also brings its fonts and workers.
+const APP_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                          connect-src 'self'; font-src 'self'; worker-src 'self'; manifest-src 'self'; \
+                          frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+
+/// How long a browser may keep something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Not at all: it is about somebody, or may change at once.
+    Never,
+    /// An hour: it changes with the program only.
+    Hour,
+}
+
+/// Bytes of a type.
+pub(crate) fn bytes(status: StatusCode, kind: &'static str, keep: Keep, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    let keep = match keep {
+        Keep::Never => "no-store",
+        Keep::Hour => "max-age=3600",
+    };
+    for (name, value) in [
+        (CONTENT_TYPE, kind),
+        (CACHE_CONTROL, keep),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        // The secret of a link is in its page's address.
+        (REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+/// A file of the browser app.
+pub(crate) fn app(kind: &'static str, keep: Keep, body: &'static [u8]) -> Answer {
+    let mut answer = bytes(StatusCode::OK, kind, keep, Bytes::from_static(body));
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(APP_POLICY));
+    answer
+}
+
+/// A value as JSON.
+pub(crate) fn json<T: Serialize>(value: &T) -> Answer {
+    match serde_json::to_vec(value) {
+        Ok(body) => bytes(StatusCode::OK, "application/json", Keep::Never, body),
+        Err(_) => fault(Fault::Internal, "the answer could not be written"),
+    }
+}
+
+/// A refusal.
+pub(crate) fn fault(fault: Fault, message: &str) -> Answer {
+    let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    refusal(status, fault, message)
+}
+
+fn refusal(status: StatusCode, fault: Fault, message: &str) -> Answer {
+    let body = serde_json::to_vec(&ErrorBody { fault, message: message.to_owned() }).unwrap_or_default();
+    bytes(status, "application/json", Keep::Never, body)
+}
+
+/// There is nothing, or not for you: always the same.
+pub(crate) fn not_found() -> Answer {
+    fault(Fault::NotFound, "not found")
+}
+
+/// The front in between must be set up differently.
+pub(crate) fn upgrade_required(message: &str) -> Answer {
+    let mut answer = refusal(StatusCode::UPGRADE_REQUIRED, Fault::BadRequest, message);
+    let headers = answer.headers_mut();
+    headers.insert(http::header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
+    answer
+}
+
+/// What became of a call to the authority, for the person who asked. Its refusals are passed on word for word; what
+/// else went wrong is ours to log and not theirs to read.
+pub(crate) fn failed(what: &'static str, error: &CallError) -> Answer {
+    match error {
+        CallError::Refused { fault: said, message } => fault(*said, message),
+        CallError::Unreachable(_)
+        | CallError::Broken(_)
+        | CallError::Late(_)
+        | CallError::Malformed(_)
+        | CallError::Request(_)
+        | CallError::Local(_) => {
+            tracing::warn!(what, error = %chain(error), "the authority did not answer");
+            fault(Fault::Unavailable, "the gate cannot reach its authority now: try again in a moment")
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}

@@ -1,0 +1,63 @@
+//! The browser app, when it was built into this program.
+
+use http::header::HeaderMap;
+
+use crate::answer::{self, Answer, Keep};
+use crate::pages;
+
+/// Its files by name; empty when it was not built.
+const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/app.rs"));
+
+/// The front page: the app, or a page that says how to sign in without it.
+pub(crate) fn home(headers: &HeaderMap) -> Answer {
+    find(FILES, "index.html").unwrap_or_else(|| pages::home(headers))
+}
+
+/// A file of the app.
+pub(crate) fn file(name: &str) -> Answer {
+    find(FILES, name).unwrap_or_else(answer::not_found)
+}
+
+fn find(files: &[(&'static str, &'static [u8])], name: &str) -> Option<Answer> {
+    let (name, body) = files.iter().find(|(n, _)| *n == name)?;
+    // The page itself names the files of one build: it must be asked for anew, they need not.
+    let keep = if name.ends_with(".html") { Keep::Never } else { Keep::Hour };
+    Some(answer::app(kind(name), keep, body))
+}
+
+fn kind(name: &str) -> &'static str {
+    match name.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js" | "mjs") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("ico") => "image/x-icon",
+        Some("woff2") => "font/woff2",
+        Some("wasm") => "application/wasm",
+        Some("json" | "map") => "application/json",
+        Some("webmanifest") => "application/manifest+json",
+        Some("txt") => "text/plain; charset=utf-8",
+        Some(_) | None => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn files_are_found_by_their_whole_name_only() {
+        let files: &[(&'static str, &'static [u8])] = &[("index.html", b"<p>"), ("a/b.js", b"x")];
+
+        let page = find(files, "index.html").unwrap();
+        assert_eq!(page.status(), StatusCode::OK);
+        assert_eq!(page.headers()["cache-control"], "no-store");
+        let script = find(files, "a/b.js").unwrap();
+        assert_eq!(script.headers()["content-type"], "text/javascript; charset=utf-8");
+        assert!(find(files, "b.js").is_none());
+        assert!(find(files, "").is_none());
+    }
+}

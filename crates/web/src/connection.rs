@@ -1,0 +1,135 @@
+//! One connection: requests one after the other, until an upgrade hands it over or its time is up.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use client::BoxStream;
+use http::header::{HOST, HeaderMap};
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use model::api::Fault;
+
+use crate::answer::{self, Answer};
+use crate::route::{NoRoute, Route};
+use crate::{
+    CONNECTION_LIFE, Carriers, HEAD_DEADLINE, Settings, Web, app, discovery, pages, people, upgrade,
+};
+
+/// The largest head of a request.
+const MAX_HEAD: usize = 32 * 1024;
+/// How long the last request of a connection may take once its time is up.
+const GRACE: Duration = Duration::from_secs(60);
+/// How long the connection may take to be handed over after the `101`.
+const HANDOVER: Duration = Duration::from_secs(10);
+
+/// An upgrade that was answered with `101`: who comes, and the future connection.
+type Upgrade = Arc<Mutex<Option<(SocketAddr, OnUpgrade)>>>;
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(web: Web, stream: BoxStream, peer: SocketAddr, carriers: &dyn Carriers) {
+    let upgrade: Upgrade = Arc::default();
+    let kept = upgrade.clone();
+    let service = service_fn(move |request| {
+        let (web, upgrade) = (web.clone(), upgrade.clone());
+        async move { Ok::<_, std::convert::Infallible>(handle(&web, peer, request, &upgrade).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = match tokio::time::timeout(CONNECTION_LIFE, connection.as_mut()).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(GRACE, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "web connection ended");
+    }
+    let upgraded = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((from, upgraded)) = upgraded
+        && let Ok(Ok(stream)) = tokio::time::timeout(HANDOVER, upgraded).await
+    {
+        carriers.upgraded(Box::new(TokioIo::new(stream)), from).await;
+    }
+}
+
+async fn handle(web: &Web, peer: SocketAddr, mut request: Request<Incoming>, upgrade: &Upgrade) -> Answer {
+    let route = match check(web.settings(), peer, &request) {
+        Ok((route, from)) => {
+            tracing::debug!(%from, route = route.word(), "web request");
+            (route, from)
+        }
+        Err(Refused::Odd(why)) => return answer::fault(Fault::BadRequest, why),
+        Err(Refused::Unknown) => return answer::not_found(),
+    };
+    match route {
+        (Route::Ping, _) => discovery::ping(web).await,
+        (Route::Find, _) => discovery::find(web).await,
+        (Route::Trust, _) => people::trust(web).await,
+        (Route::SignIn, from) => people::sign_in(web, from, request).await,
+        (Route::Invite, _) => people::invite(web, request).await,
+        (Route::AcceptInvite, from) => people::accept_invite(web, from, request).await,
+        (Route::Link { reset }, _) => pages::link(request.headers(), reset),
+        (Route::Asset(name), _) => pages::asset(&name),
+        (Route::Home, _) => app::home(request.headers()),
+        (Route::App(name), _) => app::file(&name),
+        (Route::Upgrade, from) => {
+            let answer = upgrade::answer(&request);
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                let future = hyper::upgrade::on(&mut request);
+                let kept = Some((SocketAddr::new(from, peer.port()), future));
+                *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+            }
+            answer
+        }
+    }
+}
+
+/// Why a request is not looked at further.
+enum Refused {
+    /// It makes no sense, or two.
+    Odd(&'static str),
+    /// There is nothing at its path.
+    Unknown,
+}
+
+/// Finds what a request is for and whom it is from.
+fn check<B>(settings: &Settings, peer: SocketAddr, request: &Request<B>) -> Result<(Route, IpAddr), Refused> {
+    const TWO_WAYS: Refused = Refused::Odd("the path could be read in two ways");
+    if request.headers().get_all(HOST).iter().count() > 1 {
+        return Err(Refused::Odd("more than one Host"));
+    }
+    // A request for a proxy names a whole address: we are none.
+    if request.uri().authority().is_some() {
+        return Err(TWO_WAYS);
+    }
+    let from = whose(settings, peer, request.headers())
+        .ok_or(Refused::Odd("the front must send exactly one address in X-Forwarded-For"))?;
+    match Route::parse(request.method(), request.uri().path()) {
+        Ok(route) => Ok((route, from)),
+        Err(NoRoute::Odd) => Err(TWO_WAYS),
+        Err(NoRoute::Unknown) => Err(Refused::Unknown),
+    }
+}
+
+/// The person's address: the peer's, or what a trusted front says, which must be one thing.
+fn whose(settings: &Settings, peer: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
+    let mut said = headers.get_all("x-forwarded-for").iter();
+    match (settings.trust_forwarded_for, said.next(), said.next()) {
+        (false, _, _) | (true, None, _) => Some(peer.ip().to_canonical()),
+        (true, Some(one), None) => {
+            one.to_str().ok()?.trim().parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+        }
+        (true, Some(_), Some(_)) => None,
+    }
+}

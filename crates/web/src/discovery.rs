@@ -1,0 +1,143 @@
+//! `/webapi/ping` and `/webapi/find`: what this gate is, in the shape clients of the field know.
+//!
+//! What the cluster is comes from the authority and is kept: a gate whose authority is away for a while goes on
+//! saying what it knew. Unauthenticated, so nothing here is about anybody.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use client::CallError;
+use model::api::cluster::{ClusterInfo, GetCluster};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use crate::answer::{self, Answer};
+use crate::{Settings, Web};
+
+/// How long an answer of the authority counts as fresh.
+const FRESH: Duration = Duration::from_secs(30);
+/// How long to wait for the authority; beyond that, what was known is said.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// How long a dial through the gate may take, as clients are told, in nanoseconds.
+const DIAL_TIMEOUT_NANOS: u64 = 30_000_000_000;
+
+/// What the authority last said.
+#[derive(Default)]
+pub(crate) struct Discovery(Mutex<Option<Known>>);
+
+struct Known {
+    info: ClusterInfo,
+    ask_again: Instant,
+}
+
+impl Discovery {
+    /// What is known, and whether to ask again. Whoever is told to ask is the only one for a while.
+    fn look(&self) -> (Option<ClusterInfo>, bool) {
+        let now = Instant::now();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.as_mut() {
+            None => (None, true),
+            Some(known) if now < known.ask_again => (Some(known.info.clone()), false),
+            Some(known) => {
+                known.ask_again = now + DEADLINE;
+                (Some(known.info.clone()), true)
+            }
+        }
+    }
+
+    fn keep(&self, info: ClusterInfo) {
+        let known = Known { info, ask_again: Instant::now() + FRESH };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+    }
+}
+
+async fn cluster(web: &Web) -> Result<ClusterInfo, CallError> {
+    let (known, ask) = web.discovery().look();
+    if !ask && let Some(info) = known {
+        return Ok(info);
+    }
+    match (web.client().call_within(&GetCluster {}, DEADLINE).await, known) {
+        (Ok(info), _) => {
+            web.discovery().keep(info.clone());
+            Ok(info)
+        }
+        (Err(_), Some(info)) => Ok(info),
+        (Err(error), None) => Err(error),
+    }
+}
+
+/// Everything: how to dial and how to sign in.
+pub(crate) async fn ping(web: &Web) -> Answer {
+    match cluster(web).await {
+        Ok(info) => {
+            let mut all = common(web.settings(), &info);
+            all.insert("auth".to_owned(), sign_in(&info));
+            answer::json(&all)
+        }
+        Err(error) => answer::failed("ping", &error),
+    }
+}
+
+/// What is needed to dial.
+pub(crate) async fn find(web: &Web) -> Answer {
+    match cluster(web).await {
+        Ok(info) => answer::json(&common(web.settings(), &info)),
+        Err(error) => answer::failed("find", &error),
+    }
+}
+
+fn common(settings: &Settings, info: &ClusterInfo) -> Map<String, Value> {
+    let mut out = Map::new();
+    out.insert("proxy".to_owned(), proxy(settings));
+    out.insert("server_version".to_owned(), json!(model::VERSION));
+    out.insert("min_client_version".to_owned(), json!(model::VERSION));
+    out.insert("cluster_name".to_owned(), json!(info.name));
+    out.insert("automatic_upgrades".to_owned(), json!(false));
+    out.insert("edition".to_owned(), json!("oss"));
+    out.insert("fips".to_owned(), json!(false));
+    out
+}
+
+fn proxy(settings: &Settings) -> Value {
+    let listen = &settings.listen;
+    let mut ssh = json!({
+        "listen_addr": listen,
+        "tunnel_listen_addr": listen,
+        "web_listen_addr": listen,
+        "dial_timeout": DIAL_TIMEOUT_NANOS,
+    });
+    let told = [
+        ("public_addr", settings.public_addrs.first()),
+        ("ssh_public_addr", settings.ssh_public_addr.as_ref()),
+        ("ssh_tunnel_public_addr", settings.tunnel_public_addr.as_ref()),
+    ];
+    if let Value::Object(fields) = &mut ssh {
+        for (name, addr) in told {
+            if let Some(addr) = addr {
+                fields.insert(name.to_owned(), json!(addr));
+            }
+        }
+    }
+    json!({
+        "kube": { "enabled": false, "listen_addr": listen },
+        "ssh": ssh,
+        "db": { "postgres_listen_addr": listen, "mysql_listen_addr": listen },
+        "tls_routing_enabled": true,
+    })
+}
+
+fn sign_in(info: &ClusterInfo) -> Value {
+    json!({
+        "type": "local",
+        "second_factor": "otp",
+        "preferred_local_mfa": "otp",
+        "allow_passwordless": false,
+        "allow_headless": false,
+        "local": { "name": info.name },
+        "private_key_policy": "none",
+        "device_trust": {},
+        "has_motd": false,
+        "load_all_cas": false,
+        "default_session_ttl": "12h0m0s",
+    })
+}

@@ -1,0 +1,184 @@
+//! Paths: which of ours a request is for. Parsed once, strictly: what could be read in two ways is refused.
+
+use http::Method;
+
+/// The longest path looked at, in bytes.
+const MAX_PATH: usize = 1024;
+/// The longest secret of a link, in characters.
+const MAX_SECRET: usize = 128;
+
+/// What a request is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// What this gate is and how to sign in.
+    Ping,
+    /// What is needed to dial.
+    Find,
+    /// The cluster's authorities.
+    Trust,
+    /// Password and code in, certificates out.
+    SignIn,
+    /// What a link is for.
+    Invite,
+    /// Uses a link.
+    AcceptInvite,
+    /// Opens a carrier.
+    Upgrade,
+    /// The page behind a link. Which link is between the page's script and the API: not read here.
+    Link {
+        /// A reset link rather than an invitation.
+        reset: bool,
+    },
+    /// A file of the pages.
+    Asset(String),
+    /// The front page.
+    Home,
+    /// A file of the browser app.
+    App(String),
+}
+
+/// Why a path is none of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoute {
+    /// It could be read in two ways: 400.
+    Odd,
+    /// There is nothing: 404.
+    Unknown,
+}
+
+impl Route {
+    /// A word for logs: never a path, which may hold a secret.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Route::Ping => "ping",
+            Route::Find => "find",
+            Route::Trust => "trust",
+            Route::SignIn => "sign-in",
+            Route::Invite => "invite",
+            Route::AcceptInvite => "accept-invite",
+            Route::Upgrade => "upgrade",
+            Route::Link { reset: false } => "invite-page",
+            Route::Link { reset: true } => "reset-page",
+            Route::Asset(_) => "asset",
+            Route::Home => "home",
+            Route::App(_) => "app",
+        }
+    }
+
+    /// Reads method and path.
+    pub(crate) fn parse(method: &Method, path: &str) -> Result<Self, NoRoute> {
+        if path.len() > MAX_PATH || is_odd(path) {
+            return Err(NoRoute::Odd);
+        }
+        // Both forms are in use.
+        let path = match path.strip_prefix("/v1") {
+            Some(rest) if rest.starts_with("/webapi/") => rest,
+            Some(_) | None => path,
+        };
+        let read = method == Method::GET || method == Method::HEAD;
+        match path {
+            "/webapi/ping" if read => Ok(Route::Ping),
+            "/webapi/find" if read => Ok(Route::Find),
+            "/webapi/trust" if read => Ok(Route::Trust),
+            "/webapi/connectionupgrade" if method == Method::GET => Ok(Route::Upgrade),
+            "/webapi/sign-in" if method == Method::POST => Ok(Route::SignIn),
+            "/webapi/invite" if method == Method::POST => Ok(Route::Invite),
+            "/webapi/invite/accept" if method == Method::POST => Ok(Route::AcceptInvite),
+            "/" if read => Ok(Route::Home),
+            _ if read => Self::page(path),
+            _ => Err(NoRoute::Unknown),
+        }
+    }
+
+    fn page(path: &str) -> Result<Self, NoRoute> {
+        if path.starts_with("/webapi/") {
+            return Err(NoRoute::Unknown);
+        }
+        if let Some(name) = path.strip_prefix("/web/assets/") {
+            return Ok(Route::Asset(name.to_owned()));
+        }
+        for (prefix, reset) in [("/web/invite/", false), ("/web/reset/", true)] {
+            if let Some(secret) = path.strip_prefix(prefix) {
+                return if is_secret(secret) { Ok(Route::Link { reset }) } else { Err(NoRoute::Unknown) };
+            }
+        }
+        path.strip_prefix('/').map(|name| Route::App(name.to_owned())).ok_or(NoRoute::Unknown)
+    }
+}
+
+/// Routers and fronts disagree about these, so that one of them would be fooled.
+fn is_odd(path: &str) -> bool {
+    !path.starts_with('/')
+        || path.contains("//")
+        || path.contains(['%', ';', '\\'])
+        || path.split('/').any(|part| matches!(part, "." | ".."))
+        || path.bytes().any(|b| !(0x21..0x7f).contains(&b))
+}
+
+fn is_secret(text: &str) -> bool {
+    (1..=MAX_SECRET).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_where_they_say() {
+        for (method, path, wanted) in [
+            (Method::GET, "/webapi/ping", Route::Ping),
+            (Method::HEAD, "/webapi/ping", Route::Ping),
+            (Method::GET, "/v1/webapi/ping", Route::Ping),
+            (Method::GET, "/webapi/find", Route::Find),
+            (Method::GET, "/webapi/trust", Route::Trust),
+            (Method::POST, "/webapi/sign-in", Route::SignIn),
+            (Method::POST, "/webapi/invite", Route::Invite),
+            (Method::POST, "/webapi/invite/accept", Route::AcceptInvite),
+            (Method::GET, "/webapi/connectionupgrade", Route::Upgrade),
+            (Method::GET, "/web/invite/0123abc", Route::Link { reset: false }),
+            (Method::GET, "/web/reset/A-b_9", Route::Link { reset: true }),
+            (Method::GET, "/web/assets/page.css", Route::Asset("page.css".to_owned())),
+            (Method::GET, "/", Route::Home),
+            (Method::GET, "/app.js", Route::App("app.js".to_owned())),
+        ] {
+            assert_eq!(Route::parse(&method, path), Ok(wanted), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_odd() {
+        for path in [
+            "//webapi/ping",
+            "/webapi//ping",
+            "/web/../x",
+            "/a;b",
+            "/a%2fb",
+            "/a\\b",
+            "/./x",
+            "*",
+            "",
+            "/a b",
+            "/\u{e9}",
+        ] {
+            assert_eq!(Route::parse(&Method::GET, path), Err(NoRoute::Odd), "{path}");
+        }
+        assert_eq!(Route::parse(&Method::GET, &format!("/{}", "x".repeat(2000))), Err(NoRoute::Odd));
+    }
+
+    #[test]
+    fn wrong_methods_and_unknown_paths_look_alike() {
+        for (method, path) in [
+            (Method::POST, "/webapi/ping"),
+            (Method::GET, "/webapi/sign-in"),
+            (Method::DELETE, "/"),
+            (Method::GET, "/webapi/nothing"),
+            (Method::GET, "/web/invite/"),
+            (Method::GET, "/web/invite/a/b"),
+            (Method::GET, "/web/invite/a.b"),
+            (Method::POST, "/web/invite/abc"),
+        ] {
+            assert_eq!(Route::parse(&method, path), Err(NoRoute::Unknown), "{method} {path}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The way in through fronts that end TLS: a WebSocket whose frames carry every other route.
+//!
+//! Only answers the handshake (RFC 6455 section 4.2). What a front in between broke is named, because "disconnected"
+//! helps nobody.
+
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{Request, Response, StatusCode, Version};
+use http_body_util::Full;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::answer::{self, Answer};
+
+/// The subprotocol our dialers ask for.
+const SUBPROTOCOL: &str = "moongate";
+
+/// Answers the handshake: `101`, or what is missing.
+pub(crate) fn answer<B>(request: &Request<B>) -> Answer {
+    match accept(request) {
+        Ok(key) => switching(request.headers(), &key),
+        Err(missing) => answer::upgrade_required(&format!(
+            "this path takes WebSocket upgrades only, and {missing}. If nginx stands in front: proxy_http_version \
+             1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";"
+        )),
+    }
+}
+
+fn accept<B>(request: &Request<B>) -> Result<String, &'static str> {
+    let headers = request.headers();
+    if request.version() < Version::HTTP_11 {
+        return Err("the request came as HTTP/1.0, which knows no upgrades");
+    }
+    if !has_word(headers, &UPGRADE, "websocket") {
+        return Err("the header `Upgrade: websocket` did not arrive");
+    }
+    if !has_word(headers, &CONNECTION, "upgrade") {
+        return Err("the header `Connection: Upgrade` did not arrive");
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
+        return Err("the header `Sec-WebSocket-Version: 13` did not arrive");
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).ok_or("the header `Sec-WebSocket-Key` did not arrive")?;
+    Ok(derive_accept_key(key.as_bytes()))
+}
+
+fn switching(headers: &HeaderMap, key: &str) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::new()));
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let out = answer.headers_mut();
+    out.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    out.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    if let Ok(key) = HeaderValue::from_str(key) {
+        out.insert(SEC_WEBSOCKET_ACCEPT, key);
+    }
+    if has_word(headers, &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
+        out.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    answer
+}
+
+/// True when a comma-separated header has the word, in any case.
+fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|part| part.trim().eq_ignore_ascii_case(word))
+}

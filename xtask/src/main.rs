@@ -10,7 +10,6 @@ use anyhow::{Result, bail};
 
 mod bench;
 mod check;
-mod commands;
 mod demo;
 mod dist;
 mod fuzz;

@@ -13,7 +13,7 @@ use rustls_pki_types::ServerName;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use wire::route::{PROXY_SERVER_NAME, Route, UPGRADE_PATH, UPGRADE_SUBPROTOCOL};
+use wire::route::{PROXY_SERVER_NAME, Route, UPGRADE_PATH};
 
 use crate::connect::{BoxFuture, BoxStream, Connect, ConnectError};
 use crate::hop;
@@ -255,7 +255,6 @@ async fn upgrade(stream: BoxStream, to: &HostPort) -> Result<BoxStream, ConnectE
     let mut request =
         format!("wss://{to}{UPGRADE_PATH}").into_client_request().map_err(|e| bad(e.to_string()))?;
     let headers = request.headers_mut();
-    headers.insert("sec-websocket-protocol", http::HeaderValue::from_static(UPGRADE_SUBPROTOCOL));
     headers.insert(
         "user-agent",
         http::HeaderValue::from_static(concat!("moongate/", env!("CARGO_PKG_VERSION"))),

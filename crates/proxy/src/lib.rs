@@ -1,2 +1,104 @@
-//! placeholder
+//! The one port: whatever speaks to it is told apart, authenticated where that is ours to do, and passed on sealed.
+//!
+//! ```text
+//! port ─ PROXY header ─ sniff ┬ TLS ─ ALPN ┬ moongate-auth    raw bytes on to the authority
+//!                             │            ├ moongate-tunnel  an agent: registered
+//!                             │            ├ moongate-ssh     a person: dial header, tunnel, relay
+//!                             │            └ h2, http/1.1     the web handler, or the upgrade: the same again inside
+//!                             ├ SSH, or silence               the jump host
+//!                             └ HTTP                          redirected, or the upgrade
+//! ```
+//!
+//! Never holds a plaintext session byte, a role or a recording. Authenticates, never authorizes. The accept loop waits
+//! for nobody; half-open connections, handshakes and idle buffers are bounded.
 #![forbid(unsafe_code)]
+
+mod address;
+mod gate;
+mod jump;
+mod limits;
+pub mod port;
+pub mod relay;
+pub mod report;
+mod rewind;
+mod tls;
+pub mod web_cert;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+pub use address::{BadNetwork, Network, ProxyHeaders};
+pub use client::{BoxStream, Stream};
+pub use gate::{Gate, Settings};
+pub use limits::Limits;
+pub use port::Proxy;
+pub use report::Report;
+pub use web_cert::{KeyPairFiles, WebCerts};
+
+/// A future that may be sent between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Why a proxy cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A web certificate is unusable.
+    #[error("the web certificate is unusable: {0}")]
+    WebCert(String),
+    /// The host certificate is missing or unusable.
+    #[error("the host certificate is unusable: {0}")]
+    HostCert(String),
+    /// A listener could not be taken over.
+    #[error("cannot listen")]
+    Listen(#[source] io::Error),
+}
+
+/// A connection of the web route, TLS already off.
+pub struct WebConn {
+    /// Its bytes: HTTP.
+    pub stream: BoxStream,
+    /// Where the browser is.
+    pub peer: SocketAddr,
+    /// HTTP/2 was negotiated; else HTTP/1.1.
+    pub http2: bool,
+    /// Takes connections that asked, later, for the upgrade path.
+    pub gate: Gate,
+}
+
+/// Serves the web route.
+pub trait WebHandler: Send + Sync + 'static {
+    /// Serves one connection to its end. Keeps its own deadlines.
+    fn serve(&self, conn: WebConn) -> BoxFuture<'static, ()>;
+}
+
+/// Reaches the authority: the bytes of the route `moongate-auth` go there unread.
+pub trait AuthDial: Send + Sync + 'static {
+    /// A fresh connection, TLS not begun. `peer` is who asked, for logs.
+    fn connect(&self, peer: SocketAddr) -> BoxFuture<'_, io::Result<BoxStream>>;
+}
+
+/// The authority at fixed addresses, tried in order.
+#[derive(Debug, Clone)]
+pub struct AuthAddresses(pub Vec<client::proxy_env::HostPort>);
+
+impl AuthDial for AuthAddresses {
+    fn connect(&self, _peer: SocketAddr) -> BoxFuture<'_, io::Result<BoxStream>> {
+        Box::pin(async move {
+            let mut last = io::Error::other("no address of the authority is configured");
+            for at in &self.0 {
+                match tokio::net::TcpStream::connect((at.host.as_str(), at.port)).await {
+                    Ok(stream) => {
+                        client::socket::tune(&stream, client::socket::Use::Single);
+                        return Ok(Box::new(stream) as BoxStream);
+                    }
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use model::api::nodes::TunnelState;
 use model::{Identity, NodeId, NodeName, Subject};
@@ -109,20 +110,35 @@ impl Registry {
         self.0.changed.send_modify(|n| *n = n.wrapping_add(1));
     }
 
-    /// Runs the tunnel of the agent whom `identity` names until it ends.
+    /// Runs the tunnel of the agent whom `identity` names until it ends. After `good_for`, when its certificate ends,
+    /// the agent is asked to come again with a fresh one.
     ///
     /// # Errors
     /// The identity is not a host's.
-    pub async fn serve<S: Io>(&self, io: S, identity: &Identity, carrier: &str) -> Result<Ended, NotAHost> {
+    pub async fn serve<S: Io>(
+        &self,
+        io: S,
+        identity: &Identity,
+        carrier: &str,
+        good_for: Duration,
+    ) -> Result<Ended, NotAHost> {
         let Subject::Host { id, name, .. } = &identity.subject else {
             return Err(NotAHost(identity.display_name()));
         };
         let (handle, _nothing_comes, pump) = shell::start(io, Side::Listener, self.0.settings.clone());
         let entry = Entry { name: name.clone(), carrier: carrier.to_owned(), handle: handle.clone() };
-        let registered = Registered { registry: self.clone(), id: id.clone(), handle };
+        let registered = Registered { registry: self.clone(), id: id.clone(), handle: handle.clone() };
         self.register(id.clone(), entry);
         tracing::info!(node = %id, %name, carrier, "tunnel up");
-        let ended = pump.run().await;
+        let mut running = std::pin::pin!(pump.run());
+        let ended = match tokio::time::timeout(good_for, running.as_mut()).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                tracing::info!(node = %id, %name, "the agent's certificate ended: it must come again");
+                handle.go_away();
+                running.await
+            }
+        };
         drop(registered);
         tracing::info!(node = %id, %name, why = %reason(&ended), "tunnel down");
         Ok(ended)

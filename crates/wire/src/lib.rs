@@ -8,6 +8,7 @@
 pub mod client_hello;
 pub mod codec;
 pub mod dial;
+pub mod http_head;
 pub mod mux;
 pub mod proxy_header;
 pub mod route;
@@ -60,6 +61,11 @@ pub mod fuzz {
             mux.transmit(&mut Vec::new(), usize::MAX);
             let _ = (outcome, mux.tick(Duration::from_secs(2)));
         }
+    }
+
+    /// The head of an HTTP request.
+    pub fn http_head(data: &[u8]) {
+        let _ = crate::http_head::HttpHead::decode(data).map(|head| head.map(|h| h.wants_websocket()));
     }
 
     /// A PROXY protocol header.

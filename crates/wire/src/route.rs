@@ -6,9 +6,6 @@
 /// The path that turns an HTTP connection into a carrier for everything else.
 pub const UPGRADE_PATH: &str = "/webapi/connectionupgrade";
 
-/// The WebSocket subprotocol of the carrier.
-pub const UPGRADE_SUBPROTOCOL: &str = "moongate";
-
 /// The server name every proxy's host certificate carries.
 pub const PROXY_SERVER_NAME: &str = "proxy.moongate.internal";
 

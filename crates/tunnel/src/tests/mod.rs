@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 use wire::dial::{Class, Target};
 use wire::mux::{ResetCode, Settings, Side};
-use world::{World, cable, echo, host, id};
+use world::{LIFE, World, cable, echo, host, id};
 
 use crate::{DialError, shell};
 
@@ -130,7 +130,7 @@ async fn an_agent_that_connects_twice_is_dialed_on_the_newer_tunnel() {
         world.scope.spawn("pump", pump.run());
         let registry = world.registry.clone();
         let mut watch = registry.watch();
-        world.scope.spawn("serve", async move { registry.serve(far, &host(1, "web-1"), "tls").await });
+        world.scope.spawn("serve", async move { registry.serve(far, &host(1, "web-1"), "tls", LIFE).await });
         watch.changed().await.unwrap();
         ends.push((handle, incoming));
     }
@@ -143,6 +143,21 @@ async fn an_agent_that_connects_twice_is_dialed_on_the_newer_tunnel() {
     ends[0].0.close();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(world.registry.list().len(), 1, "the older one's end does not forget the newer one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_whose_certificate_ends_comes_again_and_loses_no_stream() {
+    let mut world = World::new();
+    world.echoing(1, "web-1");
+    world.until_agents(1).await;
+    let mut stream = world.dial("web-1").unwrap();
+    echo(&mut stream, b"hello").await.unwrap();
+
+    tokio::time::sleep(LIFE + Duration::from_secs(5)).await;
+
+    assert_eq!(world.dials(1), 2);
+    echo(&mut stream, b"through the old one").await.unwrap();
+    echo(&mut world.dial("web-1").unwrap(), b"through the new one").await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -258,7 +273,7 @@ async fn a_stranger_on_the_tunnel_is_cut_off() {
     let (mut near, far, _) = cable(64 * 1024);
     let registry = world.registry.clone();
     let served =
-        world.scope.spawn("serve", async move { registry.serve(far, &host(1, "web-1"), "tls").await });
+        world.scope.spawn("serve", async move { registry.serve(far, &host(1, "web-1"), "tls", LIFE).await });
 
     near.write_all(b"SSH-2.0-OpenSSH\r\n").await.unwrap();
 

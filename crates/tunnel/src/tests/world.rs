@@ -15,6 +15,9 @@ use wire::dial::{Class, DialHeader, Target, TraceId};
 
 use crate::{Agent, Arrivals, BoxError, BoxFuture, BoxIo, Connect, DialError, Link, Registry, Stream};
 
+/// How long certificates last here.
+pub(crate) const LIFE: Duration = Duration::from_secs(86_400);
+
 /// A cable: when cut, bytes vanish and nothing is said.
 pub(crate) struct Cable {
     inner: DuplexStream,
@@ -78,7 +81,7 @@ impl Connect for Arc<Road> {
             let (near, far, cut) = cable(256 * 1024);
             self.cables.lock().unwrap().push(cut);
             let (registry, identity) = (self.registry.lock().unwrap().clone(), self.identity.clone());
-            self.scope.spawn("serve", async move { registry.serve(far, &identity, "tls").await });
+            self.scope.spawn("serve", async move { registry.serve(far, &identity, "tls", LIFE).await });
             Ok(Box::new(near) as BoxIo)
         })
     }

@@ -1,0 +1,479 @@
+//! What becomes of one connection: its first bytes are looked at, and it is handed to whoever it is for.
+//!
+//! The same gate takes what comes out of a WebSocket: only TLS there, and no second WebSocket inside. Every look has a
+//! deadline and a bound; a stranger gets no answer.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::websocket;
+use client::{BoxStream, Keyring};
+use model::{ClusterName, Identity};
+use pki::Trust;
+use runtime::{Clock, Random, Scope};
+use tokio::io::{AsyncRead, AsyncWriteExt as _};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tunnel::Registry;
+use wire::Reader;
+use wire::dial::{DialHeader, DialReply, Refusal};
+use wire::http_head::{self, HttpHead};
+use wire::proxy_header::{self, ProxyHeader};
+use wire::route::{Route, UPGRADE_PATH, Wish, wish};
+use wire::sniff::{self, Protocol, Verdict, sniff};
+use wire::{client_hello, client_hello::ClientHello};
+
+use crate::address::{Network, ProxyHeaders};
+use crate::jump::Jump;
+use crate::limits::{Doors, Limits, Pending};
+use crate::relay::relay;
+use crate::rewind::Rewind;
+use crate::tls::{HANDSHAKE, Tls};
+use crate::web_cert::WebCerts;
+use crate::{AuthDial, BoxFuture, Error, WebConn, WebHandler};
+
+/// A client that says nothing for this long waits for a banner: it speaks SSH.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// How long the authority may take to answer a dial.
+const AUTH_DIAL: Duration = Duration::from_secs(10);
+
+/// Everything a gate is made of.
+pub struct Settings {
+    /// The cluster's name: nodes are also called `<name>.<cluster>`.
+    pub cluster: ClusterName,
+    /// Our host certificate, as it is renewed.
+    pub keyring: Keyring,
+    /// Whom to believe, as it changes.
+    pub trust: watch::Receiver<Arc<Trust>>,
+    /// The jump host's SSH server, as its host certificate is renewed.
+    pub ssh: watch::Receiver<Arc<ssh::server::Config>>,
+    /// What browsers see.
+    pub web_certs: WebCerts,
+    /// Serves the web route.
+    pub web: Arc<dyn WebHandler>,
+    /// Reaches the authority.
+    pub auth: Arc<dyn AuthDial>,
+    /// The tunnels.
+    pub registry: Registry,
+    /// What to do about PROXY headers.
+    pub proxy_headers: ProxyHeaders,
+    /// Fronts whose `X-Forwarded-For` is believed on the upgrade.
+    pub forwarded_for: Vec<Network>,
+    /// Bounds.
+    pub limits: Limits,
+    /// The time.
+    pub clock: Clock,
+    /// Trace ids.
+    pub random: Random,
+}
+
+/// The one handler of every connection. Clones share.
+#[derive(Clone)]
+pub struct Gate(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    tls: Tls,
+    doors: Doors,
+    scope: Scope,
+}
+
+/// One connection's circumstances.
+struct Visit {
+    peer: SocketAddr,
+    carrier: Carrier,
+    pending: Pending,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Carrier {
+    Plain,
+    WebSocket,
+}
+
+impl Carrier {
+    fn name(self) -> &'static str {
+        match self {
+            Carrier::Plain => "tls",
+            Carrier::WebSocket => "websocket",
+        }
+    }
+}
+
+/// Why a connection came to nothing: for the debug log. Nothing of it is told to the stranger.
+type Dropped = String;
+
+impl Gate {
+    pub(crate) fn new(settings: Settings, scope: Scope) -> Result<Self, Error> {
+        let tls = Tls::new(
+            settings.keyring.clone(),
+            settings.trust.clone(),
+            settings.web_certs.clone(),
+            settings.clock.clone(),
+        )?;
+        let doors = Doors::new(settings.limits);
+        Ok(Self(Arc::new(Inner { settings, tls, doors, scope })))
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.0.settings.registry
+    }
+
+    pub(crate) fn web_certs(&self) -> &WebCerts {
+        &self.0.settings.web_certs
+    }
+
+    pub(crate) fn connection(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        self.0.doors.connection()
+    }
+
+    fn speaks_for_many(&self, ip: IpAddr) -> bool {
+        let settings = &self.0.settings;
+        settings.proxy_headers.believes(ip) || settings.forwarded_for.iter().any(|n| n.contains(ip))
+    }
+
+    /// Takes a fresh connection of a listener.
+    pub(crate) async fn take(&self, stream: BoxStream, peer: SocketAddr) {
+        let Some(pending) = self.0.doors.pending(peer.ip(), self.speaks_for_many(peer.ip())) else {
+            tracing::debug!(%peer, "too many half-open connections");
+            return;
+        };
+        let visit = Visit { peer, carrier: Carrier::Plain, pending };
+        if let Err(why) = self.greet(Rewind::new(stream), visit).await {
+            tracing::debug!(%peer, %why, "connection dropped");
+        }
+    }
+
+    /// Takes the bytes of a WebSocket that an HTTP server upgraded on [`UPGRADE_PATH`]: `upgraded` is the connection
+    /// after its 101.
+    pub fn upgraded(&self, upgraded: BoxStream, peer: SocketAddr) -> BoxFuture<'static, ()> {
+        let gate = self.clone();
+        Box::pin(async move {
+            let Some(pending) = gate.0.doors.pending(peer.ip(), gate.speaks_for_many(peer.ip())) else {
+                return;
+            };
+            let carrier: BoxStream = Box::new(websocket::Carrier::upgraded(upgraded).await);
+            let visit = Visit { peer, carrier: Carrier::WebSocket, pending };
+            if let Err(why) = gate.tls(Rewind::new(carrier), visit).await {
+                tracing::debug!(%peer, %why, "connection dropped");
+            }
+        })
+    }
+
+    /// PROXY header, then what is spoken.
+    async fn greet(&self, mut stream: Rewind<BoxStream>, mut visit: Visit) -> Result<(), Dropped> {
+        let mut protocol = told_apart(&mut stream, SILENCE).await?;
+        if matches!(protocol, Some(Protocol::ProxyV1 | Protocol::ProxyV2)) {
+            visit.peer = self.proxied(&mut stream, visit.peer).await?;
+            protocol = told_apart(&mut stream, SILENCE).await?;
+        } else if self.0.settings.proxy_headers == ProxyHeaders::Required {
+            return Err("no PROXY header where one is required".into());
+        }
+        match protocol {
+            Some(Protocol::Tls) => self.tls(stream, visit).await,
+            Some(Protocol::Http) => self.plain_http(stream, visit).await,
+            Some(Protocol::Ssh) | None => {
+                self.jump().serve(Box::new(stream), visit.peer, visit.pending, &self.0.scope).await;
+                Ok(())
+            }
+            Some(Protocol::ProxyV1 | Protocol::ProxyV2) => Err("a PROXY header inside another".into()),
+        }
+    }
+
+    fn jump(&self) -> Jump {
+        let settings = &self.0.settings;
+        Jump {
+            config: settings.ssh.borrow().clone(),
+            trust: settings.trust.borrow().clone(),
+            clock: settings.clock.clone(),
+            registry: settings.registry.clone(),
+            cluster: settings.cluster.to_string(),
+            random: settings.random.clone(),
+        }
+    }
+
+    /// The peer that a PROXY header names, if its sender may be believed.
+    async fn proxied(
+        &self,
+        stream: &mut Rewind<BoxStream>,
+        sender: SocketAddr,
+    ) -> Result<SocketAddr, Dropped> {
+        if !self.0.settings.proxy_headers.believes(sender.ip()) {
+            tracing::warn!(%sender, "a PROXY header from an address that is not trusted to send one");
+            return Err("a PROXY header from a stranger".into());
+        }
+        let header = read_whole(stream, proxy_header::MAX, |seen| {
+            let mut reader = Reader::new(seen);
+            let header = ProxyHeader::decode(&mut reader)?;
+            Ok(header.map(|header| (header, seen.len() - reader.remaining())))
+        });
+        let (header, length) = header.await?;
+        stream.skip(length);
+        Ok(header.source().unwrap_or(sender))
+    }
+
+    /// TLS: the ClientHello says where to. Boxed, because what comes out of a WebSocket comes here again.
+    fn tls(&self, mut stream: Rewind<BoxStream>, visit: Visit) -> BoxFuture<'_, Result<(), Dropped>> {
+        Box::pin(async move {
+            let hello = read_whole(&mut stream, client_hello::MAX_WIRE, client_hello::decode).await?;
+            match wish(hello.alpn.iter().map(Vec::as_slice)) {
+                Wish::Route(Route::Auth) => self.pass_on(stream, visit).await,
+                Wish::Route(Route::Tunnel) => self.tunnel(stream, visit).await,
+                Wish::Route(Route::Ssh) => self.ssh(stream, visit).await,
+                // A stranger's names fail the handshake with the alert that says so.
+                Wish::Web | Wish::Stranger => self.web(stream, visit, &hello).await,
+            }
+        })
+    }
+
+    /// The authority's TLS is not ours to end.
+    async fn pass_on(&self, stream: Rewind<BoxStream>, visit: Visit) -> Result<(), Dropped> {
+        let auth = timeout(AUTH_DIAL, self.0.settings.auth.connect(visit.peer)).await;
+        let auth = auth
+            .map_err(|_| "the authority did not answer".to_owned())
+            .and_then(|a| a.map_err(|error| format!("the authority cannot be reached: {error}")));
+        let auth = auth.inspect_err(|why| tracing::warn!(%why, "cannot pass a connection on"))?;
+        drop(visit.pending);
+        relay(stream, auth).await.map(|_| ()).map_err(|e| e.to_string())
+    }
+
+    fn good_for(&self, identity: &Identity) -> Duration {
+        identity.expires_at.since(self.0.settings.clock.now())
+    }
+
+    async fn tunnel(&self, stream: Rewind<BoxStream>, visit: Visit) -> Result<(), Dropped> {
+        let (stream, identity) = self.0.tls.accept_route(Box::new(stream), Route::Tunnel).await?;
+        drop(visit.pending);
+        let good_for = self.good_for(&identity);
+        let served = self.registry().serve(stream, &identity, visit.carrier.name(), good_for).await;
+        served.map(|_| ()).map_err(|e| e.to_string())
+    }
+
+    /// A person's stream to a node.
+    async fn ssh(&self, stream: Rewind<BoxStream>, visit: Visit) -> Result<(), Dropped> {
+        let (stream, identity) = self.0.tls.accept_route(Box::new(stream), Route::Ssh).await?;
+        let mut stream = Rewind::new(stream);
+        let (mut header, length) = read_whole(&mut stream, DialHeader::MAX, |seen| {
+            let mut reader = Reader::new(seen);
+            let header = DialHeader::decode(&mut reader)?;
+            Ok(header.map(|header| (header, seen.len() - reader.remaining())))
+        })
+        .await?;
+        stream.skip(length);
+        drop(visit.pending);
+        header.client = Some(visit.peer);
+        let dialed = match may_dial(&identity, visit.peer) {
+            Ok(()) => {
+                self.registry().dial(&header).map_err(|e| DialReply::Refused(e.refusal(), e.to_string()))
+            }
+            Err(why) => Err(DialReply::Refused(Refusal::Denied, why.to_owned())),
+        };
+        let (reply, node) = match dialed {
+            Ok(node) => (DialReply::Ok, Some(node)),
+            Err(reply) => (reply, None),
+        };
+        let mut bytes = Vec::new();
+        reply.encode(&mut bytes);
+        let answer = async {
+            stream.write_all(&bytes).await?;
+            stream.flush().await
+        };
+        timeout(HANDSHAKE, answer).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        let Some(node) = node else {
+            let _ = timeout(HANDSHAKE, stream.shutdown()).await;
+            return Err(format!("{reply:?}"));
+        };
+        tracing::info!(peer = %visit.peer, user = %identity.display_name(), node = %header.target, trace = %header.trace, "dial");
+        let outcome = relay(stream, node).await;
+        tracing::debug!(trace = %header.trace, ?outcome, "dial over");
+        Ok(())
+    }
+
+    async fn web(&self, stream: Rewind<BoxStream>, visit: Visit, hello: &ClientHello) -> Result<(), Dropped> {
+        let stream = self.0.tls.accept_web(Box::new(stream), hello.server_name.as_deref()).await?;
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let mut stream: Rewind<BoxStream> = Rewind::new(Box::new(stream));
+        if !http2 && visit.carrier == Carrier::Plain && wants_upgrade_path(&mut stream).await {
+            return self.upgrade(stream, visit).await;
+        }
+        self.hand_to_web(stream, visit, http2).await;
+        Ok(())
+    }
+
+    async fn hand_to_web(&self, stream: Rewind<BoxStream>, visit: Visit, http2: bool) {
+        drop(visit.pending);
+        let conn = WebConn { stream: Box::new(stream), peer: visit.peer, http2, gate: self.clone() };
+        self.0.settings.web.serve(conn).await;
+    }
+
+    /// HTTP without TLS: the upgrade is as good here (what runs inside is TLS), everything else belongs on https.
+    async fn plain_http(&self, mut stream: Rewind<BoxStream>, visit: Visit) -> Result<(), Dropped> {
+        if wants_upgrade_path(&mut stream).await {
+            return self.upgrade(stream, visit).await;
+        }
+        let head = read_whole(&mut stream, http_head::MAX, HttpHead::decode).await;
+        let answer = match head.as_ref().ok().and_then(redirect) {
+            Some(location) => format!(
+                "HTTP/1.1 301 Moved Permanently\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            ),
+            None => text_answer("400 Bad Request", "", "this port speaks https\n"),
+        };
+        say_and_close(&mut stream, &answer).await;
+        Ok(())
+    }
+
+    /// The WebSocket carrier: a front ends TLS before us, the same TLS runs again inside.
+    async fn upgrade(&self, mut stream: Rewind<BoxStream>, mut visit: Visit) -> Result<(), Dropped> {
+        let head = read_whole(&mut stream, http_head::MAX, HttpHead::decode).await?;
+        if head.path() != UPGRADE_PATH {
+            self.hand_to_web(stream, visit, false).await;
+            return Ok(());
+        }
+        if head.method != "GET" || !head.wants_websocket() {
+            let answer = text_answer("426 Upgrade Required", "Upgrade: websocket\r\n", FRONT_ADVICE);
+            say_and_close(&mut stream, &answer).await;
+            return Err("a front does not pass the Upgrade header".into());
+        }
+        visit.peer = self.forwarded_for(&head, visit.peer)?;
+        visit.carrier = Carrier::WebSocket;
+        let accepted = tokio_tungstenite::accept_async_with_config(stream, Some(websocket::settings()));
+        let socket = timeout(HANDSHAKE, accepted).await.map_err(|e| e.to_string())?;
+        let socket = socket.map_err(|e| e.to_string())?;
+        let carrier: BoxStream = Box::new(websocket::Carrier::server(socket));
+        self.tls(Rewind::new(carrier), visit).await
+    }
+
+    fn forwarded_for(&self, head: &HttpHead, sender: SocketAddr) -> Result<SocketAddr, Dropped> {
+        let believed = self.0.settings.forwarded_for.iter().any(|network| network.contains(sender.ip()));
+        if !believed || head.values("x-forwarded-for").next().is_none() {
+            return Ok(sender);
+        }
+        let value = head.only("x-forwarded-for").unwrap_or_default();
+        match value.parse::<IpAddr>() {
+            Ok(ip) => Ok(SocketAddr::new(ip, 0)),
+            Err(_) => Err("X-Forwarded-For is not one address".into()),
+        }
+    }
+}
+
+const FRONT_ADVICE: &str = "this path is a WebSocket: the front before Moongate does not pass the Upgrade header.\n\
+    nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";\n";
+
+/// Who may dial is the node's decision; that it is a person, at the pinned address if there is one, is checked here.
+fn may_dial(identity: &Identity, peer: SocketAddr) -> Result<(), &'static str> {
+    if identity.user().is_none() {
+        return Err("only people connect to nodes");
+    }
+    let pinned = identity.login_ip.filter(|_| identity.pin_ip);
+    if identity.pin_ip && pinned.map(|ip| ip.to_canonical()) != Some(peer.ip().to_canonical()) {
+        return Err("the certificate is good from the address of its login only: sign in again from here");
+    }
+    Ok(())
+}
+
+/// What is spoken; `None` when nothing was said for `silence`.
+async fn told_apart(stream: &mut Rewind<BoxStream>, silence: Duration) -> Result<Option<Protocol>, Dropped> {
+    let looking = async {
+        loop {
+            match sniff(stream.seen()) {
+                Verdict::Known(protocol) => return Ok(Some(protocol)),
+                Verdict::Stranger => return Err("nobody we know".to_owned()),
+                Verdict::NeedMore if stream.seen().is_empty() => {
+                    match timeout(silence, stream.look(sniff::MAX)).await {
+                        Ok(more) => must_be_more(more)?,
+                        Err(_) => return Ok(None),
+                    }
+                }
+                Verdict::NeedMore => must_be_more(stream.look(sniff::MAX).await)?,
+            }
+        }
+    };
+    timeout(HANDSHAKE, looking).await.map_err(|_| "too slow to say what it speaks".to_owned())?
+}
+
+fn must_be_more(more: std::io::Result<bool>) -> Result<(), Dropped> {
+    match more {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("hung up early".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Looks until `decode` has a whole value, within the bound and the deadline. Nothing is consumed.
+async fn read_whole<S: AsyncRead + Unpin, T>(
+    stream: &mut Rewind<S>,
+    bound: usize,
+    decode: impl Fn(&[u8]) -> Result<Option<T>, wire::Malformed>,
+) -> Result<T, Dropped> {
+    let looking = async {
+        loop {
+            if let Some(value) = decode(stream.seen()).map_err(|e| e.to_string())? {
+                return Ok(value);
+            }
+            if stream.seen().len() >= bound {
+                return Err("more than we read".to_owned());
+            }
+            must_be_more(stream.look(bound).await)?;
+        }
+    };
+    timeout(HANDSHAKE, looking).await.map_err(|_| "too slow".to_owned())?
+}
+
+/// True when the request line starts like an upgrade of ours. Someone who says nothing yet is a browser's spare
+/// connection: the web handler has its own patience.
+async fn wants_upgrade_path(stream: &mut Rewind<BoxStream>) -> bool {
+    let start = format!("GET {UPGRADE_PATH}");
+    let looking = async {
+        loop {
+            let seen = stream.seen();
+            let both = seen.len().min(start.len());
+            if seen.get(..both) != start.as_bytes().get(..both) {
+                return false;
+            }
+            if both == start.len() {
+                return true;
+            }
+            if !matches!(stream.look(start.len()).await, Ok(true)) {
+                return false;
+            }
+        }
+    };
+    timeout(HANDSHAKE, looking).await.unwrap_or(false)
+}
+
+/// Where the same request belongs.
+fn redirect(head: &HttpHead) -> Option<String> {
+    let host = head.only("host")?.parse_host()?;
+    let path = head.target.strip_prefix('/')?;
+    matches!(head.method.as_str(), "GET" | "HEAD").then(|| format!("https://{host}/{path}"))
+}
+
+trait ParseHost {
+    fn parse_host(&self) -> Option<String>;
+}
+
+impl ParseHost for str {
+    /// A host, with its port if it had one: nothing else gets into a header of ours.
+    fn parse_host(&self) -> Option<String> {
+        let at = client::proxy_env::HostPort::parse(self, 0).ok()?;
+        let text = at.to_string();
+        Some(if at.port == 0 { text.strip_suffix(":0").unwrap_or(&text).to_owned() } else { text })
+    }
+}
+
+fn text_answer(status: &str, headers: &str, text: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\n{headers}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
+        text.len()
+    )
+}
+
+async fn say_and_close(stream: &mut Rewind<BoxStream>, answer: &str) {
+    let say = async {
+        let _ = stream.write_all(answer.as_bytes()).await;
+        let _ = stream.shutdown().await;
+    };
+    let _ = timeout(HANDSHAKE, say).await;
+}

@@ -1,0 +1,179 @@
+//! Copies bytes both ways between two streams, unread, until both directions have ended.
+//!
+//! One direction's end is passed on and the other goes on. A direction holds [`SMALL`] bytes while idle and up to
+//! [`LARGE`] while busy. Back-pressure is the streams' own: nothing is queued here.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+const SMALL: usize = 2 * 1024;
+const LARGE: usize = 64 * 1024;
+
+/// How much went each way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Relayed {
+    /// Bytes from the first stream to the second.
+    pub forth: u64,
+    /// Bytes from the second to the first.
+    pub back: u64,
+}
+
+struct Direction {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    unflushed: bool,
+    ended: bool,
+    shut: bool,
+    total: u64,
+}
+
+impl Direction {
+    fn new() -> Self {
+        Self { buffer: Vec::new(), start: 0, end: 0, unflushed: false, ended: false, shut: false, total: 0 }
+    }
+
+    /// Fills the empty buffer. A full one means there is more: the next is larger.
+    fn poll_fill<R: AsyncRead + Unpin>(
+        &mut self,
+        from: &mut R,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let wanted = if self.end > 0 && self.end == self.buffer.len() { LARGE } else { SMALL };
+        if self.buffer.len() < wanted {
+            self.buffer = vec![0; wanted];
+        }
+        (self.start, self.end) = (0, 0);
+        let mut buffer = ReadBuf::new(&mut self.buffer);
+        let read = Pin::new(from).poll_read(cx, &mut buffer)?;
+        self.end = buffer.filled().len();
+        match read {
+            Poll::Ready(()) => {
+                self.ended = self.end == 0;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => {
+                if self.buffer.len() > SMALL {
+                    self.buffer = Vec::new();
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_copy<R, W>(&mut self, from: &mut R, to: &mut W, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        loop {
+            while self.start < self.end {
+                let unsent = self.buffer.get(self.start..self.end).unwrap_or_default();
+                let count = ready!(Pin::new(&mut *to).poll_write(cx, unsent))?;
+                if count == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.start += count;
+                self.total += u64::try_from(count).unwrap_or(0);
+                self.unflushed = true;
+            }
+            if self.ended {
+                if !self.shut {
+                    ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                    self.shut = true;
+                    self.buffer = Vec::new();
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if self.poll_fill(from, cx)?.is_pending() {
+                if self.unflushed {
+                    ready!(Pin::new(&mut *to).poll_flush(cx))?;
+                    self.unflushed = false;
+                }
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// Relays until both directions have ended, or either stream fails.
+///
+/// # Errors
+/// The first failure of either stream.
+pub async fn relay<A, B>(mut a: A, mut b: B) -> io::Result<Relayed>
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut forth, mut back) = (Direction::new(), Direction::new());
+    std::future::poll_fn(|cx| {
+        let one = forth.poll_copy(&mut a, &mut b, cx)?;
+        let other = back.poll_copy(&mut b, &mut a, cx)?;
+        if one.is_ready() && other.is_ready() { Poll::Ready(Ok::<(), io::Error>(())) } else { Poll::Pending }
+    })
+    .await?;
+    Ok(Relayed { forth: forth.total, back: back.total })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_direction_ends_by_itself_and_nothing_is_lost() {
+        let (mut left, a) = duplex(10_000);
+        let (mut right, b) = duplex(300);
+        let sent: Vec<u8> = (0..400_000u32).map(|n| n.to_le_bytes()[1]).collect();
+        let expected = sent.clone();
+
+        let ends = async {
+            let write = async {
+                left.write_all(&sent).await.unwrap();
+                left.shutdown().await.unwrap();
+            };
+            let mut got = Vec::new();
+            tokio::join!(write, async { right.read_to_end(&mut got).await.unwrap() });
+            right.write_all(b"thanks").await.unwrap();
+            right.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            left.read_to_end(&mut answer).await.unwrap();
+            (got, answer)
+        };
+        let (relayed, (got, answer)) = tokio::join!(relay(a, b), ends);
+
+        assert_eq!(relayed.unwrap(), Relayed { forth: 400_000, back: 6 });
+        assert_eq!(got, expected);
+        assert_eq!(answer, b"thanks");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_stalls_stalls_its_writer_and_nothing_is_queued() {
+        let (mut left, a) = duplex(1000);
+        let (_right, b) = duplex(1000);
+        let flood =
+            async { tokio::time::timeout(Duration::from_secs(1), left.write_all(&[0; 1 << 20])).await };
+        let both = async { tokio::join!(tokio::time::timeout(Duration::from_secs(2), relay(a, b)), flood) };
+
+        let (relayed, flood) = both.await;
+
+        assert!(relayed.is_err() && flood.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_broken_stream_ends_the_relay() {
+        let (left, a) = duplex(1000);
+        let (right, b) = duplex(1000);
+        drop(right);
+        let mut left = left;
+        left.write_all(b"x").await.unwrap();
+
+        assert!(relay(a, b).await.is_err());
+    }
+}

@@ -215,7 +215,7 @@ impl Sender {
         let outcome = tokio::time::timeout(DEADLINE, self.authority.emit(events))
             .await
             .unwrap_or_else(|_| Err(Trouble::Later("no answer in time".to_owned())));
-        let seen = outcome.as_ref().map(|()| ()).map_err(ToString::to_string);
+        let seen = outcome.clone().map_err(|trouble| trouble.to_string());
         self.health.ran("audit events", self.clock.now(), seen);
         outcome
     }

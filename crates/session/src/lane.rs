@@ -71,7 +71,12 @@ impl Lane {
 
     /// True when something here waits for time to pass.
     pub(crate) fn needs_ticks(&self) -> bool {
-        self.stuck.is_some() || !self.writer.is_empty() || self.waiting_since.is_some()
+        self.stuck.is_some() || !self.writer.is_empty() || self.waiting_since.is_some() || self.unacked()
+    }
+
+    /// A synchronous session has a segment without a receipt.
+    fn unacked(&self) -> bool {
+        self.slot.terms.recording.sync() && self.slot.unacked.load(Ordering::Acquire) > 0
     }
 
     /// Moves frames on: ring to writer, writer to journal, and to a segment when one is due.
@@ -81,7 +86,11 @@ impl Lane {
             self.lose_ring();
             return step;
         }
-        if step.done || self.must_wait() {
+        if step.done {
+            return step;
+        }
+        let holding = self.holding();
+        if holding && self.writer.is_due(self.slot.age()) {
             return step;
         }
         if self.writer.open_bytes() < 2 * FULL {
@@ -92,7 +101,7 @@ impl Lane {
         if self.slot.outcome().is_some() {
             self.close(&mut step);
         }
-        if self.closing || self.writer.is_due(self.slot.age()) {
+        if self.closing || (!holding && self.writer.is_due(self.slot.age())) {
             self.seal(tools, &mut step);
         } else {
             self.journal(tools);
@@ -100,12 +109,10 @@ impl Lane {
         step
     }
 
-    /// A synchronous session's next segment waits for the receipt of the one before.
-    fn must_wait(&mut self) -> bool {
+    /// A synchronous session's next segment waits for the receipt of the one before: for a while.
+    fn holding(&mut self) -> bool {
         let age = self.slot.age();
-        let pending = self.slot.unacked.load(Ordering::Acquire) > 0;
-        let closing = self.slot.outcome().is_some();
-        if !self.slot.terms.recording.sync() || !pending || closing {
+        if !self.unacked() || self.slot.outcome().is_some() {
             self.waiting_since = None;
             return false;
         }
@@ -116,7 +123,7 @@ impl Lane {
             }
             return false;
         }
-        self.writer.is_due(age)
+        true
     }
 
     fn take_ring(&mut self, step: &mut Step) {

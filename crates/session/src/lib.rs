@@ -54,3 +54,6 @@ pub enum Error {
     #[error("the service is stopping")]
     Stopping,
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,12 +99,16 @@ fn end_all(shared: &Shared) {
     }
 }
 
-/// Takes the lanes that have work: what is dirty, and what waits for time.
+/// Takes the lanes that have work: what is dirty, and what waits for time. A session whose recording is closed may
+/// still be in the list; it gets no second lane.
 fn gather(shard: &Shard, lanes: &mut BTreeMap<SessionId, Lane>) -> Vec<Lane> {
     let mut work: Vec<Lane> = Vec::new();
     for slot in shard.take() {
-        let lane = lanes.remove(&slot.ledger.id);
-        work.push(lane.unwrap_or_else(|| Lane::new(slot)));
+        match lanes.remove(&slot.ledger.id) {
+            Some(lane) => work.push(lane),
+            None if slot.begin() => work.push(Lane::new(slot)),
+            None => {}
+        }
     }
     let waiting: Vec<SessionId> =
         lanes.iter().filter(|(_, lane)| lane.needs_ticks()).map(|(id, _)| id.clone()).collect();

@@ -31,6 +31,7 @@ pub(crate) struct Slot {
     ring: Mutex<Ring>,
     pub(crate) room: Notify,
     dirty: AtomicBool,
+    begun: AtomicBool,
     shard: Arc<Shard>,
     me: Weak<Slot>,
     active_ms: AtomicU64,
@@ -66,6 +67,7 @@ impl Slot {
             ring: Mutex::default(),
             room: Notify::new(),
             dirty: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             shard,
             me: me.clone(),
             active_ms: AtomicU64::new(0),
@@ -120,12 +122,23 @@ impl Slot {
         }
     }
 
+    /// True for the first caller only: a session has one recorder in its life.
+    pub(crate) fn begin(&self) -> bool {
+        !self.begun.swap(true, Ordering::AcqRel)
+    }
+
     /// Takes what the ring holds.
     pub(crate) fn drain(&self) -> Vec<u8> {
         self.dirty.store(false, Ordering::Release);
         let bytes = self.ring().drain(self.age());
         self.room.notify_waiters();
         bytes
+    }
+
+    /// Bytes waiting for the recorder.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.ring().len()
     }
 
     /// Counts bytes that moved and notes that the session is not idle.

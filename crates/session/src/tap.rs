@@ -102,3 +102,81 @@ impl Tap {
         self.0.reason().cloned().unwrap_or(EndReason::Stopping)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use audit::recording::GapReason;
+    use audit::recording::frame::Frames;
+    use model::resource::{RecordingMode, Strictness};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::about::{Ledger, Terms};
+    use crate::tests::{about, server, terms};
+
+    /// A tap whose ring nobody drains.
+    fn tap(strictness: Strictness) -> Tap {
+        let terms: Terms = terms(RecordingMode::Node, strictness);
+        let ledger = Ledger {
+            id: model::SessionId::from_random([1; 16]),
+            about: about(),
+            recording: terms.recording,
+            started: model::Timestamp::from_secs(1),
+            server: server(),
+        };
+        Tap(Slot::new(ledger, terms, Default::default(), CancellationToken::new(), None))
+    }
+
+    async fn fill(tap: &Tap) {
+        while tap.0.waiting() < crate::ring::CAPACITY {
+            tap.push(Frame::Output(&[b'x'; 60_000])).await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_ring_makes_a_strict_session_wait_until_it_is_drained() {
+        let tap = tap(Strictness::Strict);
+        fill(&tap).await;
+        let mut push = Box::pin(tap.push(Frame::Output(b"y")));
+        assert!(tokio::time::timeout(Duration::from_secs(3_600), &mut push).await.is_err());
+
+        let first = tap.0.drain();
+        push.await.unwrap();
+
+        assert!(Frames::new(&first).all(|f| f.unwrap().frame == Frame::Output(&[b'x'; 60_000])));
+        let second = tap.0.drain();
+        assert_eq!(Frames::new(&second).next().unwrap().unwrap().frame, Frame::Output(b"y"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_ring_never_stops_a_best_effort_session_and_what_is_lost_is_counted() {
+        let tap = tap(Strictness::BestEffort);
+        fill(&tap).await;
+
+        for _ in 0..1_000 {
+            tap.output(b"lost").await.unwrap();
+        }
+
+        assert!(tap.0.waiting() < crate::ring::CAPACITY + 70_000);
+        let bytes = tap.0.drain();
+        let last = Frames::new(&bytes).last().unwrap().unwrap().frame;
+        assert_eq!(last, Frame::Gap { reason: GapReason::Overrun, frames: 1_000, bytes: 4_000 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_push_that_waits_ends_with_its_session() {
+        let tap = tap(Strictness::Strict);
+        fill(&tap).await;
+        let push = tap.push(Frame::Output(b"y"));
+        let end = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            tap.0.end(EndReason::Expired);
+        };
+
+        let (pushed, ()) = tokio::join!(push, end);
+
+        assert_eq!(pushed, Err(Error::Ended(EndReason::Expired)));
+    }
+}

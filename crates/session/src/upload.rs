@@ -29,6 +29,8 @@ const AT_ONCE: usize = 4;
 const DEADLINE: Duration = Duration::from_secs(60);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// A synchronous session stands still meanwhile.
+const LONGEST_WHEN_WAITED_FOR: Duration = Duration::from_secs(2);
 /// After being asked to stop: how long uploads may go on.
 const LAST_CALL: Duration = Duration::from_secs(5);
 
@@ -128,7 +130,9 @@ impl Uploads {
     fn failed(&self, job: &Job, final_word: bool) {
         if let Some(entry) = self.lock().get_mut(&job.id) {
             entry.busy = false;
-            entry.wait = if final_word { LONGEST_WAIT } else { (entry.wait * 2).min(LONGEST_WAIT) };
+            let waited_for = entry.slot.upgrade().is_some_and(|slot| slot.terms.recording.sync());
+            let longest = if waited_for { LONGEST_WHEN_WAITED_FOR } else { LONGEST_WAIT };
+            entry.wait = if final_word { longest } else { (entry.wait * 2).min(longest) };
             entry.due = Instant::now() + entry.wait;
         }
     }
@@ -166,7 +170,7 @@ async fn one(shared: &Arc<Shared>, job: Job) {
     shared.health.ran(
         "recording upload",
         shared.clock.now(),
-        outcome.as_ref().map(|()| ()).map_err(ToString::to_string),
+        outcome.clone().map_err(|trouble| trouble.to_string()),
     );
     match outcome {
         Ok(()) => shared.uploads.done(&job),

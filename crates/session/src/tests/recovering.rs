@@ -1,0 +1,131 @@
+//! A process killed at any moment: what is on disk is sealed, marked, uploaded, and its end told once.
+
+use std::time::Duration;
+
+use super::world::*;
+use crate::*;
+
+#[tokio::test(start_paused = true)]
+async fn what_was_in_the_journal_is_recovered_sealed_as_interrupted_and_uploaded() {
+    let world = World::new().await;
+    let session = world.open(strict()).await;
+    let id = session.id().clone();
+    session.tap().output(b"typed before the crash").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let again = world.after_kill().await;
+
+    until("it is uploaded", || again.recorded(&id).1).await;
+    assert_eq!(again.recorded(&id).0, "typed before the crash[interrupted]");
+    until("its end is told", || again.events(&id).len() == 5).await;
+    assert_eq!(
+        again.events(&id),
+        ["session.start", "session.recording.recovered", "session.leave", "session.data", "session.end"]
+    );
+    until("nothing stays here", || again.files(&id).is_empty()).await;
+    drop(session);
+    again.end().await;
+    drop(world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_after_uploads_goes_on_with_the_same_chain() {
+    let world = World::new().await;
+    let session = world.open(strict()).await;
+    let id = session.id().clone();
+    for n in 0..3 {
+        session.tap().output(format!("{n} ").as_bytes()).await.unwrap();
+        until("it is uploaded", || world.segments(&id) == n + 1).await;
+    }
+    until("only the newest stays", || world.files(&id) == ["2.seg", "about.json"]).await;
+    session.tap().output(b"tail").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let again = world.after_kill().await;
+
+    until("it is whole", || again.recorded(&id).1).await;
+    assert_eq!(again.recorded(&id).0, "0 1 2 tail[interrupted]");
+    assert_eq!(again.segments(&id), 4);
+    drop(session);
+    again.end().await;
+    drop(world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_right_after_the_start_leaves_a_whole_empty_recording() {
+    let world = World::new().await;
+    let session = world.open(strict()).await;
+    let id = session.id().clone();
+
+    let again = world.after_kill().await;
+
+    until("it is whole", || again.recorded(&id).1).await;
+    assert_eq!(again.recorded(&id).0, "[interrupted]");
+    drop(session);
+    again.end().await;
+    drop(world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_torn_journal_gives_its_whole_entries_and_a_gap() {
+    let world = World::new().await;
+    let session = world.open(strict()).await;
+    let id = session.id().clone();
+    session.tap().output(b"whole").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    session.tap().output(b" torn").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let journal = world.spool.join(id.as_str()).join("0.journal");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    bytes.pop();
+    std::fs::write(&journal, bytes).unwrap();
+
+    let again = world.after_kill().await;
+
+    until("it is whole", || again.recorded(&id).1).await;
+    assert_eq!(again.recorded(&id).0, "whole[gap][interrupted]");
+    drop(session);
+    again.end().await;
+    drop(world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recording_closed_before_the_crash_is_only_uploaded() {
+    let world = World::new().await;
+    world.set_segments(Manner::Down);
+    let session = world.open(strict()).await;
+    let id = session.id().clone();
+    session.tap().output(b"all of it").await.unwrap();
+    session.finish(Outcome::exit(0)).settled().await;
+    until("its end is told", || world.events(&id).len() == 4).await;
+
+    let again = world.after_kill().await;
+    world.set_segments(Manner::Good);
+
+    until("it is whole", || again.recorded(&id).1).await;
+    assert_eq!(again.recorded(&id).0, "all of it");
+    assert_eq!(again.events(&id).len(), 4);
+    again.end().await;
+    drop(world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rubbish_in_the_spool_stays_and_stops_nobody() {
+    let world = World::new().await;
+    let session = world.open(strict()).await;
+    let id = session.id().clone();
+    session.tap().output(b"fine").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let rubbish = world.spool.join("00000000-0000-4000-8000-000000000000");
+    std::fs::create_dir_all(&rubbish).unwrap();
+    std::fs::write(rubbish.join("0.seg"), b"rubbish").unwrap();
+    std::fs::create_dir_all(world.spool.join("lost+found")).unwrap();
+
+    let again = world.after_kill().await;
+
+    until("it is whole", || again.recorded(&id).1).await;
+    assert!(again.spool.join("00000000-0000-4000-8000-000000000000/0.seg").exists());
+    drop(session);
+    again.end().await;
+    drop(world);
+}

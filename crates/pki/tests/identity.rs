@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use common::{ann, node, now};
 use model::{Identity, Subject, Timestamp};
-use pki::Error;
 use pki::identity::{decode, encode, narrow};
+use pki::ssh::{UserRequest, issue_user, verify_user};
+use pki::x509::{Leaf, certificate_from_pem, verify_client};
+use pki::{Error, Signer};
 use proptest::prelude::*;
 
 fn names<T>() -> impl Strategy<Value = BTreeSet<T>>
@@ -84,6 +86,23 @@ proptest! {
             }
             Err(error) => prop_assert!(parent.disallow_reissue, "{}", error),
         }
+    }
+
+    #[test]
+    fn both_kinds_of_certificate_say_what_they_were_told(identity in identity(), serial in any::<u64>(), nonce in any::<[u8; 32]>()) {
+        prop_assume!(identity.expires_at > now() && !(identity.pin_ip && identity.login_ip.is_none()));
+        let world = common::world();
+        let pair = common::key(10);
+        let key = pair.ssh_public();
+
+        let request = UserRequest { key: &key, identity: &identity, permits: common::ALL, serial, nonce, now: now() };
+        let cert = issue_user(&world.user_ca, &request).unwrap();
+        let leaf = Leaf { key_pem: &pair.spki_pem(), identity: &identity, names: &[], serial: [7; 16], now: now() };
+        let der = certificate_from_pem(&pki::x509::issue(&world.user_ca, &leaf).unwrap()).unwrap();
+
+        let user = verify_user(&cert, &world.trust, identity.login_ip, now()).unwrap();
+        prop_assert_eq!((&user.identity, user.serial, user.expires_at), (&identity, serial, identity.expires_at));
+        prop_assert_eq!(verify_client(&der, &world.trust, now()).unwrap(), identity);
     }
 
     #[test]

@@ -11,4 +11,7 @@
     reason = "test support: names are sentences"
 )]
 
+pub mod pipe;
 pub mod store_contract;
+
+pub use client;

@@ -1,0 +1,13 @@
+//! The authority from outside: every verb over TLS and HTTP, as its callers see it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests"
+)]
+
+mod sign_in;
+mod world;

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use crate::commands;
 use crate::shell::{cargo, output, root};
 use crate::tidy::{Entry, entries};
 
@@ -75,6 +76,7 @@ fn everything(root: &Path) -> Result<BTreeMap<String, String>> {
     for entry in &entries {
         files.insert(format!("fuzz/fuzz_targets/{}.rs", entry.target()), target(entry));
     }
+    files.insert("docs/reference/commands.md".to_owned(), commands::page()?);
     let pages = output(cargo().args(["run", "--quiet", "--locked", "--package", "reference"]))?;
     let pages: BTreeMap<String, String> = serde_json::from_slice(&pages).context("reference pages")?;
     files.extend(pages);

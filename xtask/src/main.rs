@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 
 mod bench;
 mod check;
+mod commands;
 mod demo;
 mod dist;
 mod fuzz;

@@ -19,6 +19,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("pki_text", pki::fuzz::text),
     ("wire_client_hello", wire::fuzz::client_hello),
     ("wire_dial", wire::fuzz::dial),
+    ("wire_http_head", wire::fuzz::http_head),
     ("wire_mux", wire::fuzz::mux),
     ("wire_proxy_header", wire::fuzz::proxy_header),
     ("wire_sftp", wire::fuzz::sftp),

@@ -1,1 +1,3 @@
+//! The port under strangers and friends.
+
 

@@ -9,7 +9,7 @@ use model::time::Span;
 /// Every preset.
 #[must_use]
 pub fn all() -> Vec<Role> {
-    vec![access(), editor(), auditor(), vendor()]
+    vec![access(), editor(), auditor(), vendor(), admin()]
 }
 
 /// Connects everywhere with the logins of one's traits. Knows nothing of recordings.
@@ -90,6 +90,23 @@ pub fn vendor() -> Role {
         options,
         everywhere(),
         deny,
+    )
+}
+
+/// `access`, `editor` and `auditor` in one: for a cluster run by one or two people, and for the name that older
+/// guides use.
+#[must_use]
+pub fn admin() -> Role {
+    let mut allow = access().spec.allow;
+    allow.rules.extend(editor().spec.allow.rules);
+    allow.rules.extend(auditor().spec.allow.rules);
+    let options = access().spec.options;
+    role(
+        "admin",
+        "Connects everywhere, runs the cluster and reads its records.",
+        options,
+        allow,
+        Conditions::default(),
     )
 }
 

@@ -26,6 +26,7 @@ fn who() -> Vec<(&'static str, Identity)> {
         ("editor", user("ed", &["editor"])),
         ("auditor", user("ada", &["auditor"])),
         ("vendor", user("vic", &["vendor"])),
+        ("admin", user("adam", &["admin"])),
         ("vendor+auditor", user("sly", &["vendor", "auditor"])),
         ("node host", host(model::SystemRole::Node)),
         ("proxy host", host(model::SystemRole::Proxy)),

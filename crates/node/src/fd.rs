@@ -23,19 +23,17 @@ impl Watched {
         watched.map(Self).map_err(|refused| refused.into_parts().1)
     }
 
-    /// Reads what is there into `buffer`'s spare room, waiting for something. Cancel safe.
-    pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.async_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut *buffer)?)).await
-    }
-
     /// Waits until something can be read (or the end). Cancel safe.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         self.0.readable().await.map(drop)
     }
 
-    /// Reads without waiting.
-    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut *buffer)?))
+    /// Reads into `buffer`'s spare room without waiting: how much, `Err(None)` when nothing is there now.
+    pub(crate) fn try_read_into(&self, buffer: &mut Vec<u8>) -> Result<usize, Option<io::Error>> {
+        let got = self.0.try_io(Interest::READABLE, |fd| {
+            Ok(rustix::io::retry_on_intr(|| rustix::io::read(fd, rustix::buffer::spare_capacity(buffer)))?)
+        });
+        got.map_err(|error| Some(error).filter(|e| e.kind() != io::ErrorKind::WouldBlock))
     }
 
     /// Writes some of `bytes`, waiting for room. Cancel safe: what was written is told.

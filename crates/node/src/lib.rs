@@ -14,6 +14,8 @@ mod fd;
 pub mod labels;
 pub mod privilege;
 pub mod pty;
+mod pump;
+mod relay;
 pub mod sftp;
 pub mod spawner;
 

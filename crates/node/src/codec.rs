@@ -18,10 +18,6 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
-    pub(crate) fn remaining(&self) -> usize {
-        self.0.len()
-    }
-
     pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
         let (head, tail) = self.0.split_at_checked(n).ok_or(Malformed("truncated"))?;
         self.0 = tail;

@@ -16,11 +16,13 @@ pub mod privilege;
 pub mod pty;
 mod pump;
 mod relay;
+pub mod serve;
 pub mod sftp;
 pub mod spawner;
 
 pub use codec::Malformed;
 pub use error::Error;
+pub use serve::Node;
 pub use spawner::Spawner;
 
 /// Entry points for fuzzing and corpus replay.
@@ -37,11 +39,6 @@ pub mod fuzz {
             assert_eq!(Answer::decode(&answer.encode()).as_ref(), Ok(&answer));
         }
     }
-    /// Decodes a file-transfer request.
-    pub fn sftp_packet(data: &[u8]) {
-        let _ = crate::sftp::packet::decode(data);
-    }
-
     /// Watches a conversation: the first byte says how the rest is dealt out to both sides.
     pub fn sftp_watch(data: &[u8]) {
         let mut watcher = crate::sftp::watch::Watcher::new();

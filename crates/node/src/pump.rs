@@ -265,8 +265,9 @@ impl Sink<'_> {
         match self {
             Sink::Terminal(_) => tap.input(&bytes).await?,
             Sink::Pipe { tap: stream, watcher, .. } => {
-                if let Some(stream) = stream {
-                    stream.pass(&bytes).await?;
+                match stream {
+                    Some(stream) => stream.pass(&bytes).await?,
+                    None => tap.moved(0, bytes.len() as u64),
                 }
                 if let Some(watcher) = watcher {
                     let mut watcher = watcher.lock().await;
@@ -337,12 +338,24 @@ pub(crate) async fn pipes(
     let watcher = watcher.map(Mutex::new);
     let signals = Signals::default();
     let sink = Sink::Pipe { pipe: Some(stdin), tap: taps.stdin.as_mut(), watcher: watcher.as_ref() };
-    let out = Voice { pipe: &stdout, kind: None, tap: taps.stdout.as_mut(), watcher: watcher.as_ref() };
-    let err = Voice { pipe: &stderr, kind: Some(ssh::STDERR), tap: taps.stderr.as_mut(), watcher: None };
+    let out = Voice {
+        pipe: &stdout,
+        kind: None,
+        session: tap,
+        tap: taps.stdout.as_mut(),
+        watcher: watcher.as_ref(),
+    };
+    let err = Voice {
+        pipe: &stderr,
+        kind: Some(ssh::STDERR),
+        session: tap,
+        tap: taps.stderr.as_mut(),
+        watcher: None,
+    };
     let said = async {
-        let (out, err, exit) =
-            tokio::join!(out.say(channel, notice), err.say(channel, notice), signals.deliver(running));
-        out.and(err).and(exit)
+        let ((), (), exit) =
+            tokio::try_join!(out.say(channel, notice), err.say(channel, notice), signals.deliver(running))?;
+        Ok::<Exit, Break>(exit)
     };
     let stopped = tokio::select! {
         biased;
@@ -360,6 +373,7 @@ pub(crate) async fn pipes(
 struct Voice<'a> {
     pipe: &'a Watched,
     kind: Option<u32>,
+    session: &'a Tap,
     tap: Option<&'a mut StreamTap>,
     watcher: Option<&'a Mutex<Watcher>>,
 }
@@ -374,8 +388,9 @@ impl Voice<'_> {
                 Ok(_) => {}
                 Err(None) => continue,
             }
-            if let Some(tap) = &mut self.tap {
-                tap.pass(&buffer).await?;
+            match &mut self.tap {
+                Some(tap) => tap.pass(&buffer).await?,
+                None => self.session.moved(buffer.len() as u64, 0),
             }
             if let Some(watcher) = self.watcher {
                 let mut watcher = watcher.lock().await;

@@ -5,7 +5,6 @@
 
 use std::io;
 
-use session::Tap;
 use ssh::{Channel, Received};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
@@ -45,31 +44,26 @@ macro_rules! source {
 source!(tcp::OwnedReadHalf);
 source!(unix::OwnedReadHalf);
 
-/// Relays a TCP connection. Traffic keeps `tap`'s session from being idle, where there is one.
-pub(crate) async fn tcp(channel: &Channel, stream: TcpStream, tap: Option<&Tap>) -> Moved {
+/// Relays a TCP connection.
+pub(crate) async fn tcp(channel: &Channel, stream: TcpStream) -> Moved {
     let (read, write) = stream.into_split();
-    both(channel, read, write, tap).await
+    both(channel, read, write).await
 }
 
 /// Relays a connection to a Unix socket.
-pub(crate) async fn unix(channel: &Channel, stream: UnixStream, tap: Option<&Tap>) -> Moved {
+pub(crate) async fn unix(channel: &Channel, stream: UnixStream) -> Moved {
     let (read, write) = stream.into_split();
-    both(channel, read, write, tap).await
+    both(channel, read, write).await
 }
 
-async fn both(
-    channel: &Channel,
-    read: impl Source,
-    write: impl AsyncWrite + Unpin,
-    tap: Option<&Tap>,
-) -> Moved {
-    let (from_client, to_client) = tokio::join!(up(channel, write, tap), down(channel, read, tap));
+async fn both(channel: &Channel, read: impl Source, write: impl AsyncWrite + Unpin) -> Moved {
+    let (from_client, to_client) = tokio::join!(up(channel, write), down(channel, read));
     channel.close();
     Moved { to_client, from_client }
 }
 
 /// From the channel to the socket.
-async fn up(channel: &Channel, mut write: impl AsyncWrite + Unpin, tap: Option<&Tap>) -> u64 {
+async fn up(channel: &Channel, mut write: impl AsyncWrite + Unpin) -> u64 {
     let mut moved = 0;
     loop {
         let bytes = match channel.recv().await {
@@ -87,16 +81,13 @@ async fn up(channel: &Channel, mut write: impl AsyncWrite + Unpin, tap: Option<&
             break;
         }
         moved += bytes.len() as u64;
-        if let Some(tap) = tap {
-            tap.moved(0, bytes.len() as u64);
-        }
     }
     drop(write.shutdown().await);
     moved
 }
 
 /// From the socket to the channel.
-async fn down(channel: &Channel, read: impl Source, tap: Option<&Tap>) -> u64 {
+async fn down(channel: &Channel, read: impl Source) -> u64 {
     let mut moved = 0;
     while read.readable().await.is_ok() {
         let mut buffer = Vec::with_capacity(CHUNK);
@@ -110,9 +101,6 @@ async fn down(channel: &Channel, read: impl Source, tap: Option<&Tap>) -> u64 {
             break;
         }
         moved += buffer.len() as u64;
-        if let Some(tap) = tap {
-            tap.moved(buffer.len() as u64, 0);
-        }
     }
     channel.eof();
     moved

@@ -1,6 +1,8 @@
 //! A real spawner, real terminals, real accounts. Runs its own list of tests, because the binary must also be able
 //! to become the spawner and the file-transfer server, which the standard harness has no way to say.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test")]
+
 mod host {
     pub(crate) mod start;
     pub(crate) mod transfer;

@@ -523,6 +523,12 @@ pub struct SftpFile {
     pub read: u64,
     /// Bytes written to it.
     pub written: u64,
+    /// Hex SHA-256 of what was read, when it was read in order from the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_sha256: Option<String>,
+    /// Hex SHA-256 of what was written, when it was written in order from the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_sha256: Option<String>,
 }
 
 /// What an sftp request does; the order is that of the codes TS001 to TS019.

@@ -3,13 +3,13 @@
 //! The server (`serve`) is a process of its own that runs as the account: our executable started again
 //! (`moongate sftp-server`), speaking over standard input and output, knowing nothing of SSH or policy. What goes in
 //! and out of it passes the unprivileged half, where `watch` reads along for the audit log; the account could not
-//! change what is seen there. Protocol: draft-ietf-secsh-filexfer-02 and OpenSSH's `PROTOCOL` section 4.
+//! change what is seen there. What packets look like is `wire::sftp`'s knowledge.
 
 mod attrs;
+mod extension;
 mod handles;
 mod listing;
 mod ops;
-pub mod packet;
 mod serve;
 pub mod watch;
 

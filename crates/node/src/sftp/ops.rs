@@ -8,22 +8,28 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, StatVfs};
 
-use super::attrs::{Attrs, Links};
+use wire::sftp::{Attrs, Name, OpenFlags, Reply, Request, Status};
+
+use super::attrs::{self, Links};
+use super::extension::{self, Extension};
 use super::handles::{self, Open};
-use super::packet::{self, Code, MAX, MAX_DATA, Request, flag, reply};
-use super::serve::{Fault, Server};
+use super::serve::{Fault, MAX, Server};
 use crate::codec::Put;
+
+/// Longest data of one read or write; the rest of a packet is its header.
+const MAX_DATA: usize = MAX - 1024;
 
 /// Most names in one reply of a listing.
 const NAMES: usize = 128;
 
-const BAD_HANDLE: Fault = Fault::Status(Code::Failure, "no such handle");
+const BAD_HANDLE: Fault = Fault::Status(Status::Failure, "no such handle");
 
 fn at(path: &[u8]) -> &Path {
     if path.is_empty() { Path::new(".") } else { Path::new(OsStr::from_bytes(path)) }
 }
 
 impl Server {
+    /// Carries out one request and writes its reply, or says why not.
     pub(super) fn carry_out(
         &mut self,
         id: u32,
@@ -31,56 +37,53 @@ impl Server {
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
         match request {
-            Request::Open { path, flags, attrs } => return self.open(id, at(path), flags, attrs, out),
-            Request::Close { handle } => drop(self.handles.close(handle).ok_or(BAD_HANDLE)?),
-            Request::Read { handle, offset, len } => return self.read(id, handle, offset, len, out),
-            Request::Write { handle, offset, data } => self.write(handle, offset, data)?,
-            Request::Lstat { path } => {
-                let stat = rustix::fs::lstat(at(path))?;
-                reply(out, packet::ATTRS, id, |out| Attrs::of(&stat).encode(out));
-                return Ok(());
-            }
-            Request::Stat { path } => {
-                let stat = rustix::fs::stat(at(path))?;
-                reply(out, packet::ATTRS, id, |out| Attrs::of(&stat).encode(out));
-                return Ok(());
-            }
-            Request::Fstat { handle } => {
-                let stat = rustix::fs::fstat(self.file(handle)?)?;
-                reply(out, packet::ATTRS, id, |out| Attrs::of(&stat).encode(out));
-                return Ok(());
-            }
-            Request::Setstat { path, attrs } => attrs.apply_to_path(at(path), Links::Followed)?,
-            Request::Lsetstat { path, attrs } => attrs.apply_to_path(at(path), Links::Themselves)?,
-            Request::Fsetstat { handle, attrs } => attrs.apply_to_file(self.file(handle)?.as_fd())?,
+            Request::Open { path, flags, attrs } => return self.open(id, at(path), (flags, attrs), out),
             Request::Opendir { path } => return self.opendir(id, at(path), out),
             Request::Readdir { handle } => return self.readdir(id, handle, out),
+            Request::Read { handle, offset, length } => return self.read(id, handle, (offset, length), out),
+            Request::Lstat { path } => return told(id, &rustix::fs::lstat(at(path))?, out),
+            Request::Stat { path } => return told(id, &rustix::fs::stat(at(path))?, out),
+            Request::Fstat { handle } => return told(id, &rustix::fs::fstat(self.file(handle)?)?, out),
+            Request::Realpath { path } => return name(id, &real_path(at(path))?, out),
+            Request::Readlink { path } => {
+                return name(id, &path_of(rustix::fs::readlink(at(path), Vec::new())?.into_bytes()), out);
+            }
+            Request::Extended { name, body } => {
+                return self.extended(id, extension::decode(name, body)?, out);
+            }
+            Request::Close { handle } => drop(self.handles.close(handle).ok_or(BAD_HANDLE)?),
+            Request::Write { handle, offset, data } => self.write(handle, offset, data)?,
+            Request::Setstat { path, attrs } => attrs::to_path(&attrs, at(path), Links::Followed)?,
+            Request::Fsetstat { handle, attrs } => attrs::to_file(&attrs, self.file(handle)?.as_fd())?,
             Request::Remove { path } => rustix::fs::unlink(at(path))?,
-            Request::Mkdir { path, attrs } => rustix::fs::mkdir(at(path), attrs.mode_or(0o777))?,
+            Request::Mkdir { path, attrs } => rustix::fs::mkdir(at(path), attrs::mode_or(&attrs, 0o777))?,
             Request::Rmdir { path } => rustix::fs::rmdir(at(path))?,
             Request::Rename { from, to } => rename_without_replacing(at(from), at(to))?,
-            Request::PosixRename { from, to } => rustix::fs::rename(at(from), at(to))?,
             Request::Symlink { target, link } => rustix::fs::symlink(at(target), at(link))?,
-            Request::Hardlink { from, to } => rustix::fs::link(at(from), at(to))?,
-            Request::Fsync { handle } => rustix::fs::fsync(self.file(handle)?)?,
-            Request::CopyData { from, from_offset, len, to, to_offset } => {
+            Request::Init { .. } => return Err(Fault::Status(Status::BadMessage, "greeted twice")),
+        }
+        done(id, out)
+    }
+
+    fn extended(&self, id: u32, extension: Extension<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+        match extension {
+            Extension::ExpandPath { path } => return name(id, &real_path(&expand(path)?)?, out),
+            Extension::HomeDirectory { user } => return name(id, &home_of(user)?, out),
+            Extension::Statvfs { path } => return statvfs(id, &rustix::fs::statvfs(at(path))?, out),
+            Extension::Fstatvfs { handle } => {
+                return statvfs(id, &rustix::fs::fstatvfs(self.file(handle)?)?, out);
+            }
+            Extension::Limits => return limits(id, out),
+            Extension::PosixRename { from, to } => rustix::fs::rename(at(from), at(to))?,
+            Extension::Hardlink { from, to } => rustix::fs::link(at(from), at(to))?,
+            Extension::Fsync { handle } => rustix::fs::fsync(self.file(handle)?)?,
+            Extension::Lsetstat { path, attrs } => attrs::to_path(&attrs, at(path), Links::Themselves)?,
+            Extension::CopyData { from, from_offset, len, to, to_offset } => {
                 copy((self.file(from)?, from_offset), len, (self.file(to)?, to_offset))?;
             }
-            Request::Realpath { path } => return Ok(name(id, &real_path(at(path))?, out)),
-            Request::ExpandPath { path } => return Ok(name(id, &real_path(&expand(path)?)?, out)),
-            Request::HomeDirectory { user } => return Ok(name(id, &home_of(user)?, out)),
-            Request::Readlink { path } => {
-                return Ok(name(id, &path_of(rustix::fs::readlink(at(path), Vec::new())?.into_bytes()), out));
-            }
-            Request::Statvfs { path } => return Ok(statvfs(id, &rustix::fs::statvfs(at(path))?, out)),
-            Request::Fstatvfs { handle } => {
-                return Ok(statvfs(id, &rustix::fs::fstatvfs(self.file(handle)?)?, out));
-            }
-            Request::Limits => return Ok(limits(id, out)),
-            Request::Unknown => return Err(Fault::Status(Code::Unsupported, "not supported")),
+            Extension::Unknown => return Err(Fault::Status(Status::Unsupported, "not supported")),
         }
-        packet::status(out, id, Code::Ok, "");
-        Ok(())
+        done(id, out)
     }
 
     fn file(&self, handle: &[u8]) -> Result<&OwnedFd, Fault> {
@@ -88,8 +91,8 @@ impl Server {
     }
 
     fn keep(&mut self, id: u32, open: Open, out: &mut Vec<u8>) -> Result<(), Fault> {
-        let handle = self.handles.keep(open).ok_or(Fault::Status(Code::Failure, "too many open files"))?;
-        reply(out, packet::HANDLE, id, |out| out.put_string(&handle));
+        let handle = self.handles.keep(open).ok_or(Fault::Status(Status::Failure, "too many open files"))?;
+        Reply::Handle(&handle).encode(id, out);
         Ok(())
     }
 
@@ -97,29 +100,28 @@ impl Server {
         &mut self,
         id: u32,
         path: &Path,
-        flags: u32,
-        attrs: Attrs,
+        (flags, attrs): (OpenFlags, Attrs),
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
         if self.handles.len() >= handles::MAX {
-            return Err(Fault::Status(Code::Failure, "too many open files"));
+            return Err(Fault::Status(Status::Failure, "too many open files"));
         }
-        let mut how = match (flags & flag::READ != 0, flags & flag::WRITE != 0) {
+        let mut how = match (flags.has(OpenFlags::READ), flags.has(OpenFlags::WRITE)) {
             (true, true) => OFlags::RDWR,
             (false, true) => OFlags::WRONLY,
             (true, false) | (false, false) => OFlags::RDONLY,
         } | OFlags::CLOEXEC
             | OFlags::NOCTTY;
         for (bit, flag) in [
-            (flag::APPEND, OFlags::APPEND),
-            (flag::CREATE, OFlags::CREATE),
-            (flag::TRUNCATE, OFlags::TRUNC),
-            (flag::EXCLUSIVE, OFlags::EXCL),
+            (OpenFlags::APPEND, OFlags::APPEND),
+            (OpenFlags::CREATE, OFlags::CREATE),
+            (OpenFlags::TRUNCATE, OFlags::TRUNC),
+            (OpenFlags::EXCLUSIVE, OFlags::EXCL),
         ] {
-            how.set(flag, flags & bit != 0);
+            how.set(flag, flags.has(bit));
         }
-        let file = rustix::fs::open(path, how, attrs.mode_or(0o666))?;
-        self.keep(id, Open::File { file, append: flags & flag::APPEND != 0 }, out)
+        let file = rustix::fs::open(path, how, attrs::mode_or(&attrs, 0o666))?;
+        self.keep(id, Open::File { file, append: flags.has(OpenFlags::APPEND) }, out)
     }
 
     fn opendir(&mut self, id: u32, path: &Path, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -132,37 +134,24 @@ impl Server {
         &mut self,
         id: u32,
         handle: &[u8],
-        offset: u64,
-        len: u32,
+        (offset, length): (u64, u32),
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        let file = self.file(handle)?;
-        let len = (len as usize).min(MAX_DATA);
-        let start = out.len();
-        out.put_u32(0);
-        out.push(packet::DATA);
-        out.put_u32(id);
-        out.put_u32(0);
-        let from = out.len();
-        out.resize(from + len, 0);
-        let got = rustix::io::retry_on_intr(|| {
-            rustix::io::pread(file, out.get_mut(from..).unwrap_or_default(), offset)
-        });
+        let Some((file, _)) = self.handles.file(handle) else { return Err(BAD_HANDLE) };
+        let wanted = (length as usize).min(MAX_DATA);
+        self.data.resize(wanted, 0);
+        let got = rustix::io::retry_on_intr(|| rustix::io::pread(file, self.data.as_mut_slice(), offset));
         let got = match got {
             // Pipes and terminals cannot seek.
             Err(rustix::io::Errno::SPIPE) => {
-                rustix::io::retry_on_intr(|| rustix::io::read(file, out.get_mut(from..).unwrap_or_default()))?
+                rustix::io::retry_on_intr(|| rustix::io::read(file, self.data.as_mut_slice()))?
             }
             got => got?,
         };
-        if got == 0 && len > 0 {
-            return Err(Fault::Status(Code::Eof, "end of file"));
+        if got == 0 && wanted > 0 {
+            return Err(Fault::Status(Status::Eof, "end of file"));
         }
-        out.truncate(from + got);
-        if let Some(field) = out.get_mut(from - 4..from) {
-            field.copy_from_slice(&u32::try_from(got).unwrap_or(0).to_be_bytes());
-        }
-        packet::close(out, start);
+        Reply::Data(self.data.get(..got).unwrap_or_default()).encode(id, out);
         Ok(())
     }
 
@@ -186,39 +175,44 @@ impl Server {
     fn readdir(&mut self, id: u32, handle: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         let Some(Open::Directory(directory)) = self.handles.get_mut(handle) else { return Err(BAD_HANDLE) };
         let now = now();
-        let mut names = Vec::new();
-        let mut count = 0;
-        while count < NAMES as u32 && names.len() < MAX / 2 {
+        let mut names: Vec<(Vec<u8>, Vec<u8>, Attrs)> = Vec::new();
+        while names.len() < NAMES {
             let Some(entry) = directory.read() else { break };
             let entry = entry?;
-            let file_name = entry.file_name();
+            let file = entry.file_name();
             // Gone between listing and looking: not there.
-            let Ok(stat) = rustix::fs::statat(directory.fd()?, file_name, AtFlags::SYMLINK_NOFOLLOW) else {
+            let Ok(stat) = rustix::fs::statat(directory.fd()?, file, AtFlags::SYMLINK_NOFOLLOW) else {
                 continue;
             };
-            names.put_string(file_name.to_bytes());
-            names.put_string(&self.names.line(file_name.to_bytes(), &stat, now));
-            Attrs::of(&stat).encode(&mut names);
-            count += 1;
+            let line = self.names.line(file.to_bytes(), &stat, now);
+            names.push((file.to_bytes().to_vec(), line, attrs::of(&stat)));
         }
-        if count == 0 {
-            return Err(Fault::Status(Code::Eof, "end of directory"));
+        if names.is_empty() {
+            return Err(Fault::Status(Status::Eof, "end of directory"));
         }
-        reply(out, packet::NAME, id, |out| {
-            out.put_u32(count);
-            out.extend_from_slice(&names);
-        });
+        let names = names.iter().map(|(name, long, attrs)| Name { name, long, attrs: *attrs }).collect();
+        Reply::Names(names).encode(id, out);
         Ok(())
     }
 }
 
-fn name(id: u32, path: &Path, out: &mut Vec<u8>) {
-    reply(out, packet::NAME, id, |out| {
-        out.put_u32(1);
-        out.put_string(path.as_os_str().as_bytes());
-        out.put_string(path.as_os_str().as_bytes());
-        Attrs::default().encode(out);
-    });
+#[expect(clippy::unnecessary_wraps, reason = "every way of answering reads alike")]
+fn done(id: u32, out: &mut Vec<u8>) -> Result<(), Fault> {
+    Reply::Status { status: Status::Ok, message: "" }.encode(id, out);
+    Ok(())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "every way of answering reads alike")]
+fn told(id: u32, stat: &rustix::fs::Stat, out: &mut Vec<u8>) -> Result<(), Fault> {
+    Reply::Attrs(attrs::of(stat)).encode(id, out);
+    Ok(())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "every way of answering reads alike")]
+fn name(id: u32, path: &Path, out: &mut Vec<u8>) -> Result<(), Fault> {
+    let bytes = path.as_os_str().as_bytes();
+    Reply::Names(vec![Name { name: bytes, long: bytes, attrs: Attrs::default() }]).encode(id, out);
+    Ok(())
 }
 
 fn path_of(bytes: Vec<u8>) -> PathBuf {
@@ -264,7 +258,7 @@ fn rename_without_replacing(from: &Path, to: &Path) -> Result<(), Fault> {
         // The file system cannot promise it: look first.
         Err(Errno::INVAL | Errno::NOSYS) => {
             if rustix::fs::lstat(to).is_ok() {
-                return Err(Fault::Status(Code::Failure, "file exists"));
+                return Err(Fault::Status(Status::Failure, "file exists"));
             }
             Ok(rustix::fs::rename(from, to)?)
         }
@@ -284,7 +278,7 @@ fn copy(from: (&OwnedFd, u64), len: u64, to: (&OwnedFd, u64)) -> Result<(), Faul
             if len == 0 {
                 break;
             }
-            return Err(Fault::Status(Code::Failure, "file shorter than asked"));
+            return Err(Fault::Status(Status::Failure, "file shorter than asked"));
         }
         let mut data = buffer.get(..got).unwrap_or_default();
         while !data.is_empty() {
@@ -298,32 +292,25 @@ fn copy(from: (&OwnedFd, u64), len: u64, to: (&OwnedFd, u64)) -> Result<(), Faul
     Ok(())
 }
 
-fn statvfs(id: u32, fs: &StatVfs, out: &mut Vec<u8>) {
-    reply(out, packet::EXTENDED_REPLY, id, |out| {
-        for number in [
-            fs.f_bsize,
-            fs.f_frsize,
-            fs.f_blocks,
-            fs.f_bfree,
-            fs.f_bavail,
-            fs.f_files,
-            fs.f_ffree,
-            fs.f_favail,
-            fs.f_fsid,
-            fs.f_flag.bits() & 3,
-            fs.f_namemax,
-        ] {
-            out.put_u64(number);
-        }
-    });
+fn statvfs(id: u32, fs: &StatVfs, out: &mut Vec<u8>) -> Result<(), Fault> {
+    let flags = fs.f_flag.bits() & 3;
+    let blocks = [fs.f_bsize, fs.f_frsize, fs.f_blocks, fs.f_bfree, fs.f_bavail];
+    let files = [fs.f_files, fs.f_ffree, fs.f_favail, fs.f_fsid, flags, fs.f_namemax];
+    numbers(id, &[&blocks[..], &files].concat(), out)
 }
 
-fn limits(id: u32, out: &mut Vec<u8>) {
-    reply(out, packet::EXTENDED_REPLY, id, |out| {
-        for number in [MAX, MAX_DATA, MAX_DATA, handles::MAX] {
-            out.put_u64(number as u64);
-        }
-    });
+fn limits(id: u32, out: &mut Vec<u8>) -> Result<(), Fault> {
+    numbers(id, &[MAX, MAX_DATA, MAX_DATA, handles::MAX].map(|number| number as u64), out)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "every way of answering reads alike")]
+fn numbers(id: u32, numbers: &[u64], out: &mut Vec<u8>) -> Result<(), Fault> {
+    let mut body = Vec::with_capacity(numbers.len() * 8);
+    for number in numbers {
+        body.put_u64(*number);
+    }
+    Reply::Extended(&body).encode(id, out);
+    Ok(())
 }
 
 fn now() -> i64 {

@@ -5,12 +5,16 @@
 
 use std::io::{self, Read, Write};
 
+use wire::sftp::{Reply, Request, Status};
+
+use super::extension;
 use super::handles::Handles;
 use super::listing::Names;
-use super::packet::{self, Code};
 use crate::Error;
-use crate::codec::{Malformed, Put};
+use crate::codec::{Malformed, Reader};
 
+/// Longest packet without its length field; OpenSSH's bound, and what `limits@openssh.com` tells.
+pub(super) const MAX: usize = 256 * 1024;
 /// Replies gathered before they are written although more requests wait.
 const FLUSH: usize = 512 * 1024;
 /// How much is read at a time.
@@ -36,7 +40,8 @@ pub fn main() -> Result<(), Error> {
 /// # Errors
 /// The client does not speak the protocol, or is gone.
 pub fn serve(mut input: impl Read, mut output: impl Write) -> Result<(), Error> {
-    let mut server = Server { handles: Handles::default(), names: Names::default(), greeted: false };
+    let mut server =
+        Server { handles: Handles::default(), names: Names::default(), data: Vec::new(), greeted: false };
     let mut inbox = Inbox::default();
     let mut out = Vec::with_capacity(64 * 1024);
     loop {
@@ -59,18 +64,9 @@ fn flush(output: &mut impl Write, out: &mut Vec<u8>) -> Result<(), Error> {
 }
 
 fn greet(body: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-    if body.first() != Some(&packet::INIT) {
-        return Err(Malformed("no greeting"));
-    }
-    let start = out.len();
-    out.put_u32(0);
-    out.push(packet::VERSION);
-    out.put_u32(3);
-    for (name, version) in packet::EXTENSIONS {
-        out.put_string(name.as_bytes());
-        out.put_string(version.as_bytes());
-    }
-    packet::close(out, start);
+    let Ok((_, Request::Init { .. })) = Request::decode(body) else { return Err(Malformed("no greeting")) };
+    let extensions = extension::SERVED.to_vec();
+    Reply::Version { version: wire::sftp::VERSION, extensions }.encode(0, out);
     Ok(())
 }
 
@@ -87,7 +83,7 @@ impl Inbox {
         let waiting = self.bytes.get(self.start..).unwrap_or_default();
         let Some((field, rest)) = waiting.split_first_chunk::<4>() else { return Ok(None) };
         let len = u32::from_be_bytes(*field) as usize;
-        if len == 0 || len > packet::MAX {
+        if len == 0 || len > MAX {
             return Err(Malformed("packet length"));
         }
         if rest.len() < len {
@@ -118,6 +114,8 @@ impl Inbox {
 pub(super) struct Server {
     pub(super) handles: Handles,
     pub(super) names: Names,
+    /// What a read brings, on its way into the reply.
+    pub(super) data: Vec<u8>,
     greeted: bool,
 }
 
@@ -143,46 +141,63 @@ impl Server {
     }
 
     fn answer(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-        let (id, request) = packet::decode(body)?;
+        let Ok((id, request)) = Request::decode(body) else { return cannot_read(body, out) };
         let start = out.len();
-        let outcome = match request {
-            Ok(request) => self.carry_out(id, request, out),
-            Err(error) => {
-                packet::status(out, id, Code::BadMessage, error.0);
-                return Ok(());
-            }
-        };
-        if let Err(error) = outcome {
+        if let Err(fault) = self.carry_out(id, request, out) {
             out.truncate(start);
-            packet::status(out, id, code(&error), &words(&error));
+            Reply::Status { status: status(&fault), message: &words(&fault) }.encode(id, out);
         }
         Ok(())
     }
+}
+
+/// Answers a request that makes no sense, as far as it says which one it is.
+fn cannot_read(body: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+    let mut r = Reader::new(body);
+    let (kind, id) = (r.u8()?, r.u32()?);
+    let (status, message) = match kind {
+        3..=20 | 200 => (Status::BadMessage, "malformed request"),
+        _ => (Status::Unsupported, "not supported"),
+    };
+    Reply::Status { status, message }.encode(id, out);
+    Ok(())
 }
 
 /// Why a request could not be carried out.
 #[derive(Debug)]
 pub(super) enum Fault {
     System(io::Error),
-    Status(Code, &'static str),
+    Status(Status, &'static str),
 }
 
-impl<E: Into<io::Error>> From<E> for Fault {
-    fn from(error: E) -> Self {
+impl From<Malformed> for Fault {
+    fn from(error: Malformed) -> Self {
+        Fault::Status(Status::BadMessage, error.0)
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Fault::System(error)
+    }
+}
+
+impl From<rustix::io::Errno> for Fault {
+    fn from(error: rustix::io::Errno) -> Self {
         Fault::System(error.into())
     }
 }
 
-fn code(fault: &Fault) -> Code {
+fn status(fault: &Fault) -> Status {
     use nix::libc;
     match fault {
-        Fault::Status(code, _) => *code,
+        Fault::Status(status, _) => *status,
         Fault::System(error) => match error.raw_os_error() {
-            Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP) => Code::NoSuchFile,
-            Some(libc::EPERM | libc::EACCES) => Code::PermissionDenied,
-            Some(libc::ENAMETOOLONG | libc::EINVAL) => Code::BadMessage,
-            Some(libc::ENOSYS | libc::EOPNOTSUPP) => Code::Unsupported,
-            _ => Code::Failure,
+            Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP) => Status::NoSuchFile,
+            Some(libc::EPERM | libc::EACCES) => Status::PermissionDenied,
+            Some(libc::ENAMETOOLONG | libc::EINVAL) => Status::BadMessage,
+            Some(libc::ENOSYS | libc::EOPNOTSUPP) => Status::Unsupported,
+            _ => Status::Failure,
         },
     }
 }

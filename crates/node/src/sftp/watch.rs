@@ -1,16 +1,21 @@
 //! Reads file-transfer packets as they pass, and says what was done to which file.
 //!
 //! Pure: bytes in, [`Deed`]s and [`Moved`] out; it changes nothing and holds nothing back. Data is hashed as it
-//! passes and never gathered; other packets are gathered up to [`packet::MAX`]. At most [`PENDING`] requests may wait
+//! passes and never gathered; other packets are gathered up to [`wire::sftp::MAX`]. At most [`PENDING`] requests may wait
 //! for replies and [`FILES`] files be open; more, or bytes that are not the protocol, are [`Malformed`], and the
 //! caller ends the session: what cannot be watched does not pass.
 
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest;
+use wire::sftp::{MAX, MAX_HANDLE, OpenFlags, Reply, Request, Status};
 
-use super::packet::{self, Code, Request, flag};
-use crate::codec::{Malformed, Reader};
+use super::extension::{self, Extension};
+use crate::codec::Malformed;
+
+/// The packets whose data streams through: WRITE from the client, DATA from the server.
+const WRITE: u8 = 6;
+const DATA: u8 = 103;
 
 /// Requests that may wait for replies.
 pub const PENDING: usize = 16_384;
@@ -46,6 +51,8 @@ pub enum Action {
     Rename,
     Symlink,
     Link,
+    /// On the host itself, from one open file to another.
+    Copy,
 }
 
 /// What went through one open file.
@@ -159,8 +166,8 @@ impl Watcher {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            up: Half::new(packet::WRITE),
-            down: Half::new(packet::DATA),
+            up: Half::new(WRITE),
+            down: Half::new(DATA),
             pending: BTreeMap::new(),
             files: BTreeMap::new(),
             streaming_up: None,
@@ -220,12 +227,8 @@ impl Watcher {
 
     fn request(&mut self, body: &[u8]) -> Result<(), Malformed> {
         self.streaming_up = None;
-        if body.first() == Some(&packet::INIT) {
-            return Ok(());
-        }
-        let (id, request) = packet::decode(body)?;
-        // What makes no sense to us makes none to the server, which says so.
-        let Ok(request) = request else { return Ok(()) };
+        // What makes no sense to us makes none to the server, which reads it the same way and says so.
+        let Ok((id, request)) = Request::decode(body) else { return Ok(()) };
         let pending = match request {
             Request::Close { handle } => Pending::Close(handle.to_vec()),
             Request::Read { handle, offset, .. } => Pending::Read { handle: handle.to_vec(), offset },
@@ -249,27 +252,19 @@ impl Watcher {
     }
 
     fn deed(&self, request: Request<'_>) -> Option<Deed> {
-        let plain =
-            |action, path: &[u8]| Deed { action, path: text(path), target: None, flags: None, error: None };
-        let pair =
-            |action, path: &[u8], target: &[u8]| Deed { target: Some(text(target)), ..plain(action, path) };
         Some(match request {
-            Request::Open { path, flags, .. } => Deed { flags: Some(flags), ..plain(Action::Open, path) },
-            Request::Setstat { path, .. } | Request::Lsetstat { path, .. } => plain(Action::Setstat, path),
-            Request::Fsetstat { handle, .. } => {
-                let path = self.files.get(handle).map(|file| file.path.clone()).unwrap_or_default();
-                plain(Action::Fsetstat, path.as_bytes())
-            }
+            Request::Open { path, flags, .. } => Deed { flags: Some(flags.0), ..plain(Action::Open, path) },
+            Request::Setstat { path, .. } => plain(Action::Setstat, path),
+            Request::Fsetstat { handle, .. } => plain(Action::Fsetstat, self.path(handle).as_bytes()),
             Request::Opendir { path } => plain(Action::Opendir, path),
             Request::Remove { path } => plain(Action::Remove, path),
             Request::Mkdir { path, .. } => plain(Action::Mkdir, path),
             Request::Rmdir { path } => plain(Action::Rmdir, path),
-            Request::Rename { from, to } | Request::PosixRename { from, to } => {
-                pair(Action::Rename, from, to)
-            }
+            Request::Rename { from, to } => pair(Action::Rename, from, to),
             Request::Symlink { target, link } => pair(Action::Symlink, link, target),
-            Request::Hardlink { from, to } => pair(Action::Link, to, from),
-            Request::Close { .. }
+            Request::Extended { name, body } => return self.extended(extension::decode(name, body).ok()?),
+            Request::Init { .. }
+            | Request::Close { .. }
             | Request::Read { .. }
             | Request::Write { .. }
             | Request::Lstat { .. }
@@ -277,46 +272,59 @@ impl Watcher {
             | Request::Readdir { .. }
             | Request::Realpath { .. }
             | Request::Stat { .. }
-            | Request::Readlink { .. }
-            | Request::Statvfs { .. }
-            | Request::Fstatvfs { .. }
-            | Request::Fsync { .. }
-            | Request::Limits
-            | Request::ExpandPath { .. }
-            | Request::CopyData { .. }
-            | Request::HomeDirectory { .. }
-            | Request::Unknown => return None,
+            | Request::Readlink { .. } => return None,
         })
+    }
+
+    fn extended(&self, extension: Extension<'_>) -> Option<Deed> {
+        Some(match extension {
+            Extension::PosixRename { from, to } => pair(Action::Rename, from, to),
+            Extension::Hardlink { from, to } => pair(Action::Link, to, from),
+            Extension::Lsetstat { path, .. } => plain(Action::Setstat, path),
+            Extension::CopyData { from, to, .. } => {
+                pair(Action::Copy, self.path(from).as_bytes(), self.path(to).as_bytes())
+            }
+            Extension::Statvfs { .. }
+            | Extension::Fstatvfs { .. }
+            | Extension::Fsync { .. }
+            | Extension::Limits
+            | Extension::ExpandPath { .. }
+            | Extension::HomeDirectory { .. }
+            | Extension::Unknown => return None,
+        })
+    }
+
+    /// The path an open file was opened by.
+    fn path(&self, handle: &[u8]) -> String {
+        self.files.get(handle).map(|file| file.path.clone()).unwrap_or_default()
     }
 
     fn reply(&mut self, body: &[u8]) -> Result<(), Malformed> {
         self.streaming_down = None;
-        let mut r = Reader::new(body);
-        let kind = r.u8()?;
-        if kind == packet::VERSION {
-            return Ok(());
-        }
-        let id = r.u32()?;
-        let Some(pending) = self.pending.remove(&id) else { return Ok(()) };
-        match pending {
-            Pending::Read { handle, offset } => {
-                if kind == packet::DATA
-                    && let Some(file) = self.files.get_mut(&handle)
-                {
+        // Only what somebody waits for is read: listings are long and tell us nothing.
+        let id = body.get(1..5).and_then(|id| id.first_chunk::<4>()).map(|id| u32::from_be_bytes(*id));
+        let Some(pending) = id.and_then(|id| self.pending.remove(&id)) else { return Ok(()) };
+        let (_, reply) = Reply::decode(body).map_err(|error| Malformed(error.why()))?;
+        match (pending, reply) {
+            (Pending::Read { handle, offset }, Reply::Data(_)) => {
+                if let Some(file) = self.files.get_mut(&handle) {
                     file.read.at(offset);
                     self.streaming_down = Some(handle);
                 }
             }
-            Pending::Close(handle) => {
+            (Pending::Read { .. }, _) => {}
+            (Pending::Close(handle), _) => {
                 if let Some(file) = self.files.remove(&handle) {
                     self.seen.push(Seen::Moved(file.finish()));
                 }
             }
-            Pending::Deed(mut deed) => {
-                if kind == packet::HANDLE && deed.action == Action::Open {
-                    self.opened(&deed, r.string(packet::MAX_HANDLE)?)?;
-                } else if kind == packet::STATUS && r.u32()? != Code::Ok as u32 {
-                    deed.error = Some(text(r.string(packet::MAX_PATH).unwrap_or(b"failed")));
+            (Pending::Deed(mut deed), reply) => {
+                match reply {
+                    Reply::Handle(handle) if deed.action == Action::Open => self.opened(&deed, handle)?,
+                    Reply::Status { status, message } if status != Status::Ok => {
+                        deed.error = Some(if message.is_empty() { "failed" } else { message }.to_owned());
+                    }
+                    _ => {}
                 }
                 self.seen.push(Seen::Deed(deed));
             }
@@ -329,13 +337,21 @@ impl Watcher {
             return Err(Malformed("too many open files"));
         }
         let mut file = File { path: deed.path.clone(), read: Flow::new(), written: Flow::new() };
-        if deed.flags.is_some_and(|flags| flags & flag::APPEND != 0) {
+        if deed.flags.is_some_and(|flags| OpenFlags(flags).has(OpenFlags::APPEND)) {
             // Where the data lands is the file's end, not the offset.
             file.written.hash = None;
         }
         self.files.insert(handle.to_vec(), file);
         Ok(())
     }
+}
+
+fn plain(action: Action, path: &[u8]) -> Deed {
+    Deed { action, path: text(path), target: None, flags: None, error: None }
+}
+
+fn pair(action: Action, path: &[u8], target: &[u8]) -> Deed {
+    Deed { target: Some(text(target)), ..plain(action, path) }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -393,7 +409,7 @@ impl Half {
     fn wanted(&mut self) -> Result<Wanted, Malformed> {
         let Some((field, body)) = self.gathered.split_first_chunk::<4>() else { return Ok(Wanted::head(4)) };
         let len = u32::from_be_bytes(*field) as usize;
-        if len == 0 || len > packet::MAX {
+        if len == 0 || len > MAX {
             return Err(Malformed("packet length"));
         }
         let whole = Wanted::head(4 + len);
@@ -402,14 +418,14 @@ impl Half {
             return Ok(whole);
         }
         // DATA: id, data. WRITE: id, handle, offset, data. The data's length field is part of the head.
-        let before = if *kind == packet::DATA {
+        let before = if *kind == DATA {
             4
         } else {
             let Some(field) = rest.get(4..8).and_then(|f| f.first_chunk::<4>()) else {
                 return Ok(Wanted::head((4 + 1 + 8).min(4 + len)));
             };
             let handle = u32::from_be_bytes(*field) as usize;
-            if handle > packet::MAX_HANDLE {
+            if handle > MAX_HANDLE {
                 return Ok(whole);
             }
             4 + 4 + handle + 8
@@ -448,41 +464,47 @@ impl Wanted {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
-    use crate::codec::Put;
+    use wire::sftp::Attrs;
 
-    fn packet(kind: u8, id: u32, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    use super::*;
+
+    fn request(request: &Request<'_>, id: u32) -> Vec<u8> {
         let mut out = Vec::new();
-        packet::reply(&mut out, kind, id, fill);
+        request.encode(id, &mut out);
         out
     }
 
+    fn reply(reply: &Reply<'_>, id: u32) -> Vec<u8> {
+        let mut out = Vec::new();
+        reply.encode(id, &mut out);
+        out
+    }
+
+    fn status(status: Status, id: u32) -> Vec<u8> {
+        let message = if status == Status::Ok { "" } else { "Permission denied" };
+        reply(&Reply::Status { status, message }, id)
+    }
+
     fn open(id: u32, path: &str, flags: u32) -> Vec<u8> {
-        packet(3, id, |out| {
-            out.put_string(path.as_bytes());
-            out.put_u32(flags);
-            out.put_u32(0);
-        })
+        let (path, flags) = (path.as_bytes(), OpenFlags(flags));
+        request(&Request::Open { path, flags, attrs: Attrs::default() }, id)
     }
 
     fn conversation() -> (Vec<u8>, Vec<u8>) {
-        let handle = [0, 0, 0, 7];
-        let mut up = vec![0, 0, 0, 5, 1, 0, 0, 0, 3];
-        up.extend(open(1, "/etc/motd", flag::WRITE | flag::CREATE));
-        let mut down = vec![0, 0, 0, 5, 2, 0, 0, 0, 3];
-        down.extend(packet(packet::HANDLE, 1, |out| out.put_string(&handle)));
+        let handle = &[0, 0, 0, 7][..];
+        let mut up = request(&Request::Init { version: 3 }, 0);
+        up.extend(open(1, "/etc/motd", OpenFlags::WRITE | OpenFlags::CREATE));
+        let mut down = reply(&Reply::Version { version: 3, extensions: vec![] }, 0);
+        down.extend(reply(&Reply::Handle(handle), 1));
         for (i, text) in ["hello ", "world"].iter().enumerate() {
-            up.extend(packet(packet::WRITE, 2 + i as u32, |out| {
-                out.put_string(&handle);
-                out.put_u64(6 * i as u64);
-                out.put_string(text.as_bytes());
-            }));
-            packet::status(&mut down, 2 + i as u32, Code::Ok, "");
+            let (offset, data) = (6 * i as u64, text.as_bytes());
+            up.extend(request(&Request::Write { handle, offset, data }, 2 + i as u32));
+            down.extend(status(Status::Ok, 2 + i as u32));
         }
-        up.extend(packet(4, 9, |out| out.put_string(&handle)));
-        packet::status(&mut down, 9, Code::Ok, "");
-        up.extend(packet(13, 10, |out| out.put_string(b"/etc/shadow")));
-        packet::status(&mut down, 10, Code::PermissionDenied, "Permission denied");
+        up.extend(request(&Request::Close { handle }, 9));
+        down.extend(status(Status::Ok, 9));
+        up.extend(request(&Request::Remove { path: b"/etc/shadow" }, 10));
+        down.extend(status(Status::PermissionDenied, 10));
         (up, down)
     }
 
@@ -540,15 +562,9 @@ mod tests {
     #[test]
     fn out_of_order_data_has_no_hash_and_too_many_requests_end_the_session() {
         let mut watcher = Watcher::new();
-        watcher.client(&open(1, "f", flag::WRITE)).unwrap();
-        watcher.server(&packet(packet::HANDLE, 1, |out| out.put_string(b"h"))).unwrap();
-        watcher
-            .client(&packet(packet::WRITE, 2, |out| {
-                out.put_string(b"h");
-                out.put_u64(5);
-                out.put_string(b"x");
-            }))
-            .unwrap();
+        watcher.client(&open(1, "f", OpenFlags::WRITE)).unwrap();
+        watcher.server(&reply(&Reply::Handle(b"h"), 1)).unwrap();
+        watcher.client(&request(&Request::Write { handle: b"h", offset: 5, data: b"x" }, 2)).unwrap();
 
         let outcome = (0..=PENDING as u32).try_for_each(|id| watcher.client(&open(id, "f", 1)));
         let seen = watcher.finish();

@@ -366,10 +366,13 @@ fn path(bytes: Vec<u8>) -> PathBuf {
     std::ffi::OsString::from_vec(bytes).into()
 }
 
+type Waiting = (oneshot::Sender<Reply>, Option<oneshot::Sender<Exit>>);
+
 struct Talk {
     socket: Watched,
     queue: mpsc::Receiver<Ask>,
-    answers: VecDeque<Option<(oneshot::Sender<Reply>, Option<oneshot::Sender<Exit>>)>>,
+    /// Who waits for each answer, in order; nobody for what was given back.
+    answers: VecDeque<Option<Waiting>>,
     exits: BTreeMap<u32, oneshot::Sender<Exit>>,
     shared: Arc<Shared>,
 }

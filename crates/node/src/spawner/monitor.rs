@@ -161,14 +161,13 @@ impl Monitor {
     }
 
     fn hold(&mut self, held: Held) -> u32 {
-        loop {
-            let handle = self.next.max(1);
-            self.next = handle.wrapping_add(1);
-            if !self.held.contains_key(&handle) {
-                self.held.insert(handle, held);
-                return handle;
-            }
+        let mut handle = self.next.max(1);
+        while self.held.contains_key(&handle) {
+            handle = handle.wrapping_add(1).max(1);
         }
+        self.next = handle.wrapping_add(1);
+        self.held.insert(handle, held);
+        handle
     }
 
     /// The account behind a handle. Asking with a handle that is none is a breach, not a mistake.

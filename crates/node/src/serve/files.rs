@@ -1,0 +1,108 @@
+//! What a file transfer did, for the audit log: an event for each action, one summary at the end.
+//!
+//! The summary keeps at most [`MAX`] files; how many more there were is said.
+
+use std::sync::{Mutex, PoisonError};
+
+use session::Session;
+use session::event::Status;
+use session::event::kinds::{self, SftpAction, SftpFile};
+
+use crate::pump::Notice;
+use crate::sftp::watch::{Action, Deed, Moved, Seen};
+
+/// Most files a summary lists.
+const MAX: usize = 1000;
+
+/// Collects and tells.
+pub(super) struct Files<'a> {
+    session: &'a Session,
+    moved: Mutex<(Vec<SftpFile>, u64)>,
+}
+
+impl<'a> Files<'a> {
+    pub(super) fn new(session: &'a Session) -> Self {
+        Self { session, moved: Mutex::default() }
+    }
+
+    fn note(&self, moved: Moved) {
+        let mut files = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.0.len() >= MAX {
+            files.1 += 1;
+            return;
+        }
+        files.0.push(SftpFile {
+            path: moved.path,
+            read: moved.read,
+            written: moved.written,
+            read_sha256: moved.read_sha256,
+            written_sha256: moved.written_sha256,
+        });
+    }
+
+    async fn tell(&self, deed: Deed) {
+        let status = match deed.error {
+            None => Status::ok(),
+            Some(words) => Status::failed(words),
+        };
+        self.session
+            .emit(|facts| kinds::Sftp {
+                who: facts.who.clone(),
+                server: facts.server.clone(),
+                session: facts.session.clone(),
+                status,
+                action: action(deed.action),
+                path: deed.path,
+                target_path: deed.target,
+                working_directory: None,
+                flags: deed.flags,
+            })
+            .await;
+    }
+
+    /// Tells what was moved in all.
+    pub(super) async fn finish(self) {
+        let (mut files, more) = self.moved.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if more > 0 {
+            files.push(SftpFile { path: format!("… and {more} more files"), ..SftpFile::default() });
+        }
+        self.session
+            .emit(|facts| kinds::SftpSummary {
+                who: facts.who.clone(),
+                server: facts.server.clone(),
+                session: facts.session.clone(),
+                files,
+            })
+            .await;
+    }
+}
+
+fn action(action: Action) -> SftpAction {
+    match action {
+        Action::Open => SftpAction::Open,
+        Action::Setstat => SftpAction::Setstat,
+        Action::Fsetstat => SftpAction::Fsetstat,
+        Action::Opendir => SftpAction::Opendir,
+        Action::Remove => SftpAction::Remove,
+        Action::Mkdir => SftpAction::Mkdir,
+        Action::Rmdir => SftpAction::Rmdir,
+        Action::Rename => SftpAction::Rename,
+        Action::Symlink => SftpAction::Symlink,
+        Action::Link => SftpAction::Link,
+        // There is no code for it: what it does is write.
+        Action::Copy => SftpAction::Write,
+    }
+}
+
+impl Notice for Files<'_> {
+    async fn resized(&self, _: u16, _: u16) {}
+
+    async fn files(&self, seen: Vec<Seen>) {
+        for seen in seen {
+            match seen {
+                Seen::Deed(deed) => self.tell(deed).await,
+                Seen::Moved(moved) => self.note(moved),
+            }
+        }
+    }
+}

@@ -9,5 +9,8 @@
     reason = "tests"
 )]
 
+mod coverage;
+mod joining;
+mod resources;
 mod sign_in;
 mod world;

@@ -69,7 +69,7 @@ pub struct ReportTunnels {
     pub tunnels: Vec<TunnelState>,
 }
 
-/// Forgets a node until it reports again.
+/// Forgets a node and frees its id: it must join again.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DeleteNode {
     /// Which.
@@ -79,7 +79,7 @@ pub struct DeleteNode {
 verb!(ListNodes, Get "/v1/nodes", Asker::Granted(Kind::Own, Verb::List), Json => Page<NodeView>, "Nodes the caller may see, with the logins they may use.");
 verb!(ReportNode, Put "/v1/nodes/{id}", Asker::Host, Json => Done, "Reports what the calling node is.");
 verb!(ReportTunnels, Put "/v1/tunnels", Asker::Proxy, Json => Done, "Reports every tunnel the calling proxy has.");
-verb!(DeleteNode, Delete "/v1/nodes/{id}", Asker::Granted(Kind::Node, Verb::Delete), Json => Done, "Forgets a node until it reports again.");
+verb!(DeleteNode, Delete "/v1/nodes/{id}", Asker::Granted(Kind::Node, Verb::Delete), Json => Done, "Forgets a node and frees its id: it must join again.");
 
 /// The verbs of this noun.
 #[must_use]

@@ -10,7 +10,6 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("audit_segment", audit::fuzz::segment),
     ("config_configuration", config::fuzz::configuration),
     ("config_resources", config::fuzz::resources),
-    ("node_sftp_packet", node::fuzz::sftp_packet),
     ("node_sftp_watch", node::fuzz::sftp_watch),
     ("node_spawner_message", node::fuzz::spawner_message),
     ("pki_certificate", pki::fuzz::certificate),

@@ -33,7 +33,7 @@ pub(super) const ROOMS: &[Room] = &[
         name: "node",
         floor: 5,
         pure: false,
-        may_use: &["ssh", "session", "policy"],
+        may_use: &["ssh", "session", "policy", "wire"],
         wall: "the room that forks stays small: certificates, audit and the API reach it through ssh and session",
     },
     Room {

@@ -7,6 +7,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use model::SessionId;
+use model::api::Fault;
 use model::api::access::TrackSession;
 use model::api::audit::{AuditEvent, EmitEvents};
 use model::api::recordings::{GetUpload, SegmentReceipt, UploadState};
@@ -58,12 +59,16 @@ impl Authority for client::Client {
     }
 }
 
-/// Only what the authority itself refused for good is for good: a broken trust or key may be mended later.
+/// Only bytes that the authority will never take are refused for good. A certificate that has lapsed or a host that is
+/// not known just now are mended elsewhere, and nothing may be given up meanwhile.
 fn trouble(error: client::CallError) -> Trouble {
     let text = chain(&error);
     match error.fault() {
-        Some(_) if !error.may_pass() => Trouble::Refused(text),
-        Some(_) | None => Trouble::Later(text),
+        Some(Fault::BadRequest | Fault::Conflict | Fault::TooLarge) => Trouble::Refused(text),
+        Some(
+            Fault::Unauthenticated | Fault::NotFound | Fault::TooMany | Fault::Internal | Fault::Unavailable,
+        )
+        | None => Trouble::Later(text),
     }
 }
 

@@ -132,3 +132,31 @@ fn gone_is_fine(outcome: io::Result<()>) -> io::Result<()> {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn files_are_whole_private_and_gone_when_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sub, disk) = (dir.path().join("a/b"), RealDisk);
+        disk.make_dir(&sub).unwrap();
+        let file = sub.join("0.seg");
+        disk.write_whole(&file, b"first").unwrap();
+        disk.write_whole(&file, b"one").unwrap();
+        disk.append(&file, b" two").unwrap();
+
+        assert_eq!(disk.read(&file, 7).unwrap(), b"one two");
+        assert!(disk.read(&file, 6).is_err());
+        assert_eq!(disk.list(&sub).unwrap(), ["0.seg"]);
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::metadata(&sub).unwrap().permissions().mode() & 0o777, 0o700);
+        disk.remove(&file).unwrap();
+        disk.remove(&file).unwrap();
+        disk.remove_dir(&sub).unwrap();
+        disk.remove_dir(&sub).unwrap();
+    }
+}

@@ -16,6 +16,7 @@ use audit::recording::writer::FULL;
 use audit::recording::{Frame, GapReason, Sealed, Writer};
 
 use crate::about::EndReason;
+use crate::recorder::TICK;
 use crate::slot::Slot;
 use crate::spool::Spool;
 
@@ -51,6 +52,7 @@ pub(crate) struct Lane {
     lost_bytes: u64,
     closing: bool,
     waiting_since: Option<Duration>,
+    journaled_at: Duration,
 }
 
 impl Lane {
@@ -66,6 +68,7 @@ impl Lane {
             lost_bytes: 0,
             closing: false,
             waiting_since: None,
+            journaled_at: Duration::ZERO,
         }
     }
 
@@ -202,9 +205,14 @@ impl Lane {
     }
 
     fn journal(&mut self, tools: &Tools) {
-        if self.writer.unjournaled().is_empty() {
+        // Under pressure a step comes every few milliseconds: the tick's journal is soon enough.
+        let age = self.slot.age();
+        let soon = self.writer.n() > 0 || self.journal.is_some();
+        if self.writer.unjournaled().is_empty() || (soon && age.saturating_sub(self.journaled_at) < TICK / 2)
+        {
             return;
         }
+        self.journaled_at = age;
         let mut out = Vec::new();
         if self.journal.is_none() {
             let (journal, head) = Journal::begin(&self.writer);

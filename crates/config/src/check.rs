@@ -181,11 +181,20 @@ fn flaw_of(kind: Kind, text: &str, plain: bool) -> Option<String> {
         Kind::NodeName => text.parse::<model::NodeName>().err().map(|e| e.to_string()),
         Kind::ClusterName => text.parse::<model::ClusterName>().err().map(|e| e.to_string()),
         Kind::Address(port) | Kind::Addresses(port) => named(Address::parse(text, port).map(drop)),
+        Kind::Networks => unfit(is_network(text)),
         Kind::Span => unfit(text.parse::<model::time::Span>().is_ok_and(|s| !s.0.is_zero())),
         Kind::SpanOrNever => unfit(never(text) || text.parse::<model::time::Span>().is_ok()),
         Kind::Path | Kind::Token => text.trim().is_empty().then(|| "empty".to_owned()),
         _ => None,
     }
+}
+
+/// An address, or an address and a prefix no longer than it.
+fn is_network(text: &str) -> bool {
+    let (base, bits) = text.split_once('/').map_or((text, None), |(base, bits)| (base, Some(bits)));
+    let Ok(base) = base.parse::<std::net::IpAddr>() else { return false };
+    let most = if base.is_ipv4() { 32 } else { 128 };
+    bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most))
 }
 
 /// Words for "no limit".
@@ -198,7 +207,10 @@ fn only_lists(kind: Kind) -> bool {
 }
 
 fn takes_lists(kind: Kind) -> bool {
-    matches!(kind, Kind::Texts | Kind::ManyOf(_) | Kind::Tokens | Kind::Pins | Kind::Addresses(_))
+    matches!(
+        kind,
+        Kind::Texts | Kind::ManyOf(_) | Kind::Tokens | Kind::Pins | Kind::Addresses(_) | Kind::Networks
+    )
 }
 
 fn wrong_type(node: &Node) -> String {

@@ -23,7 +23,7 @@ pub enum Version {
 }
 
 /// Everything the daemon needs to know before it starts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The version the file was written for.
     pub version: Version,
@@ -51,7 +51,7 @@ pub enum Upstream {
 }
 
 /// What concerns the whole process: the section `moongate:`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     /// What people call this host; the host's name when `None`.
     pub nodename: Option<NodeName>,
@@ -169,7 +169,7 @@ pub enum Storage {
 }
 
 /// The authority: the section `auth_service:`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
     /// Where the API listens; mTLS, default 0.0.0.0:3025.
     pub listen: Address,
@@ -236,7 +236,7 @@ pub enum ProxyProtocol {
 }
 
 /// The proxy: the section `proxy_service:`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
     /// The one port.
     pub listen: Address,
@@ -254,8 +254,10 @@ pub struct Proxy {
     pub reload_interval: Option<Span>,
     /// PROXY headers.
     pub proxy_protocol: ProxyProtocol,
-    /// Believe `X-Forwarded-For` (with exactly one address).
+    /// Believe `X-Forwarded-For` (with exactly one address) from trusted fronts.
     pub trust_x_forwarded_for: bool,
+    /// Networks of the fronts that may send PROXY headers and `X-Forwarded-For`; loopback when empty.
+    pub trusted_fronts: Vec<String>,
 }
 
 /// A certificate and its key, as files.
@@ -268,7 +270,7 @@ pub struct KeyPair {
 }
 
 /// The SSH service: the section `ssh_service:`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ssh {
     /// Where to listen, only when the file says so; a node needs no port.
     pub listen: Option<Address>,

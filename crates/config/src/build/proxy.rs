@@ -25,6 +25,11 @@ impl Make<'_> {
             reload_interval: file.span_or_never("proxy_service.https_keypairs_reload_interval").flatten(),
             proxy_protocol,
             trust_x_forwarded_for: file.truth("proxy_service.trust_x_forwarded_for").unwrap_or(false),
+            trusted_fronts: file
+                .texts("proxy_service.trusted_fronts")
+                .into_iter()
+                .map(|(t, _)| t.to_owned())
+                .collect(),
         })
     }
 

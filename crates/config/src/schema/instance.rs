@@ -46,7 +46,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("moongate.cache.type", Kind::Text, "", "Where the cache is."),
     Key::new("moongate.cache.max_backoff", Kind::Span, "", "Longest wait between tries."),
     Key::new("moongate.connection_limits", Kind::Section, "", "Bounds on what strangers can hold open."),
-    Key::new("moongate.connection_limits.max_connections", Kind::Int(1, 1_000_000), "15000", "Connections at a time from one address."),
+    Key::new("moongate.connection_limits.max_connections", Kind::Int(1, 1_000_000), "15000", "Connections at a time from one address.").later(),
     Key::new("moongate.connection_limits.max_users", Kind::Int(0, i64::MAX), "250", "Users are not counted; an old key.").never(),
     Key::new("moongate.connection_limits.rates", Kind::Sections, "", "Connections over time from one address.").later(),
     Key::new("moongate.connection_limits.rates[].period", Kind::Span, "1m", "Over how long."),

@@ -45,6 +45,8 @@ pub enum Kind {
     Address(u16),
     /// One `host:port` or a list of them.
     Addresses(u16),
+    /// One network (`10.0.0.0/8`, or one address) or a list of them.
+    Networks,
     /// A length of time: `30m`, `1h30m`.
     Span,
     /// A length of time, `never` or 0.
@@ -82,6 +84,7 @@ impl Kind {
             Kind::Addresses(port) => {
                 return format!("an address or a list of them (host or host:port, port {port} if left out)");
             }
+            Kind::Networks => "a network such as 10.0.0.0/8, or a list of them",
             Kind::Span => "a length of time such as 30m, 12h or 1h30m",
             Kind::SpanOrNever => "a length of time such as 30m, 12h or 1h30m, or never",
             Kind::Labels => "labels (a mapping of text to text)",

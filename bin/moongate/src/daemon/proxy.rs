@@ -1,0 +1,177 @@
+//! The proxy of this process: the one port, its web pages, and what it tells the authority.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use client::connect::BoxStream;
+use config::{ProxyProtocol, Upstream};
+use model::api::cluster::ReportProxy;
+use proxy::{
+    AuthAddresses, AuthDial, BoxFuture, Gate, KeyPairFiles, Limits, Network, Proxy, ProxyHeaders, WebCerts, WebConn,
+    WebHandler,
+};
+use runtime::{Scope, Service};
+use tokio::net::TcpListener;
+use web::Web;
+
+use super::authority::Near;
+use super::ground::{Ground, host_port};
+use super::identity::{Joined, chain};
+use super::ready::State;
+use super::rules::Rules;
+
+/// How often the proxy announces its addresses.
+const ANNOUNCE: Duration = Duration::from_secs(60);
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(5);
+
+/// Starts the proxy on listeners that are bound already; gives what SIGHUP reloads.
+pub(crate) fn start(
+    ground: &Ground,
+    config: &config::Proxy,
+    (joined, rules): (&Joined, &Rules),
+    listeners: Vec<TcpListener>,
+    scope: &Scope,
+) -> anyhow::Result<WebCerts> {
+    let fronts = fronts(config)?;
+    let certs = certificates(ground, config)?;
+    let settings = proxy::Settings {
+        cluster: joined.identity.borrow().cluster().clone(),
+        keyring: joined.keyring.clone(),
+        trust: rules.trust.clone(),
+        ssh: rules.protocol.clone(),
+        web_certs: certs.clone(),
+        web: Arc::new(pages(ground, config, joined, &fronts)),
+        auth: authority(ground, joined)?,
+        registry: tunnel::Registry::default(),
+        proxy_headers: match config.proxy_protocol {
+            ProxyProtocol::On => ProxyHeaders::Required,
+            ProxyProtocol::Off => ProxyHeaders::Refused,
+            ProxyProtocol::Unspecified => ProxyHeaders::From(fronts.clone()),
+        },
+        forwarded_for: if config.trust_x_forwarded_for { fronts } else { Vec::new() },
+        limits: Limits::default(),
+        clock: ground.clock.clone(),
+        random: ground.random.clone(),
+    };
+    let listeners = listeners.into_iter().map(TcpListener::into_std).collect::<Result<Vec<_>, _>>()?;
+    let report = Arc::new(joined.client.clone());
+    let built = Proxy::build(listeners, settings, report).context("cannot build the proxy")?;
+    let built = match config.reload_interval {
+        Some(every) => built.reload_every(every.0),
+        None => built,
+    };
+    let inner = scope.clone();
+    scope.spawn_graceful("proxy", async move {
+        if let Err(fault) = built.run(inner.clone()).await {
+            tracing::error!(%fault, "the proxy failed; stopping");
+            inner.cancel();
+        }
+    });
+    announce(ground, joined, scope);
+    ground.readiness.set("proxy", State::Ready);
+    Ok(certs)
+}
+
+/// The networks fronts are in: PROXY headers and `X-Forwarded-For` count from there alone.
+fn fronts(config: &config::Proxy) -> anyhow::Result<Vec<Network>> {
+    if config.trusted_fronts.is_empty() {
+        return Ok(Network::loopback());
+    }
+    let parse = |text: &String| text.parse::<Network>().context("proxy_service.trusted_fronts");
+    config.trusted_fronts.iter().map(parse).collect()
+}
+
+/// What browsers see: the configured pairs, or a certificate signed by nobody.
+fn certificates(ground: &Ground, config: &config::Proxy) -> anyhow::Result<WebCerts> {
+    if !config.keypairs.is_empty() {
+        let files = config.keypairs.iter().map(|p| KeyPairFiles { key: p.key.clone(), cert: p.cert.clone() });
+        return WebCerts::from_files(files.collect()).context("proxy_service.https_keypairs");
+    }
+    let mut names: Vec<String> = config.public_addrs.iter().map(|a| a.host().to_owned()).collect();
+    names.extend(ground.config.instance.advertise.iter().map(|a| a.host().to_owned()));
+    names.extend(["localhost", "127.0.0.1", "::1", ground.name.as_str()].map(str::to_owned));
+    names.sort();
+    names.dedup();
+    let dir = &ground.config.instance.data_dir;
+    Ok(proxy::web_cert::self_signed(dir, &names, &ground.random, ground.clock.now())?)
+}
+
+/// Where the bytes of the route to the authority go.
+fn authority(ground: &Ground, joined: &Joined) -> anyhow::Result<Arc<dyn AuthDial>> {
+    if let Some(near) = &joined.near {
+        return Ok(Arc::new(InProcess(near.clone())));
+    }
+    match &ground.config.upstream {
+        Upstream::Auth(all) => Ok(Arc::new(AuthAddresses(all.iter().map(host_port).collect::<Result<_, _>>()?))),
+        Upstream::Here | Upstream::Proxy(_) => {
+            bail!("a proxy needs the authority's own address: set auth_server (auth_servers before version v3)")
+        }
+    }
+}
+
+/// The authority of this process.
+struct InProcess(Near);
+
+impl AuthDial for InProcess {
+    fn connect(&self, peer: SocketAddr) -> BoxFuture<'_, io::Result<BoxStream>> {
+        Box::pin(async move { Ok(self.0.raw(Some(peer))) })
+    }
+}
+
+/// The web side, twice: for everyone, and for fronts whose word about the person's address counts.
+struct Pages {
+    everyone: Web,
+    fronted: Option<(Vec<Network>, Web)>,
+}
+
+fn pages(ground: &Ground, config: &config::Proxy, joined: &Joined, fronts: &[Network]) -> Pages {
+    let first = |all: &[config::Address]| all.first().map(ToString::to_string);
+    let settings = |trust_forwarded_for| web::Settings {
+        listen: config.listen.to_string(),
+        public_addrs: ground.proxy_addrs(),
+        ssh_public_addr: first(&config.ssh_public_addrs),
+        tunnel_public_addr: first(&config.tunnel_public_addrs),
+        trust_forwarded_for,
+    };
+    let fronted = config
+        .trust_x_forwarded_for
+        .then(|| (fronts.to_vec(), Web::new(settings(true), joined.client.clone())));
+    Pages { everyone: Web::new(settings(false), joined.client.clone()), fronted }
+}
+
+impl WebHandler for Pages {
+    fn serve(&self, conn: WebConn) -> BoxFuture<'static, ()> {
+        let fronted = self.fronted.as_ref().filter(|(fronts, _)| fronts.iter().any(|n| n.contains(conn.peer.ip())));
+        let web = fronted.map_or(&self.everyone, |(_, web)| web).clone();
+        Box::pin(async move { web.serve(conn.stream, conn.peer, &Upgrades(conn.gate)).await })
+    }
+}
+
+/// Upgraded connections go back through the gate.
+struct Upgrades(Gate);
+
+impl web::Carriers for Upgrades {
+    fn upgraded(&self, stream: BoxStream, peer: SocketAddr) -> BoxFuture<'static, ()> {
+        self.0.upgraded(stream, peer)
+    }
+}
+
+/// Tells the authority where people and agents find this proxy.
+fn announce(ground: &Ground, joined: &Joined, scope: &Scope) {
+    let (client, health, clock) = (joined.client.clone(), ground.health.clone(), ground.clock.clone());
+    let report = ReportProxy { public_addrs: ground.proxy_addrs() };
+    scope.spawn("announce proxy", async move {
+        loop {
+            let outcome = client.call(&report).await.map(drop).map_err(|e| chain(&e));
+            let pause = if outcome.is_ok() { ANNOUNCE } else { ANNOUNCE_AGAIN };
+            if let Err(error) = &outcome {
+                tracing::warn!(%error, "the authority does not hear where this proxy is");
+            }
+            health.ran("announce proxy", clock.now(), outcome);
+            tokio::time::sleep(pause).await;
+        }
+    });
+}

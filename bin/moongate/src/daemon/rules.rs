@@ -1,0 +1,108 @@
+//! What proxy and node of a process both go by: the rules as they change, whom to believe, and the SSH server's keys
+//! as their certificate is renewed.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use client::host::HostIdentity;
+use client::watch::{Feed, Follower};
+use runtime::{Scope, Service};
+use tokio::sync::watch;
+
+use super::ground::Ground;
+use super::identity::Joined;
+
+/// The three, each to be watched.
+#[derive(Clone)]
+pub(crate) struct Rules {
+    /// Roles, locks, settings.
+    pub(crate) feed: watch::Receiver<Feed>,
+    /// The authorities.
+    pub(crate) trust: watch::Receiver<Arc<pki::Trust>>,
+    /// Host key, host certificate, algorithms.
+    pub(crate) protocol: watch::Receiver<Arc<ssh::server::Config>>,
+}
+
+impl Rules {
+    /// Starts to follow.
+    pub(crate) fn start(ground: &Ground, joined: &Joined, scope: &Scope) -> anyhow::Result<Self> {
+        let feed = follow(ground, joined, scope);
+        let trust = trust(joined, &feed, scope)?;
+        Ok(Self { feed, trust, protocol: protocol(ground, joined, scope)? })
+    }
+}
+
+/// Follows the rules.
+fn follow(ground: &Ground, joined: &Joined, scope: &Scope) -> watch::Receiver<Feed> {
+    let (follower, feed) = Follower::new(
+        joined.client.clone(),
+        &ground.config.instance.data_dir,
+        ground.clock.clone(),
+        ground.random.clone(),
+        ground.health.clone(),
+    );
+    let inner = scope.clone();
+    scope.spawn_graceful("policy watch", async move {
+        let _ = follower.run(inner).await;
+    });
+    feed
+}
+
+/// Whom to believe now: what the rules say, and what joining said until then.
+fn trust(
+    joined: &Joined,
+    feed: &watch::Receiver<Feed>,
+    scope: &Scope,
+) -> anyhow::Result<watch::Receiver<Arc<pki::Trust>>> {
+    let first = pki::Trust::from_bundle(&joined.identity.borrow().trust).context("the trust kept from joining")?;
+    let (tell, told) = watch::channel(Arc::new(first));
+    let mut feed = feed.clone();
+    feed.mark_changed();
+    scope.spawn("trust", async move {
+        while feed.changed().await.is_ok() {
+            let snapshot = feed.borrow_and_update().snapshot.clone();
+            let Some(snapshot) = snapshot else { continue };
+            match pki::Trust::from_bundle(&snapshot.trust) {
+                Ok(trust) => drop(tell.send_replace(Arc::new(trust))),
+                Err(error) => tracing::error!(%error, "the authorities told by the rules are unusable"),
+            }
+        }
+    });
+    Ok(told)
+}
+
+/// Keys, certificate and algorithms of the protocol; new ones with each renewal.
+fn protocol(
+    ground: &Ground,
+    joined: &Joined,
+    scope: &Scope,
+) -> anyhow::Result<watch::Receiver<Arc<ssh::server::Config>>> {
+    let algorithms = algorithms(&ground.config)?;
+    let key = Arc::new(ssh::PrivateKey::from_openssh(joined.keys.ssh_openssh())?);
+    let make = move |identity: &HostIdentity| -> anyhow::Result<Arc<ssh::server::Config>> {
+        let certificate = ssh::PublicKey::from_openssh(&identity.ssh_cert)?;
+        let host_key = ssh::HostKey::certified(key.clone(), certificate)?;
+        let mut config = ssh::server::Config::new(vec![host_key]);
+        config.algorithms = algorithms.clone();
+        Ok(Arc::new(config))
+    };
+    let mut identity = joined.identity.clone();
+    let (tell, told) = watch::channel(make(&identity.borrow_and_update())?);
+    scope.spawn("host certificate", async move {
+        while identity.changed().await.is_ok() {
+            match make(&identity.borrow_and_update()) {
+                Ok(config) => drop(tell.send_replace(config)),
+                Err(error) => tracing::error!(%error, "the renewed host certificate is unusable"),
+            }
+        }
+    });
+    Ok(told)
+}
+
+/// The algorithms the configuration names; an unknown one is a start-up error that lists the known.
+pub(crate) fn algorithms(config: &config::Config) -> anyhow::Result<ssh::Algorithms> {
+    let wanted = &config.instance.algorithms;
+    ssh::Algorithms::named(&wanted.ciphers, &wanted.kex, &wanted.macs)
+        .context("moongate.ciphers, kex_algos or mac_algos name what this build does not have")
+}
+

@@ -142,7 +142,8 @@ fn web_config(
         .map_err(|e| e.to_string())?
         .with_no_client_auth()
         .with_cert_resolver(shown);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // The web side speaks HTTP/1.1: upgrades need it, and a front that offers h2 alone is not ours.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 

@@ -28,14 +28,14 @@ pub(crate) struct Diag {
     pub(crate) health: Health,
     /// When the process started.
     pub(crate) since: Instant,
-    /// Counts the tasks.
-    pub(crate) scope: Scope,
+    /// Where tasks are counted.
+    pub(crate) scopes: Vec<Scope>,
 }
 
 impl Diag {
     /// Serves until the scope ends.
-    pub(crate) fn serve(self, listener: TcpListener) {
-        let scope = self.scope.clone();
+    pub(crate) fn serve(self, listener: TcpListener, scope: &Scope) {
+        let inner = scope.clone();
         let seats = Arc::new(Semaphore::new(MOST));
         let work = async move {
             loop {
@@ -43,7 +43,7 @@ impl Diag {
                 match listener.accept().await {
                     Ok((stream, _)) => {
                         let diag = self.clone();
-                        self.scope.spawn("diag connection", async move {
+                        inner.spawn("diag connection", async move {
                             let _ = tokio::time::timeout(DEADLINE, diag.connection(stream)).await;
                             drop(seat);
                         });
@@ -106,7 +106,7 @@ impl Diag {
         let mut lines = vec![
             format!("moongate_build_info{{version=\"{}\"}} 1", model::VERSION),
             format!("moongate_uptime_seconds {}", self.since.elapsed().as_secs()),
-            format!("moongate_tasks {}", self.scope.alive()),
+            format!("moongate_tasks {}", self.scopes.iter().map(Scope::alive).sum::<usize>()),
         ];
         if let Some(bytes) = resident() {
             lines.push(format!("process_resident_memory_bytes {bytes}"));

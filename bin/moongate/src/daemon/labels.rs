@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use node::labels::CommandLabel;
+use ::node::labels::CommandLabel;
 use runtime::Scope;
 use tokio::sync::watch;
 
@@ -45,7 +45,7 @@ impl Labels {
             period: label.period.0,
         });
         let scope = self.0.scope.child("labels");
-        let mut kept = node::labels::keep(fixed, commands.collect(), &scope).await;
+        let mut kept = ::node::labels::keep(fixed, commands.collect(), &scope).await;
         let inner = self.0.clone();
         self.0.tell.send_replace(kept.borrow_and_update().clone());
         scope.spawn("labels", async move {

@@ -38,12 +38,19 @@ impl tunnel::Connect for Way {
 }
 
 /// Ways to every proxy to keep a tunnel to. Waits for an authority that names none yet.
-pub(crate) async fn proxies(ground: &Ground, joined: &Joined) -> anyhow::Result<Vec<Arc<dyn tunnel::Connect>>> {
+pub(crate) async fn proxies(
+    ground: &Ground,
+    joined: &Joined,
+) -> anyhow::Result<Vec<Arc<dyn tunnel::Connect>>> {
     let known = configured(&ground.config)?;
     let all = if known.is_empty() { named(joined).await } else { known };
     let dialer = |to: HostPort| {
         // A proxy beside us is never behind an HTTP proxy.
-        let env = if ground.config.proxy.is_some() { client::proxy_env::ProxyEnv::none() } else { ground.env.clone() };
+        let env = if ground.config.proxy.is_some() {
+            client::proxy_env::ProxyEnv::none()
+        } else {
+            ground.env.clone()
+        };
         Arc::new(Way(Dialer::new(to, env, joined.keyring.clone()))) as Arc<dyn tunnel::Connect>
     };
     Ok(all.into_iter().map(dialer).collect())

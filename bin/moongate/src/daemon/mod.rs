@@ -8,7 +8,14 @@ pub(crate) mod file;
 mod ground;
 mod host;
 mod identity;
+mod labels;
+mod links;
+mod node;
+mod privileges;
+mod proxy;
 mod ready;
+mod reload;
+mod rules;
 mod start;
 
 use std::ffi::OsString;
@@ -34,7 +41,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
             println!("moongate {}", model::VERSION);
             Ok(())
         }
-        What::Spawner => node::spawner::main().map_err(Into::into),
+        What::Spawner => ::node::spawner::main().map_err(Into::into),
         What::Other(words) => {
             let word = words.first().map(|w| w.to_string_lossy().into_owned()).unwrap_or_default();
             eprintln!("moongate: `{word}` is not a command (see moongate --help)");

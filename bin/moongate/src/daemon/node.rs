@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::node::serve::{Deps, Node, Peer, Settings};
+use ::node::spawner::Launched;
 use anyhow::Context;
 use base64::Engine;
 use client::host::HostKeys;
 use client::watch::Feed;
 use model::api::nodes::ReportNode;
-use node::serve::{Deps, Node, Peer, Settings};
-use node::spawner::Launched;
 use pki::Signer;
 use runtime::{Clock, Scope, Service};
 use session::{ServerFacts, Sessions, View};
@@ -45,8 +45,7 @@ pub(crate) async fn start(
     ground: &Ground,
     config: &config::Ssh,
     (joined, rules): (&Joined, &Rules),
-    launched: Launched,
-    listener: Option<TcpListener>,
+    (launched, listener): (Launched, Option<TcpListener>),
     scopes: Scopes<'_>,
 ) -> anyhow::Result<Labels> {
     let identity = joined.identity.borrow().clone();
@@ -58,7 +57,9 @@ pub(crate) async fn start(
     };
     let view = view(&rules.feed, scopes.ground);
     let sessions = sessions(ground, joined, &facts, view.clone(), scopes.ground).await?;
-    let spawner = node::Spawner::attach(launched, scopes.ground).await.context("the privileged half does not answer")?;
+    let spawner = ::node::Spawner::attach(launched, scopes.ground)
+        .await
+        .context("the privileged half does not answer")?;
     if let Some(login) = spawner.only_login() {
         tracing::warn!(%login, "not root: sessions can only be those of one account");
     }
@@ -126,11 +127,13 @@ fn nothing() -> model::api::cluster::PolicySnapshot {
     }
 }
 
-fn verifier(trust: watch::Receiver<Arc<pki::Trust>>, clock: Clock) -> node::serve::Verify {
+fn verifier(trust: watch::Receiver<Arc<pki::Trust>>, clock: Clock) -> ::node::serve::Verify {
     Arc::new(move |blob: &[u8], from: Option<IpAddr>| {
         let cert = pki::ssh::Certificate::from_blob(blob).map_err(|e| e.to_string())?;
         let trust = trust.borrow().clone();
-        pki::ssh::verify_user(&cert, &trust, from, clock.now()).map(|user| user.identity).map_err(|e| e.to_string())
+        pki::ssh::verify_user(&cert, &trust, from, clock.now())
+            .map(|user| user.identity)
+            .map_err(|e| e.to_string())
     })
 }
 
@@ -174,7 +177,7 @@ async fn sessions(
 }
 
 /// Nothing can be started any more when the privileged half is gone.
-fn watch_spawner(spawner: &node::Spawner, scope: &Scope) {
+fn watch_spawner(spawner: &::node::Spawner, scope: &Scope) {
     let (spawner, inner) = (spawner.clone(), scope.clone());
     scope.spawn("spawner watch", async move {
         spawner.gone().await;
@@ -215,7 +218,10 @@ fn listen(node: Node, listener: TcpListener, scope: &Scope) {
                     client::socket::tune(&stream, client::socket::Use::Single);
                     let peer = Peer { client: Some(client), local: stream.local_addr().ok() };
                     let (node, inner) = (node.clone(), serve.clone());
-                    serve.spawn_graceful("ssh connection", async move { node.serve(stream, peer, &inner).await });
+                    serve.spawn_graceful(
+                        "ssh connection",
+                        async move { node.serve(stream, peer, &inner).await },
+                    );
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::proxy::{
+    AuthAddresses, AuthDial, BoxFuture, Gate, KeyPairFiles, Limits, Network, Proxy, ProxyHeaders, WebCerts,
+    WebConn, WebHandler,
+};
 use anyhow::{Context, bail};
 use client::connect::BoxStream;
 use config::{ProxyProtocol, Upstream};
 use model::api::cluster::ReportProxy;
-use proxy::{
-    AuthAddresses, AuthDial, BoxFuture, Gate, KeyPairFiles, Limits, Network, Proxy, ProxyHeaders, WebCerts, WebConn,
-    WebHandler,
-};
 use runtime::{Scope, Service};
 use tokio::net::TcpListener;
 use web::Web;
@@ -37,7 +37,7 @@ pub(crate) fn start(
 ) -> anyhow::Result<WebCerts> {
     let fronts = fronts(config)?;
     let certs = certificates(ground, config)?;
-    let settings = proxy::Settings {
+    let settings = ::proxy::Settings {
         cluster: joined.identity.borrow().cluster().clone(),
         keyring: joined.keyring.clone(),
         trust: rules.trust.clone(),
@@ -96,7 +96,7 @@ fn certificates(ground: &Ground, config: &config::Proxy) -> anyhow::Result<WebCe
     names.sort();
     names.dedup();
     let dir = &ground.config.instance.data_dir;
-    Ok(proxy::web_cert::self_signed(dir, &names, &ground.random, ground.clock.now())?)
+    Ok(::proxy::web_cert::self_signed(dir, &names, &ground.random, ground.clock.now())?)
 }
 
 /// Where the bytes of the route to the authority go.
@@ -105,9 +105,13 @@ fn authority(ground: &Ground, joined: &Joined) -> anyhow::Result<Arc<dyn AuthDia
         return Ok(Arc::new(InProcess(near.clone())));
     }
     match &ground.config.upstream {
-        Upstream::Auth(all) => Ok(Arc::new(AuthAddresses(all.iter().map(host_port).collect::<Result<_, _>>()?))),
+        Upstream::Auth(all) => {
+            Ok(Arc::new(AuthAddresses(all.iter().map(host_port).collect::<Result<_, _>>()?)))
+        }
         Upstream::Here | Upstream::Proxy(_) => {
-            bail!("a proxy needs the authority's own address: set auth_server (auth_servers before version v3)")
+            bail!(
+                "a proxy needs the authority's own address: set auth_server (auth_servers before version v3)"
+            )
         }
     }
 }
@@ -144,7 +148,8 @@ fn pages(ground: &Ground, config: &config::Proxy, joined: &Joined, fronts: &[Net
 
 impl WebHandler for Pages {
     fn serve(&self, conn: WebConn) -> BoxFuture<'static, ()> {
-        let fronted = self.fronted.as_ref().filter(|(fronts, _)| fronts.iter().any(|n| n.contains(conn.peer.ip())));
+        let fronted =
+            self.fronted.as_ref().filter(|(fronts, _)| fronts.iter().any(|n| n.contains(conn.peer.ip())));
         let web = fronted.map_or(&self.everyone, |(_, web)| web).clone();
         Box::pin(async move { web.serve(conn.stream, conn.peer, &Upgrades(conn.gate)).await })
     }

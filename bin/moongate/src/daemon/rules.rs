@@ -54,7 +54,8 @@ fn trust(
     feed: &watch::Receiver<Feed>,
     scope: &Scope,
 ) -> anyhow::Result<watch::Receiver<Arc<pki::Trust>>> {
-    let first = pki::Trust::from_bundle(&joined.identity.borrow().trust).context("the trust kept from joining")?;
+    let first =
+        pki::Trust::from_bundle(&joined.identity.borrow().trust).context("the trust kept from joining")?;
     let (tell, told) = watch::channel(Arc::new(first));
     let mut feed = feed.clone();
     feed.mark_changed();
@@ -105,4 +106,3 @@ pub(crate) fn algorithms(config: &config::Config) -> anyhow::Result<ssh::Algorit
     ssh::Algorithms::named(&wanted.ciphers, &wanted.kex, &wanted.macs)
         .context("moongate.ciphers, kex_algos or mac_algos name what this build does not have")
 }
-

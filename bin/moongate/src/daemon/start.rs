@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use ::node::spawner::Launched;
 use anyhow::{Context, bail};
 use client::proxy_env::ProxyEnv;
 use config::{Address, Config, Loaded, LogFormat, LogOutput};
@@ -17,8 +18,11 @@ use super::args::Start;
 use super::diag::Diag;
 use super::ground::Ground;
 use super::host::{self, PidFile};
+use super::identity::{self, Joined};
 use super::ready::Readiness;
-use super::{authority, file, identity};
+use super::reload::{self, Reloadable};
+use super::rules::{self, Rules};
+use super::{authority, file, node, privileges, proxy};
 
 /// How long sessions, relays and the authority get to end, each.
 const GRACE: Duration = Duration::from_secs(20);
@@ -50,12 +54,14 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
         env: ProxyEnv::from_vars(std::env::vars())?,
         config: config.clone(),
     };
+    rules::algorithms(config)?;
+    let launched = config.ssh.as_ref().map(|_| privileges::split(&instance.data_dir)).transpose()?;
     let _pid = instance.pid_file.as_deref().map(PidFile::write).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let done = runtime.block_on(serve(ground, since));
+    let done = runtime.block_on(serve(args, ground, launched, since));
     runtime.shutdown_timeout(Duration::from_secs(1));
     done
 }
@@ -93,11 +99,16 @@ pub(crate) async fn bind(address: &Address, what: &str) -> anyhow::Result<TcpLis
         .with_context(|| format!("cannot listen on {address} for {what}"))
 }
 
-async fn serve(ground: Ground, since: Instant) -> anyhow::Result<()> {
+async fn serve(
+    args: &Start,
+    ground: Ground,
+    launched: Option<Launched>,
+    since: Instant,
+) -> anyhow::Result<()> {
     let floors = Floors::new();
     let done = tokio::select! {
-        built = build(&ground, &floors, since) => match built {
-            Ok(()) => until_told(&ground, &floors).await,
+        built = build(&ground, &floors, launched, since) => match built {
+            Ok(parts) => until_told(args, &ground, &floors, &parts).await,
             Err(error) => Err(error),
         },
         stopped = stop_signal() => stopped,
@@ -108,18 +119,26 @@ async fn serve(ground: Ground, since: Instant) -> anyhow::Result<()> {
 
 /// A scope for each floor, so that they can end in order.
 struct Floors {
+    serve: Scope,
     node: Scope,
     proxy: Scope,
+    joined: Scope,
     auth: Scope,
 }
 
 impl Floors {
     fn new() -> Self {
-        Self { node: Scope::root("node"), proxy: Scope::root("proxy"), auth: Scope::root("auth") }
+        let [serve, node, proxy, joined, auth] =
+            ["sessions", "node", "proxy", "identity", "auth"].map(Scope::root);
+        Self { serve, node, proxy, joined, auth }
+    }
+
+    fn all(&self) -> [&Scope; 5] {
+        [&self.serve, &self.node, &self.proxy, &self.joined, &self.auth]
     }
 
     async fn drain(&self) {
-        for scope in [&self.node, &self.proxy, &self.auth] {
+        for scope in self.all() {
             if !scope.drain(GRACE).await {
                 tracing::warn!(service = scope.name(), left = scope.alive(), "not everything ended in time");
             }
@@ -129,31 +148,79 @@ impl Floors {
     /// Waits until a service gave up.
     async fn fault(&self) {
         tokio::select! {
+            () = self.serve.cancelled() => {}
             () = self.node.cancelled() => {}
             () = self.proxy.cancelled() => {}
+            () = self.joined.cancelled() => {}
             () = self.auth.cancelled() => {}
         }
     }
 }
 
+/// Sockets bound before anything runs.
+#[derive(Default)]
+struct Bound {
+    diag: Option<TcpListener>,
+    auth: Option<TcpListener>,
+    proxy: Vec<TcpListener>,
+    node: Option<TcpListener>,
+}
+
+impl Bound {
+    async fn all(config: &Config) -> anyhow::Result<Self> {
+        let mut bound = Self::default();
+        if let Some(address) = &config.instance.diag {
+            bound.diag = Some(bind(address, "diagnostics").await?);
+        }
+        if let Some(auth) = &config.auth {
+            bound.auth = Some(bind(&auth.listen, "the authority's API").await?);
+        }
+        if let Some(proxy) = &config.proxy {
+            for address in std::iter::once(&proxy.listen).chain(&proxy.also_listen) {
+                bound.proxy.push(bind(address, "the proxy").await?);
+            }
+        }
+        if let Some(address) = config.ssh.as_ref().and_then(|ssh| ssh.listen.as_ref()) {
+            bound.node = Some(bind(address, "the SSH service").await?);
+        }
+        Ok(bound)
+    }
+}
+
 /// Builds and starts every service, lowest floor first.
-async fn build(ground: &Ground, floors: &Floors, since: Instant) -> anyhow::Result<()> {
+async fn build(
+    ground: &Ground,
+    floors: &Floors,
+    launched: Option<Launched>,
+    since: Instant,
+) -> anyhow::Result<Reloadable> {
     let config = &ground.config;
-    if let Some(address) = &config.instance.diag {
-        let listener = bind(address, "diagnostics").await?;
+    let bound = Bound::all(config).await?;
+    if let Some(listener) = bound.diag {
         let (readiness, health) = (ground.readiness.clone(), ground.health.clone());
-        Diag { readiness, health, since, scope: floors.auth.clone() }.serve(listener);
+        let scopes = floors.all().map(Scope::clone).to_vec();
+        Diag { readiness, health, since, scopes }.serve(listener, &floors.auth);
     }
     let mut authority = None;
-    if let Some(auth) = &config.auth {
-        let listener = bind(&auth.listen, "the authority's API").await?;
+    if let (Some(auth), Some(listener)) = (&config.auth, bound.auth) {
         authority = Some(authority::start(ground, auth, listener, &floors.auth).await?);
     }
+    let mut parts = Reloadable::default();
     let roles = roles(config);
-    if !roles.is_empty() {
-        let _joined = identity::establish(ground, authority.as_ref(), roles, &floors.proxy).await?;
+    if roles.is_empty() {
+        return Ok(parts);
     }
-    Ok(())
+    let joined: Joined = identity::establish(ground, authority.as_ref(), roles, &floors.joined).await?;
+    let rules = Rules::start(ground, &joined, &floors.joined)?;
+    if let Some(config) = &config.proxy {
+        parts.certs = Some(proxy::start(ground, config, (&joined, &rules), bound.proxy, &floors.proxy)?);
+    }
+    if let (Some(config), Some(launched)) = (&config.ssh, launched) {
+        let scopes = node::Scopes { serve: &floors.serve, ground: &floors.node };
+        parts.labels =
+            Some(node::start(ground, config, (&joined, &rules), (launched, bound.node), scopes).await?);
+    }
+    Ok(parts)
 }
 
 /// What the services beside the authority speak for.
@@ -164,14 +231,20 @@ fn roles(config: &Config) -> std::collections::BTreeSet<model::SystemRole> {
 }
 
 /// Runs until a signal or a fault ends it.
-async fn until_told(ground: &Ground, floors: &Floors) -> anyhow::Result<()> {
-    let mut reload = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+async fn until_told(
+    args: &Start,
+    ground: &Ground,
+    floors: &Floors,
+    parts: &Reloadable,
+) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    let mut config = ground.config.clone();
     let mut announced = false;
     loop {
         tokio::select! {
             stopped = stop_signal() => return stopped,
             () = floors.fault() => bail!("a service failed: see the log above"),
-            _ = reload.recv() => tracing::info!("SIGHUP"),
+            _ = hangup.recv() => config = reload::reload(args, &config, parts).await,
             () = ground.readiness.ready(), if !announced => {
                 announced = true;
                 announce(ground);

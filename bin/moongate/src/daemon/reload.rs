@@ -1,0 +1,84 @@
+//! SIGHUP: the file is read again; certificates for browsers and labels take effect, the rest is named and waits for a
+//! restart. A file that is not good changes nothing.
+
+use ::proxy::WebCerts;
+use config::Config;
+
+use super::args::Start;
+use super::file;
+use super::labels::Labels;
+
+/// What can be replaced while running.
+#[derive(Clone, Default)]
+pub(crate) struct Reloadable {
+    /// The proxy's certificates.
+    pub(crate) certs: Option<WebCerts>,
+    /// The node's labels.
+    pub(crate) labels: Option<Labels>,
+}
+
+/// Reads everything again and says what came of it. `now` is the configuration in effect; gives the one that is.
+pub(crate) async fn reload(args: &Start, now: &Config, parts: &Reloadable) -> Config {
+    if let Some(certs) = &parts.certs {
+        let count = certs.reload(true);
+        tracing::info!(count, "certificates for browsers read again");
+    }
+    let read = file::read(args.config.as_deref())
+        .map_err(|e| format!("{e:#}"))
+        .and_then(|f| config::load(&f.name, &f.text, &args.flags()).map_err(|e| e.to_string()));
+    let new = match read {
+        Ok(loaded) => loaded.config,
+        Err(error) => {
+            for line in error.lines() {
+                tracing::error!("not reloaded: {line}");
+            }
+            return now.clone();
+        }
+    };
+    let mut effective = now.clone();
+    if let (Some(old), Some(fresh), Some(labels)) = (&mut effective.ssh, &new.ssh, &parts.labels)
+        && (old.labels != fresh.labels || old.commands != fresh.commands)
+    {
+        labels.replace(fresh).await;
+        old.labels.clone_from(&fresh.labels);
+        old.commands.clone_from(&fresh.commands);
+        tracing::info!("labels replaced");
+    }
+    for section in differing(&effective, &new) {
+        tracing::warn!(section, "changed in the file; takes effect after a restart");
+    }
+    effective
+}
+
+/// The sections in which two configurations differ.
+pub(crate) fn differing(a: &Config, b: &Config) -> Vec<&'static str> {
+    let sections = [
+        ("version", a.version == b.version),
+        ("moongate", a.instance == b.instance && a.upstream == b.upstream),
+        ("auth_service", a.auth == b.auth),
+        ("proxy_service", a.proxy == b.proxy),
+        ("ssh_service", a.ssh == b.ssh),
+    ];
+    sections.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        config::load("test", text, &config::Flags::default()).unwrap().config
+    }
+
+    #[test]
+    fn what_differs_is_named_by_section() {
+        let a = config("version: v3\nssh_service: {labels: {a: b}}\n");
+        let b = config(
+            "version: v3\nssh_service: {labels: {a: c}}\nproxy_service: {web_listen_addr: '0.0.0.0:443'}\n",
+        );
+
+        assert_eq!(differing(&a, &a), Vec::<&str>::new());
+        assert_eq!(differing(&a, &b), ["proxy_service", "ssh_service"]);
+    }
+}

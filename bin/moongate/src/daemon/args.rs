@@ -1,6 +1,5 @@
 //! The daemon's command line: the flags of `start` and `configure`, each with its sentence.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -23,12 +22,6 @@ pub(crate) enum What {
     Configure(Box<Configure>),
     /// Print the version.
     Version,
-    /// Be the privileged half of a node.
-    #[command(hide = true)]
-    Spawner,
-    /// Hidden modes the node starts itself in (`moongate exec …`).
-    #[command(external_subcommand)]
-    Other(Vec<OsString>),
 }
 
 /// Flags of `moongate start`; they win over the file.

@@ -27,6 +27,12 @@ use args::{Command, What};
 
 /// Runs `moongate`. Exits with 0, 1 when something failed, 2 when the command line made no sense.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
+    // The node starts this program again in modes of its own: no flags, no threads, nothing before.
+    match args.get(1).and_then(|a| a.to_str()) {
+        Some(::node::spawner::SUBCOMMAND) => return ended(::node::spawner::main().map_err(Into::into)),
+        Some(::node::sftp::SUBCOMMAND) => return ended(::node::sftp::main().map_err(Into::into)),
+        _ => {}
+    }
     let command = match Command::try_parse_from(args) {
         Ok(command) => command,
         Err(error) => {
@@ -41,13 +47,11 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
             println!("moongate {}", model::VERSION);
             Ok(())
         }
-        What::Spawner => ::node::spawner::main().map_err(Into::into),
-        What::Other(words) => {
-            let word = words.first().map(|w| w.to_string_lossy().into_owned()).unwrap_or_default();
-            eprintln!("moongate: `{word}` is not a command (see moongate --help)");
-            return ExitCode::from(2);
-        }
     };
+    ended(done)
+}
+
+fn ended(done: anyhow::Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -444,7 +444,7 @@ async fn wants_upgrade_path(stream: &mut Rewind<BoxStream>) -> bool {
 }
 
 /// Where the same request belongs.
-fn redirect(head: &HttpHead) -> Option<String> {
+pub(crate) fn redirect(head: &HttpHead) -> Option<String> {
     let host = head.only("host")?.parse_host()?;
     let path = head.target.strip_prefix('/')?;
     matches!(head.method.as_str(), "GET" | "HEAD").then(|| format!("https://{host}/{path}"))

@@ -25,11 +25,14 @@ impl Default for Limits {
     }
 }
 
+/// Half-open connections by address.
+type Counts = Arc<Mutex<BTreeMap<IpAddr, u32>>>;
+
 #[derive(Debug)]
 pub(crate) struct Doors {
     half_open: Arc<Semaphore>,
     connections: Arc<Semaphore>,
-    per_address: Arc<Mutex<BTreeMap<IpAddr, u32>>>,
+    per_address: Counts,
     most_per_address: u32,
 }
 
@@ -37,7 +40,7 @@ pub(crate) struct Doors {
 #[derive(Debug)]
 pub(crate) struct Pending {
     _place: OwnedSemaphorePermit,
-    counted: Option<(IpAddr, Arc<Mutex<BTreeMap<IpAddr, u32>>>)>,
+    counted: Option<(IpAddr, Counts)>,
 }
 
 impl Drop for Pending {

@@ -1,3 +1,0 @@
-//! The port under strangers and friends.
-
-

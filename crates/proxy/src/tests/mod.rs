@@ -1,0 +1,391 @@
+//! A proxy on loopback and everyone who comes to it: agents, people, browsers, fronts, strangers.
+
+mod fronts;
+mod world;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::dial::{CarrierKind, Dialer, HostPort, ProxyEnv, WebTrust};
+use client::{BoxStream, ConnectError, Keyring, Material};
+use fronts::{Temper, connect_proxy, front};
+use model::{NodeId, SystemRole};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+use wire::dial::{DialReply, Refusal};
+use wire::route::Route;
+use world::{Cluster, How, World, dial, echo, ended, line};
+
+use crate::{Limits, Network, ProxyHeaders};
+
+#[tokio::test]
+async fn the_port_tells_protocols_apart() {
+    let world = World::new();
+
+    let redirected = world.ask(b"GET /web/login?x=1 HTTP/1.1\r\nHost: gate.example:3080\r\n\r\n").await;
+    assert!(redirected.starts_with("HTTP/1.1 301 "), "{redirected}");
+    assert!(redirected.contains("\r\nLocation: https://gate.example:3080/web/login?x=1\r\n"), "{redirected}");
+    let refused = world.ask(b"POST / HTTP/1.1\r\nHost: gate.example\r\n\r\n").await;
+    assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
+    let smuggled = world.ask(b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n").await;
+    assert!(smuggled.starts_with("HTTP/1.1 400 "), "{smuggled}");
+    assert_eq!(world.ask(b"\0\0\0\x08\x04\xd2\x16\x2f").await, "", "a stranger gets no answer");
+    assert_eq!(world.ask(b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\nSSH-2.0-x\r\n").await, "");
+    let mut ssh = world.tcp().await;
+    ssh.write_all(b"SSH-2.0-OpenSSH_9.6\r\n").await.unwrap();
+    let mut banner = [0; 16];
+    ssh.read_exact(&mut banner).await.unwrap();
+    assert_eq!(&banner, b"SSH-2.0-Moongate");
+}
+
+#[tokio::test]
+async fn whoever_waits_in_silence_is_shown_an_ssh_banner() {
+    let world = World::new();
+    let mut silent = world.tcp().await;
+    let began = Instant::now();
+
+    let mut banner = [0; 8];
+    silent.read_exact(&mut banner).await.unwrap();
+
+    assert_eq!(&banner, b"SSH-2.0-");
+    assert!((450..2000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn browsers_reach_the_web_handler() {
+    let world = World::new();
+    let dialer = world.dialer(world.cluster.nobody());
+
+    for trust in [WebTrust::Insecure, WebTrust::Cluster] {
+        let mut stream = dialer.connect_web(&trust).await.unwrap();
+        stream.write_all(b"GET /webapi/ping HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("127.0.0.1 h2=false"), "{answer}");
+    }
+    let error = dialer.connect_web(&WebTrust::System).await.err().unwrap();
+    assert!(matches!(&error, ConnectError::Untrusted { .. }), "{error}");
+    assert!(error.to_string().contains("--insecure"), "{error}");
+}
+
+#[tokio::test]
+async fn a_person_reaches_a_node_and_the_node_hears_the_true_address() {
+    let mut world = World::new();
+    world.echoing(1, "web-1", None).await;
+    let dialer = world.dialer(world.cluster.keyring(&world.cluster.ann()));
+
+    let id = NodeId::from_random([1; 16]).to_string();
+    for target in ["web-1", "web-1.gate.example", &id] {
+        let (reply, mut stream) = dial(&dialer, target).await;
+        assert_eq!(reply, DialReply::Ok);
+        assert_eq!(line(&mut stream).await, "127.0.0.1", "what the client claims is replaced");
+        echo(&mut stream, &[7; 200_000]).await;
+    }
+    assert_eq!(dialer.carrier().unwrap().to_string(), "tls");
+    let reported = timeout(Duration::from_secs(5), world.reported.wait_for(|tunnels| !tunnels.is_empty()));
+    assert_eq!(reported.await.unwrap().unwrap()[0].carrier, "tls");
+}
+
+#[tokio::test]
+async fn refusals_say_why() {
+    let world = World::new();
+    world.echoing(1, "web", None).await;
+    world.echoing(2, "web", None).await;
+    while world.registry.list().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let ann = world.dialer(world.cluster.keyring(&world.cluster.ann()));
+    let node = world.dialer(world.cluster.keyring(&world.cluster.host_identity(3, "x", SystemRole::Node)));
+    let mut pinned = world.cluster.ann();
+    (pinned.pin_ip, pinned.login_ip) = (true, Some("192.0.2.1".parse().unwrap()));
+    let pinned = world.dialer(world.cluster.keyring(&pinned));
+
+    for (dialer, target, refusal, words) in [
+        (&ann, "nowhere", Refusal::Unknown, "nowhere"),
+        (&ann, "web", Refusal::Ambiguous, "use an id"),
+        (&node, "web", Refusal::Denied, "people"),
+        (&pinned, "web", Refusal::Denied, "sign in again"),
+    ] {
+        let (DialReply::Refused(code, message), _) = dial(dialer, target).await else { panic!("{target}") };
+        assert_eq!(code, refusal);
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+/// The far end's verdict on a client certificate arrives after the handshake.
+async fn is_shut_out(world: &World, keyring: Keyring, route: Route) -> bool {
+    let Ok(mut stream) = world.dialer(keyring).connect(route).await else { return true };
+    let heard = timeout(Duration::from_secs(20), stream.read(&mut [0; 1])).await.unwrap();
+    !matches!(heard, Ok(1..))
+}
+
+#[tokio::test]
+async fn only_live_certificates_of_this_cluster_get_in() {
+    let world = World::new();
+    let other = Cluster::new(2);
+    let ann = world.cluster.ann();
+    let stranger = Keyring::new(Material::anyone());
+    let foreign = other.keyring(&ann).current();
+    let foreign = Keyring::new(
+        Material::trusting(&world.cluster.bundle).unwrap().showing(
+            client::tls::Certified::from_pem(
+                &pki::x509::pem("CERTIFICATE", &foreign.certified().unwrap().chain()[0]),
+                &pki::x509::pem("PRIVATE KEY", foreign.certified().unwrap().key().secret_der()),
+            )
+            .unwrap(),
+        ),
+    );
+    let soon =
+        world.cluster.keyring(&ended(ann.clone(), world.cluster.clock.now() + Duration::from_secs(60)));
+    world.cluster.clock.advance(Duration::from_secs(61));
+
+    assert!(is_shut_out(&world, stranger, Route::Ssh).await, "no certificate");
+    assert!(is_shut_out(&world, foreign, Route::Ssh).await, "another cluster's certificate");
+    assert!(is_shut_out(&world, soon, Route::Ssh).await, "a certificate that has ended");
+    assert!(
+        is_shut_out(&world, world.cluster.keyring(&ann), Route::Tunnel).await,
+        "a person opens no tunnel"
+    );
+    assert!(world.registry.list().is_empty());
+    let other_ann = world.dialer(other.keyring(&other.ann())).connect(Route::Ssh).await.err().unwrap();
+    assert!(matches!(other_ann, ConnectError::Untrusted { .. }), "{other_ann}");
+}
+
+#[tokio::test]
+async fn the_authoritys_bytes_are_passed_on_unread() {
+    let world = World::new();
+    let mut stream = world.tcp().await;
+    let hello = include_bytes!("../../testdata/hello-auth.bin");
+
+    stream.write_all(hello).await.unwrap();
+
+    let mut back = [0; 3];
+    stream.read_exact(&mut back).await.unwrap();
+    assert_eq!(back, hello[..3]);
+}
+
+#[tokio::test]
+async fn through_a_front_that_ends_tls_every_route_runs_in_a_websocket() {
+    let world = World::new();
+    let at = front(&world.scope, world.at, Temper::Passes).await;
+    world.echoing(1, "web-1", Some(at.clone())).await;
+    assert_eq!(world.registry.list()[0].carrier, "websocket");
+
+    let ann = Dialer::new(at.clone(), ProxyEnv::none(), world.cluster.keyring(&world.cluster.ann()));
+    let (reply, mut stream) = dial(&ann, "web-1").await;
+    assert_eq!(reply, DialReply::Ok);
+    line(&mut stream).await;
+    echo(&mut stream, &[7; 500_000]).await;
+    let carrier = ann.carrier().unwrap();
+    assert_eq!(carrier.kind, CarrierKind::WebSocket);
+    assert!(!carrier.why.is_empty());
+    let (reply, _) = dial(&ann, "web-1").await;
+    assert_eq!(reply, DialReply::Ok, "the carrier is remembered");
+
+    // The authority's route: its answer is no TLS here, so the handshake that runs inside must be what fails.
+    let error = ann.connect(Route::Auth).await.err().unwrap().to_string();
+    assert!(!error.contains("upgrade"), "{error}");
+}
+
+#[tokio::test]
+async fn a_front_that_spoils_the_upgrade_is_named_with_its_cure() {
+    let world = World::new();
+    for (temper, status) in [(Temper::DropsUpgradeHeaders, "426"), (Temper::AnswersItself, "200")] {
+        let at = front(&world.scope, world.at, temper).await;
+        let ann = Dialer::new(at.clone(), ProxyEnv::none(), world.cluster.keyring(&world.cluster.ann()));
+
+        let error = ann.connect(Route::Ssh).await.err().unwrap().to_string();
+
+        assert!(error.contains(status) && error.contains("proxy_set_header Upgrade"), "{error}");
+        assert!(error.contains(&at.to_string()), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_http_proxy_on_the_way_carries_everything() {
+    let world = World::new();
+    world.echoing(1, "web-1", None).await;
+    let through = connect_proxy(&world.scope, world.at).await;
+    let env = ProxyEnv::from_vars([("HTTPS_PROXY".to_owned(), format!("http://{through}"))]).unwrap();
+    let to = HostPort { host: "gate.example".into(), port: 3080 };
+    let ann = Dialer::new(to, env, world.cluster.keyring(&world.cluster.ann()));
+
+    let (reply, mut stream) = dial(&ann, "web-1").await;
+
+    assert_eq!(reply, DialReply::Ok);
+    line(&mut stream).await;
+    echo(&mut stream, b"hello").await;
+    assert_eq!(ann.carrier().unwrap().to_string(), "tls+connect");
+}
+
+#[tokio::test]
+async fn a_trusted_balancers_word_counts_and_a_strangers_does_not() {
+    let how = How { headers: ProxyHeaders::From(Network::loopback()), ..How::default() };
+    let world = World::with(how);
+    for header in ["PROXY TCP4 203.0.113.9 10.0.0.1 999 443\r\n", "PROXY TCP6 2001:db8::9 ::1 9 4\r\n"] {
+        let mut tcp = world.tcp().await;
+        tcp.write_all(header.as_bytes()).await.unwrap();
+        let mut tls = insecure(tcp).await;
+        tls.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        tls.read_to_string(&mut answer).await.unwrap();
+        let source = header.split(' ').nth(2).unwrap();
+        assert!(answer.contains(&format!("\r\n\r\n{source} ")), "{answer}");
+    }
+    let twice = [&b"PROXY UNKNOWN\r\n"[..], b"PROXY UNKNOWN\r\n"].concat();
+    assert_eq!(world.ask(&twice).await, "");
+
+    let strict = World::with(How { headers: ProxyHeaders::Required, ..How::default() });
+    assert_eq!(strict.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await, "");
+}
+
+async fn insecure(tcp: tokio::net::TcpStream) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    let config = Material::anyone().config(b"http/1.1").unwrap();
+    let name = rustls_pki_types::ServerName::try_from("gate.example").unwrap();
+    tokio_rustls::TlsConnector::from(config).connect(name, tcp).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_oversized_or_endless_hello_is_refused() {
+    let world = World::new();
+    let mut large = vec![22, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff];
+    large.resize(20_000, 0);
+
+    assert_eq!(world.ask(&large).await, "");
+    let in_crumbs: Vec<u8> = (0..100).flat_map(|_| [22, 3, 1, 0, 1, 1]).collect();
+    assert_eq!(world.ask(&in_crumbs).await, "");
+}
+
+#[tokio::test]
+async fn a_thousand_idlers_and_talkers_of_nonsense_delay_nobody() {
+    let world = World::new();
+    world.echoing(1, "web-1", None).await;
+    let mut idle = Vec::new();
+    for n in 0..1200u32 {
+        let mut tcp = world.tcp().await;
+        if n % 3 == 0 {
+            tcp.write_all(b"\x16\x03").await.unwrap();
+        }
+        if n % 3 == 1 {
+            tcp.write_all(b"nonsense").await.unwrap();
+        }
+        idle.push(tcp);
+    }
+
+    let began = Instant::now();
+    let dialer = world.dialer(world.cluster.keyring(&world.cluster.ann()));
+    let (reply, _) = dial(&dialer, "web-1").await;
+
+    assert_eq!(reply, DialReply::Ok);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn the_half_open_have_a_limit_and_make_way() {
+    let limits = Limits { half_open: 3, half_open_per_address: 3, connections: 100 };
+    let world = World::with(How { limits, ..How::default() });
+    let mut idle = Vec::new();
+    for _ in 0..3 {
+        let mut tcp = world.tcp().await;
+        tcp.write_all(b"\x16\x03").await.unwrap();
+        idle.push(tcp);
+    }
+    while world.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.starts_with("HTTP") {
+        tokio::task::yield_now().await;
+    }
+
+    drop(idle);
+    while !world.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.starts_with("HTTP") {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stopping_proxy_lets_conversations_finish_and_takes_no_new_ones() {
+    let world = World::new();
+    world.echoing(1, "web-1", None).await;
+    let dialer = world.dialer(world.cluster.keyring(&world.cluster.ann()));
+    let (_, mut stream) = dial(&dialer, "web-1").await;
+    line(&mut stream).await;
+
+    world.proxy.cancel();
+    let refused = async {
+        while tokio::net::TcpStream::connect(world.at).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(5), refused).await.unwrap();
+
+    echo(&mut stream, b"still talking").await;
+    stream.shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    drop(stream);
+    let gone = async {
+        while !world.registry.list().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), gone).await.unwrap();
+}
+
+/// Signs in to the jump host over plain TCP.
+async fn jump(
+    world: &World,
+    credential: ssh::client::Credential,
+) -> Result<ssh::client::Connected<tokio::net::TcpStream>, ssh::Error> {
+    let any_host = |_: &ssh::PublicKey| Ok(());
+    let config = Arc::new(ssh::client::Config::default());
+    ssh::client::connect(world.tcp().await, config, &any_host, "whoever", &[credential]).await
+}
+
+#[tokio::test]
+async fn plain_openssh_jumps_to_nodes_and_nowhere_else() {
+    let world = World::new();
+    world.echoing(1, "web-1", None).await;
+    let connected = jump(&world, world.cluster.ssh_credential(&world.cluster.ann())).await.unwrap();
+    world.scope.spawn("driver", connected.driver);
+    let to = connected.connection;
+
+    for (target, port) in [("web-1", 22), ("web-1.gate.example", 0), ("WEB-1", 3022)] {
+        let channel = to.open_direct_tcp(target, port, ("127.0.0.1", 1)).await.unwrap();
+        let mut stream: BoxStream = Box::new(channel.into_stream());
+        assert_eq!(line(&mut stream).await, "127.0.0.1");
+        echo(&mut stream, &[7; 300_000]).await;
+    }
+    let error = to.open_direct_tcp("10.0.0.1", 22, ("127.0.0.1", 1)).await.err().unwrap();
+    assert!(error.to_string().contains("connected here"), "{error}");
+    let error = to.open_session().await.err().unwrap();
+    assert!(error.to_string().contains("ssh -J"), "{error}");
+    assert!(to.listen("", 8080).await.is_err());
+}
+
+#[tokio::test]
+async fn the_jump_host_wants_a_live_certificate_of_the_user_authority() {
+    let world = World::new();
+    let plain = ssh::PrivateKey::generate("plain").unwrap();
+    let plain = ssh::client::Credential { key: plain.public(), signer: Arc::new(plain) };
+    let foreign = Cluster::new(2).ssh_credential(&world.cluster.ann());
+    let mut pinned = world.cluster.ann();
+    (pinned.pin_ip, pinned.login_ip) = (true, Some("192.0.2.1".parse().unwrap()));
+    let pinned = world.cluster.ssh_credential(&pinned);
+
+    for credential in [plain, foreign, pinned] {
+        assert!(jump(&world, credential).await.is_err());
+    }
+}
+
+#[test]
+fn hosts_in_redirects_are_hosts() {
+    for (host, location) in [
+        ("gate.example", Some("https://gate.example/x")),
+        ("gate.example:3080", Some("https://gate.example:3080/x")),
+        ("[::1]:3080", Some("https://[::1]:3080/x")),
+        ("a/b", None),
+        ("a b", None),
+    ] {
+        let head = format!("GET /x HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let head = wire::http_head::HttpHead::decode(head.as_bytes()).unwrap().unwrap();
+        assert_eq!(crate::gate::redirect(&head).as_deref(), location, "{host}");
+    }
+}

@@ -4,6 +4,7 @@
 //! session is ended and a best-effort session loses frames into a gap; either way what was sealed is tried again at
 //! each tick until it is on disk.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,8 +13,9 @@ use std::time::Duration;
 use audit::Sign;
 use audit::recording::frame::Frames;
 use audit::recording::journal::Journal;
-use audit::recording::writer::FULL;
+use audit::recording::writer::{FULL, OLD};
 use audit::recording::{Frame, GapReason, Sealed, Writer};
+use model::SessionId;
 
 use crate::about::EndReason;
 use crate::recorder::TICK;
@@ -53,6 +55,8 @@ pub(crate) struct Lane {
     closing: bool,
     waiting_since: Option<Duration>,
     journaled_at: Duration,
+    gaps: BTreeMap<GapReason, (u64, u64)>,
+    gaps_told_at: Option<Duration>,
 }
 
 impl Lane {
@@ -69,12 +73,18 @@ impl Lane {
             closing: false,
             waiting_since: None,
             journaled_at: Duration::ZERO,
+            gaps: BTreeMap::new(),
+            gaps_told_at: None,
         }
     }
 
     /// True when something here waits for time to pass.
     pub(crate) fn needs_ticks(&self) -> bool {
-        self.stuck.is_some() || !self.writer.is_empty() || self.waiting_since.is_some() || self.unacked()
+        self.stuck.is_some()
+            || !self.writer.is_empty()
+            || self.waiting_since.is_some()
+            || self.unacked()
+            || !self.gaps.is_empty()
     }
 
     /// A synchronous session has a segment without a receipt.
@@ -97,13 +107,14 @@ impl Lane {
             return step;
         }
         if self.writer.open_bytes() < 2 * FULL {
-            self.take_ring(&mut step);
+            self.take_ring();
         } else {
             self.lose_ring();
         }
         if self.slot.outcome().is_some() {
-            self.close(&mut step);
+            self.close();
         }
+        self.tell_gaps(&mut step);
         if self.closing || (!holding && self.writer.is_due(self.slot.age())) {
             self.seal(tools, &mut step);
         } else {
@@ -129,19 +140,35 @@ impl Lane {
         true
     }
 
-    fn take_ring(&mut self, step: &mut Step) {
+    fn take_ring(&mut self) {
         let bytes = self.slot.drain();
         for frame in Frames::new(&bytes).flatten() {
             if let Frame::Gap { reason, frames, bytes } = frame.frame {
-                step.gaps.push((reason, frames, bytes));
+                self.note_gap(reason, frames, bytes);
             }
             self.writer.push(frame.at, &frame.frame);
         }
         if self.lost_frames > 0 && self.stuck.is_none() {
             let (frames, bytes) = (self.lost_frames, self.lost_bytes);
             (self.lost_frames, self.lost_bytes) = (0, 0);
-            step.gaps.push((GapReason::Disk, frames, bytes));
+            self.note_gap(GapReason::Disk, frames, bytes);
             self.writer.push(self.slot.age(), &Frame::Gap { reason: GapReason::Disk, frames, bytes });
+        }
+    }
+
+    fn note_gap(&mut self, reason: GapReason, frames: u64, bytes: u64) {
+        let (all_frames, all_bytes) = self.gaps.entry(reason).or_default();
+        *all_frames = all_frames.saturating_add(frames);
+        *all_bytes = all_bytes.saturating_add(bytes);
+    }
+
+    /// Gaps become events at the first one, then every ten seconds, and at the end; frames tell each of them.
+    fn tell_gaps(&mut self, step: &mut Step) {
+        let age = self.slot.age();
+        let due = self.gaps_told_at.is_none_or(|at| age.saturating_sub(at) >= OLD);
+        if !self.gaps.is_empty() && (due || self.closing) {
+            self.gaps_told_at = Some(age);
+            step.gaps = std::mem::take(&mut self.gaps).into_iter().map(|(r, (f, b))| (r, f, b)).collect();
         }
     }
 
@@ -157,12 +184,12 @@ impl Lane {
         }
     }
 
-    fn close(&mut self, step: &mut Step) {
+    fn close(&mut self) {
         if std::mem::replace(&mut self.closing, true) {
             return;
         }
         // Whatever reached the ring before the end was noted.
-        self.take_ring(step);
+        self.take_ring();
         let Some(outcome) = self.slot.outcome().cloned() else { return };
         let at = self.slot.age();
         if let Some(status) = outcome.status {
@@ -189,7 +216,7 @@ impl Lane {
     /// Puts a sealed segment on the disk; true when nothing is stuck any more.
     fn unstick(&mut self, tools: &Tools, step: &mut Step) -> bool {
         let Some(sealed) = self.stuck.take() else { return true };
-        match tools.spool.put(&self.slot.ledger.id, &sealed) {
+        match self.in_place(tools, |spool, id| spool.put(id, &sealed)) {
             Ok(()) => {
                 self.slot.unacked.fetch_add(1, Ordering::AcqRel);
                 step.sealed.push((sealed.n, sealed.last));
@@ -201,6 +228,21 @@ impl Lane {
                 self.failed(&in_words(&error));
                 false
             }
+        }
+    }
+
+    /// Writes; makes the session's place first where a full disk did not let it be made at the start.
+    fn in_place(
+        &self,
+        tools: &Tools,
+        write: impl Fn(&Spool, &SessionId) -> io::Result<()>,
+    ) -> io::Result<()> {
+        match write(&tools.spool, &self.slot.ledger.id) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tools.spool.begin(&self.slot.ledger)?;
+                write(&tools.spool, &self.slot.ledger.id)
+            }
+            outcome => outcome,
         }
     }
 
@@ -222,7 +264,7 @@ impl Lane {
         // Written only when the disk took it: a failed write leaves the journal's check where it was.
         let Some(mut journal) = self.journal.clone() else { return };
         out.extend_from_slice(&journal.entry(self.writer.unjournaled()));
-        match tools.spool.journal(&self.slot.ledger.id, self.writer.n(), &out) {
+        match self.in_place(tools, |spool, id| spool.journal(id, self.writer.n(), &out)) {
             Ok(()) => {
                 self.journal = Some(journal);
                 self.writer.journaled();

@@ -10,8 +10,10 @@ use std::time::Duration;
 use model::SessionId;
 use runtime::Scope;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
+use crate::about::EndReason;
 use crate::lane::{Lane, Step, Tools};
 use crate::open::Shared;
 use crate::slot::Slot;
@@ -20,6 +22,8 @@ use crate::slot::Slot;
 pub(crate) const SHARDS: usize = 4;
 /// How long frames may wait before they are in the journal; with the disk's own time this stays under a second.
 pub(crate) const TICK: Duration = Duration::from_millis(500);
+/// After being asked to stop: how long sessions may take to close.
+const LAST_CALL: Duration = Duration::from_secs(15);
 
 /// Sessions with something new, for one recorder task.
 #[derive(Debug, Default)]
@@ -61,41 +65,39 @@ pub(crate) async fn run(
     // The last recorder to end tells the event sender that nobody is left to speak.
     let _done = done;
     let mut lanes: BTreeMap<SessionId, Lane> = BTreeMap::new();
+    let mut stop_at = None;
     loop {
         let ticking = lanes.values().any(Lane::needs_ticks) || shard.has_dirty();
-        let stopping = scope.is_cancelled();
-        if stopping && lanes.is_empty() && !shard.has_dirty() {
+        let idle = lanes.is_empty() && !shard.has_dirty();
+        if stop_at.is_some_and(|at| idle || Instant::now() >= at) {
+            if !idle {
+                tracing::error!(
+                    left = lanes.len(),
+                    "recordings are not closed: the next start recovers them"
+                );
+            }
             return;
         }
         // All cancel safe: Notify keeps its permit, sleeping can begin again.
         tokio::select! {
             () = shard.hurry.notified() => {}
-            () = tokio::time::sleep(TICK), if ticking => {}
+            () = tokio::time::sleep(TICK), if ticking || stop_at.is_some() => {}
             () = shard.stir.notified(), if !ticking => continue,
-            () = scope.cancelled(), if !stopping => end_all(&shared),
+            () = scope.cancelled(), if stop_at.is_none() => {
+                stop_at = Some(Instant::now() + LAST_CALL);
+                end_all(&shared);
+            }
         }
         let work = gather(&shard, &mut lanes);
-        let tools = tools.clone();
-        let Ok(stepped) = tokio::task::spawn_blocking(move || step_all(work, &tools)).await else {
-            tracing::error!(
-                "a recorder step panicked: its sessions' recordings are recovered at the next start"
-            );
-            continue;
-        };
-        for (lane, step) in stepped {
-            report(&shared, &lane, &step).await;
-            if step.done {
-                shared.closed(&lane.slot).await;
-            } else {
-                lanes.insert(lane.slot.ledger.id.clone(), lane);
-            }
+        for lane in step_all(work, &tools, &shared).await {
+            lanes.insert(lane.slot.ledger.id.clone(), lane);
         }
     }
 }
 
 fn end_all(shared: &Shared) {
     for slot in shared.live() {
-        slot.end(crate::EndReason::Stopping);
+        slot.end(EndReason::Stopping);
     }
 }
 
@@ -116,13 +118,37 @@ fn gather(shard: &Shard, lanes: &mut BTreeMap<SessionId, Lane>) -> Vec<Lane> {
     work
 }
 
-fn step_all(work: Vec<Lane>, tools: &Tools) -> Vec<(Lane, Step)> {
-    work.into_iter()
-        .map(|mut lane| {
-            let step = lane.step(tools);
+/// Steps the lanes on a blocking thread, tells what came of it, and gives back those that are not done.
+async fn step_all(work: Vec<Lane>, tools: &Tools, shared: &Arc<Shared>) -> Vec<Lane> {
+    let slots: Vec<Arc<Slot>> = work.iter().map(|lane| lane.slot.clone()).collect();
+    let tools = tools.clone();
+    let steps = move || -> Vec<(Lane, Step)> {
+        let step = |mut lane: Lane| {
+            let step = lane.step(&tools);
             (lane, step)
-        })
-        .collect()
+        };
+        work.into_iter().map(step).collect()
+    };
+    let Ok(stepped) = tokio::task::spawn_blocking(steps).await else {
+        tracing::error!(
+            "a recorder step panicked: its sessions end, and the next start recovers their recordings"
+        );
+        for slot in slots {
+            slot.end(EndReason::Recording("the recorder failed".to_owned()));
+            shared.closed(&slot).await;
+        }
+        return Vec::new();
+    };
+    let mut kept = Vec::new();
+    for (lane, step) in stepped {
+        report(shared, &lane, &step).await;
+        if step.done {
+            shared.closed(&lane.slot).await;
+        } else {
+            kept.push(lane);
+        }
+    }
+    kept
 }
 
 async fn report(shared: &Shared, lane: &Lane, step: &Step) {

@@ -55,11 +55,14 @@ pub(crate) async fn run(shared: Arc<Shared>, mut news: mpsc::Receiver<TrackSessi
             n = news.recv_many(&mut batch, QUEUE) => if n == 0 { return },
             _ = round.tick() => batch.extend(shared.live().iter().map(|slot| alive(slot))),
         }
-        stream::iter(batch).for_each_concurrent(AT_ONCE, |word| tell(&shared, word)).await;
+        let telling = stream::iter(batch).for_each_concurrent(AT_ONCE, |word| tell(shared.clone(), word));
+        if scope.token().run_until_cancelled(telling).await.is_none() {
+            return;
+        }
     }
 }
 
-async fn tell(shared: &Shared, word: TrackSession) {
+async fn tell(shared: Arc<Shared>, word: TrackSession) {
     match tokio::time::timeout(DEADLINE, shared.authority.track(word)).await {
         Ok(Ok(())) => {}
         Ok(Err(trouble)) => tracing::debug!(%trouble, "a live session was not announced"),

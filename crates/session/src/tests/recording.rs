@@ -157,6 +157,47 @@ async fn a_full_disk_leaves_a_gap_in_a_best_effort_session_that_lives_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_best_effort_session_opened_on_a_full_disk_is_recorded_once_there_is_room() {
+    let world = World::new().await;
+    world.disk.full.store(true, Ordering::SeqCst);
+    let session = world.open(best_effort()).await;
+    let id = session.id().clone();
+    session.tap().output(b"hello").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    world.disk.full.store(false, Ordering::SeqCst);
+
+    session.finish(Outcome::exit(0)).settled().await;
+
+    until("it is whole", || world.recorded(&id).1).await;
+    assert_eq!(world.recorded(&id).0, "hello");
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strict_session_does_not_open_on_a_full_disk() {
+    let world = World::new().await;
+    world.disk.full.store(true, Ordering::SeqCst);
+
+    let refused = world.sessions.open(strict(), about(), &world.scope).await;
+
+    assert_eq!(refused.err(), Some(Error::Spool("the disk is full".into())));
+    until("its end is told", || world.event("session.end").is_some()).await;
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_stays_full_does_not_keep_the_service_from_stopping() {
+    let world = World::new().await;
+    let session = world.open(best_effort()).await;
+    session.tap().output(b"hello").await.unwrap();
+    world.disk.full.store(true, Ordering::SeqCst);
+    drop(session);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_synchronous_session_goes_on_only_with_receipts() {
     let world = World::new().await;
     let session = world.open(terms(RecordingMode::NodeSync, Strictness::Strict)).await;

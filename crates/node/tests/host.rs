@@ -1,9 +1,18 @@
 //! A real spawner, real terminals, real accounts. Runs its own list of tests, because the binary must also be able
 //! to become the spawner and the file-transfer server, which the standard harness has no way to say.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test"
+)]
 
 mod host {
+    pub(crate) mod gate;
+    pub(crate) mod people;
     pub(crate) mod start;
     pub(crate) mod transfer;
 }
@@ -22,7 +31,7 @@ fn main() -> ExitCode {
     }
     let wanted = words.get(1).filter(|word| !word.starts_with('-'));
     let mut failed = Vec::new();
-    for (name, test) in host::start::TESTS.iter().chain(host::transfer::TESTS) {
+    for (name, test) in host::start::TESTS.iter().chain(host::transfer::TESTS).chain(host::people::TESTS) {
         if wanted.is_some_and(|part| !name.contains(part.as_str())) {
             continue;
         }

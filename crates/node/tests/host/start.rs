@@ -171,10 +171,10 @@ fn no_descriptor_leaks() {
 }
 
 /// A system account that exists for the length of a test.
-struct Made(&'static str);
+pub(crate) struct Made(&'static str);
 
 impl Made {
-    fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         let _ = Command::new("userdel").args(["-rf", name]).output();
         let made =
             Command::new("useradd").args(["-m", "-s", "/bin/bash", "-G", "games", name]).output().unwrap();

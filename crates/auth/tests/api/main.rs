@@ -11,6 +11,9 @@
 
 mod coverage;
 mod joining;
+mod lasting;
+mod log;
+mod recordings;
 mod resources;
 mod sign_in;
 mod world;

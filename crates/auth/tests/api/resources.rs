@@ -13,7 +13,7 @@ use model::resource::{Liveness, LockTarget, Role};
 use model::time::Span;
 use model::{NodeId, SessionId};
 
-use crate::world::{Host, World, eventually, fault, refused};
+use crate::world::{Host, World, eventually, fault, presets, refused};
 
 fn role(name: &str, spec: &serde_json::Value) -> PutRole {
     let role: Role = serde_json::from_value(serde_json::json!({
@@ -117,7 +117,7 @@ async fn a_role_is_replaced_only_on_purpose_and_removed_only_when_unused() {
     admin.call(&DeleteUser { name: "ann".parse().unwrap() }).await.unwrap();
     admin.call(&DeleteRole { name: name() }).await.unwrap();
 
-    assert_eq!(admin.call(&ListRoles {}).await.unwrap().items.len(), 4);
+    assert_eq!(admin.call(&ListRoles {}).await.unwrap().items.len(), presets());
     for (event, code) in [("role.created", "T9000I"), ("role.updated", "T9002I"), ("role.deleted", "T9001I")]
     {
         assert!(world.has_event(event, code).await, "{event}");
@@ -192,7 +192,7 @@ async fn live_sessions_are_their_nodes_and_end_with_their_lease() {
     let ended = TrackSession { id: live.id.clone(), session: None };
     node.client.call(&track).await.unwrap();
 
-    assert_eq!(admin.call(&ListLive {}).await.unwrap().items, [live.clone()]);
+    assert_eq!(admin.call(&ListLive {}).await.unwrap().items, vec![live.clone()]);
     assert_eq!(fault(other.client.call(&track).await), Fault::NotFound);
     assert_eq!(fault(other.client.call(&ended).await), Fault::NotFound);
 
@@ -210,15 +210,15 @@ async fn every_host_hears_of_changes_and_of_sessions_to_end() {
     let node = world.node("web-1", "dev").await;
     let mut feed = node.client.stream(&WatchPolicy {}).await.unwrap();
     let first = feed.next().await.unwrap().unwrap();
-    assert_eq!(first.roles.len(), 4);
+    assert_eq!(first.roles.len(), presets());
     assert_eq!(first.trust, world.authority.trust());
 
     admin.call(&dev()).await.unwrap();
-    assert_eq!(feed.next().await.unwrap().unwrap().roles.len(), 5);
+    assert_eq!(feed.next().await.unwrap().unwrap().roles.len(), presets() + 1);
     let target = LockTarget { login: Some("root".parse().unwrap()), ..LockTarget::default() };
     let lock = CreateLock { target, message: "no root".into(), ttl: Some(Span(Duration::from_secs(60))) };
     let lock = admin.call(&lock).await.unwrap();
-    assert_eq!(feed.next().await.unwrap().unwrap().locks, [lock.clone()]);
+    assert_eq!(feed.next().await.unwrap().unwrap().locks, vec![lock.clone()]);
     admin.call(&DeleteLock { id: lock.id.clone() }).await.unwrap();
     assert!(feed.next().await.unwrap().unwrap().locks.is_empty());
 
@@ -227,7 +227,7 @@ async fn every_host_hears_of_changes_and_of_sessions_to_end() {
     node.client.call(&track).await.unwrap();
     let end = EndSession { id: live.id.clone(), reason: "enough".into() };
     admin.call(&end).await.unwrap();
-    assert_eq!(feed.next().await.unwrap().unwrap().end_sessions, [end.clone()]);
+    assert_eq!(feed.next().await.unwrap().unwrap().end_sessions, vec![end.clone()]);
     node.client.call(&TrackSession { id: live.id, session: None }).await.unwrap();
     assert!(feed.next().await.unwrap().unwrap().end_sessions.is_empty());
     assert_eq!(fault(admin.call(&end).await), Fault::NotFound);
@@ -247,7 +247,7 @@ async fn locks_name_something_and_end_by_themselves() {
     let target = LockTarget { node: Some(NodeId::from_random([1; 16])), ..LockTarget::default() };
     let lock = CreateLock { target, message: String::new(), ttl: Some(Span(Duration::from_secs(60))) };
     let lock = admin.call(&lock).await.unwrap();
-    assert_eq!(admin.call(&ListLocks {}).await.unwrap().items, [lock.clone()]);
+    assert_eq!(admin.call(&ListLocks {}).await.unwrap().items, vec![lock.clone()]);
 
     world.clock.advance(Duration::from_secs(60));
     assert!(admin.call(&ListLocks {}).await.unwrap().items.is_empty());
@@ -284,7 +284,7 @@ async fn the_cluster_says_what_it_is_and_how_it_is() {
     let status = admin.call(&GetStatus {}).await.unwrap();
 
     assert_eq!(status.cluster.proxy_addrs, ["gate.public:443"]);
-    assert_eq!((status.counts["roles"], status.counts["nodes_offline"]), (4, 1));
+    assert_eq!((status.counts["roles"], status.counts["nodes_offline"]), (presets() as u64, 1));
     assert!(status.jobs.iter().all(|j| j.last_error.is_none()), "{:?}", status.jobs);
     assert_eq!(admin.call(&GetClusterConfig {}).await.unwrap(), world.settings.cluster);
 }

@@ -30,7 +30,6 @@ pub const PASSWORD: &str = "correct horse battery";
 pub struct World {
     pub clock: Clock,
     pub random: Random,
-    pub health: Health,
     pub dir: Arc<tempfile::TempDir>,
     pub store: Arc<dyn Store>,
     pub settings: Settings,
@@ -119,7 +118,7 @@ impl World {
         let inner = scope.clone();
         scope.spawn_graceful("auth", async move { background.run(inner).await.unwrap() });
         let addresses = AtomicU32::new(1);
-        Self { clock, random, health, dir, store, settings, scope, authority, addresses }
+        Self { clock, random, dir, store, settings, scope, authority, addresses }
     }
 
     /// Stops the authority in order.
@@ -346,4 +345,9 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl Fn
         assert!(tokio::time::Instant::now() < deadline, "never: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// How many roles a new cluster has.
+pub fn presets() -> usize {
+    policy::presets::all().len()
 }

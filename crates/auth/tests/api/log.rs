@@ -1,0 +1,326 @@
+//! The audit log: who may tell what, the chain and its proof, search, tail, files, and queues of agents.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit::event::kinds::{SessionConnect, SessionStart};
+use audit::event::{Connection, Server, SessionRef, Stamp, Who};
+use model::api::Fault;
+use model::api::audit::{AuditEvent, EmitEvents, ExportChain, SearchEvents, TailEvents};
+use model::{NodeId, RequestId};
+use runtime::{Health, Scope, Service};
+use testkit::client::emit::{self, Emitter};
+use testkit::client::{Client, Keyring};
+
+use crate::world::{Host, World, eventually, fault, presets};
+
+fn server(id: &NodeId) -> Server {
+    Server { server_id: id.to_string(), server_hostname: "web-1".into(), ..Server::default() }
+}
+
+fn connect(world: &World, node: &NodeId, user: &str) -> AuditEvent {
+    let event =
+        SessionConnect { who: Who::user(user), server: server(node), connection: Connection::default() };
+    sealed(world, &event)
+}
+
+fn sealed<E: audit::event::Event>(world: &World, event: &E) -> AuditEvent {
+    let stamp = Stamp {
+        time: world.clock.now(),
+        uid: RequestId::from_random(world.random.bytes()),
+        cluster: &world.settings.cluster_name,
+        index: 0,
+    };
+    audit::event::seal(event, &stamp)
+}
+
+async fn emit(node: &Host, event: AuditEvent) -> Result<u64, testkit::client::CallError> {
+    node.client.call(&EmitEvents { events: vec![event] }).await.map(|r| r.index)
+}
+
+fn edited(mut event: AuditEvent, name: &str, value: &str) -> AuditEvent {
+    event.0.insert(name.into(), value.into());
+    event
+}
+
+async fn users_seen(world: &World) -> Vec<String> {
+    let events = world.events().await;
+    let connects = events.iter().filter(|e| e["event"] == "session.connect");
+    connects.map(|e| e["user"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_host_tells_of_itself_only_and_nothing_of_the_authoritys() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    let good = connect(&world, &node.id, "ann");
+    let other = NodeId::from_random([3; 16]);
+
+    for bad in [
+        connect(&world, &other, "ann"),
+        edited(good.clone(), "cluster_name", "other.example"),
+        edited(good.clone(), "event", "user.login"),
+        edited(good.clone(), "code", "T9999I"),
+        edited(good.clone(), "uid", "1"),
+    ] {
+        assert_eq!(fault(emit(&node, bad).await), Fault::BadRequest);
+    }
+    assert!(emit(&node, good).await.is_ok());
+
+    let login = audit::event::kinds::UserLogin { who: Who::user("ann"), ..Default::default() };
+    assert_eq!(fault(emit(&node, sealed(&world, &login)).await), Fault::BadRequest);
+    let none = EmitEvents { events: vec![] };
+    assert_eq!(fault(node.client.call(&none).await), Fault::BadRequest);
+}
+
+#[tokio::test]
+async fn the_same_event_twice_is_kept_once() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    let event = connect(&world, &node.id, "ann");
+
+    let twice = EmitEvents { events: vec![event.clone(), event.clone()] };
+    node.client.call(&twice).await.unwrap();
+    emit(&node, event.clone()).await.unwrap();
+    let world = world.restart().await;
+    let material = world.trusting().showing(node.keys.certified(&node.certs.tls_cert_pem));
+    world.client(material).call(&EmitEvents { events: vec![event] }).await.unwrap();
+
+    assert_eq!(users_seen(&world).await, ["ann"]);
+}
+
+#[tokio::test]
+async fn the_chain_holds_from_its_first_link_over_restarts() {
+    let world = World::with(|s| s.times.checkpoint = Duration::from_secs(1)).await;
+    world.person("ann", "access").await;
+    let world = world.restart().await;
+    world.person("bob", "access").await;
+    let world = world.restart().await;
+    let admin = world.admin().await;
+
+    let ask = ExportChain { from: 0, limit: Some(10_000) };
+    let piece = admin.call(&ask).await.unwrap();
+    let key = world.authority.trust().audit_key.parse().unwrap();
+    let proof = audit::log::verify(&piece.links, &piece.checkpoints, key).unwrap();
+
+    assert_eq!(proof.links, piece.links.len() as u64);
+    assert!(proof.signed >= 8, "{proof:?}");
+    let mut forged = piece.links.clone();
+    forged[3].event = forged[3].event.replace("ann", "eve");
+    assert!(audit::log::verify(&forged, &piece.checkpoints, key).is_err());
+
+    let mut whole = Vec::new();
+    let mut from = 0;
+    while from < piece.total {
+        let part = admin.call(&ExportChain { from, limit: Some(3) }).await.unwrap();
+        from += part.links.len() as u64;
+        whole.extend(part.links);
+    }
+    assert_eq!(whole[..piece.links.len()], piece.links[..]);
+}
+
+#[tokio::test]
+async fn a_search_finds_by_type_user_session_and_time_page_by_page() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    let start = world.clock.now();
+    for n in 0..5 {
+        world.clock.advance(Duration::from_secs(1));
+        emit(&node, connect(&world, &node.id, &format!("user-{n}"))).await.unwrap();
+    }
+    let session = SessionStart {
+        who: Who::user("ann"),
+        server: server(&node.id),
+        session: SessionRef { sid: "s-1".into(), session_recording: None },
+        login: "root".into(),
+        ..SessionStart::default()
+    };
+    emit(&node, sealed(&world, &session)).await.unwrap();
+    let admin = world.admin().await;
+    let types = || SearchEvents { types: "session.connect, session.start".into(), ..Default::default() };
+    let found = async |ask: SearchEvents| {
+        let page = admin.call(&ask).await.unwrap();
+        page.items.iter().map(|e| e.0["user"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+
+    assert_eq!(found(types()).await, ["ann", "user-4", "user-3", "user-2", "user-1", "user-0"]);
+    assert_eq!(found(SearchEvents { user: "user-3".into(), ..types() }).await, ["user-3"]);
+    assert_eq!(found(SearchEvents { session: "s-1".into(), ..types() }).await, ["ann"]);
+    let to = Some(start + Duration::from_secs(2));
+    assert_eq!(found(SearchEvents { to, ascending: true, ..types() }).await, ["user-0", "user-1"]);
+    let mut start = String::new();
+    let mut pages = Vec::new();
+    loop {
+        let page = admin.call(&SearchEvents { limit: Some(4), start, ..types() }).await.unwrap();
+        pages.push(page.items.len());
+        start = page.next;
+        if start.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(pages.iter().sum::<usize>(), 6);
+    assert!(world.has_event("audit.access", "MGA001I").await);
+}
+
+#[tokio::test]
+async fn a_tail_misses_nothing_and_ends_with_the_right_to_it() {
+    let world = World::with(|s| s.times.heartbeat = Duration::from_millis(20)).await;
+    let node = world.node("web-1", "dev").await;
+    let auditor = world.user("olga", "auditor").await;
+    let mut tail = auditor.stream(&TailEvents { after: None }).await.unwrap();
+
+    for n in 0..50 {
+        emit(&node, connect(&world, &node.id, &format!("user-{n}"))).await.unwrap();
+    }
+    for n in 0..50 {
+        let event = tail.next().await.unwrap().unwrap();
+        assert_eq!(event.0["user"], format!("user-{n}"));
+    }
+    let first = auditor.stream(&TailEvents { after: Some(0) }).await.unwrap().next().await.unwrap();
+    assert!(first.is_some());
+
+    let name = "olga".parse().unwrap();
+    world.admin().await.call(&model::api::users::DeleteUser { name }).await.unwrap();
+    while tail.next().await.unwrap().is_some() {}
+}
+
+#[tokio::test]
+async fn the_log_is_in_daily_files_too_once_each_over_restarts() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    emit(&node, connect(&world, &node.id, "ann")).await.unwrap();
+    let day = world.clock.now().date();
+    let world = world.restart().await;
+    let path = world.dir.path().join(format!("log/events/{day}.log"));
+
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines.iter().filter(|e| e["event"] == "session.connect").count(), 1);
+
+    // A file lost its end: the next start writes it again.
+    let cut: String = text.lines().take(lines.len() - 1).flat_map(|l| [l, "\n"]).collect();
+    std::fs::write(&path, cut).unwrap();
+    let world = world.restart().await;
+    let mended = async || std::fs::read_to_string(&path).unwrap().lines().count() >= lines.len();
+    eventually("the file is whole again", mended).await;
+    world.stop().await;
+}
+
+/// An agent's queue, over a pipe that can be cut.
+async fn agent(
+    world: &World,
+    node: &Host,
+    scope: &Scope,
+    dir: &std::path::Path,
+) -> (Emitter, testkit::pipe::Pipe) {
+    let material = world.trusting().showing(node.keys.certified(&node.certs.tls_cert_pem));
+    let pipe = world.pipe(material);
+    let client = Client::new(Arc::new(pipe.clone()), scope, world.random.clone());
+    let opened = emit::open(dir, client, world.clock.clone(), world.random.clone(), Health::default());
+    let (emitter, emission) = opened.unwrap();
+    let inner = scope.clone();
+    scope.spawn_graceful("events", async move { emission.run(inner).await.unwrap() });
+    (emitter, pipe)
+}
+
+#[tokio::test]
+async fn events_wait_while_the_authority_is_away_and_arrive_in_order() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    let dir = tempfile::tempdir().unwrap();
+    let scope = Scope::root("agent");
+    let (emitter, pipe) = agent(&world, &node, &scope, dir.path()).await;
+    let mut expected = Vec::new();
+    for n in 0..10 {
+        expected.push(format!("user-{n}"));
+        emitter.emit(connect(&world, &node.id, &format!("user-{n}"))).await.unwrap();
+    }
+    eventually("the first ten arrive", async || emitter.progress().borrow().sent >= 10).await;
+
+    pipe.set_cut(true);
+    let world = world.restart().await;
+    for n in 10..2_000 {
+        expected.push(format!("user-{n}"));
+    }
+    let events: Vec<_> = (10..2_000).map(|n| connect(&world, &node.id, &format!("user-{n}"))).collect();
+    for some in events.chunks(100) {
+        emitter.emit_all(some).await.unwrap();
+    }
+    // The agent is killed too, and starts again.
+    drop(emitter);
+    scope.cancel();
+    drop(scope);
+    let scope = Scope::root("agent again");
+    let (emitter, _pipe) = agent(&world, &node, &scope, dir.path()).await;
+    emitter.emit(connect(&world, &node.id, "last")).await.unwrap();
+    expected.push("last".into());
+
+    eventually("everything arrives", async || users_seen(&world).await.len() >= expected.len()).await;
+    assert_eq!(users_seen(&world).await, expected);
+    assert!(scope.drain(Duration::from_secs(10)).await);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_that_is_refused_does_not_hold_up_the_others() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    let dir = tempfile::tempdir().unwrap();
+    let scope = Scope::root("agent");
+    let (emitter, _pipe) = agent(&world, &node, &scope, dir.path()).await;
+    let strange = connect(&world, &NodeId::from_random([3; 16]), "eve");
+
+    let batch = [connect(&world, &node.id, "ann"), strange, connect(&world, &node.id, "bob")];
+    emitter.emit_all(&batch).await.unwrap();
+
+    eventually("both arrive", async || users_seen(&world).await == ["ann", "bob"]).await;
+    let rejected = dir.path().join("events/rejected.log");
+    let is_kept = async || std::fs::read_to_string(&rejected).is_ok_and(|text| text.contains("eve"));
+    eventually("the refused one is kept for a person", is_kept).await;
+    let huge = edited(connect(&world, &node.id, "x"), "x", &"x".repeat(70_000));
+    assert!(emitter.emit(huge).await.is_err());
+}
+
+#[tokio::test]
+async fn rules_are_followed_and_stay_while_the_authority_is_away() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    let material = world.trusting().showing(node.keys.certified(&node.certs.tls_cert_pem));
+    let pipe = world.pipe(material);
+    let scope = Scope::root("agent");
+    let dir = tempfile::tempdir().unwrap();
+    let start = |pipe: testkit::pipe::Pipe| {
+        let client = Client::new(Arc::new(pipe), &scope, world.random.clone());
+        let (clock, random) = (world.clock.clone(), world.random.clone());
+        testkit::client::watch::Follower::new(client, dir.path(), clock, random, Health::default())
+    };
+    let (follower, mut feed) = start(pipe.clone());
+    assert!(feed.borrow().snapshot.is_none() && feed.borrow().stale_since.is_some());
+    let inner = scope.clone();
+    scope.spawn_graceful("watch", async move { follower.run(inner).await.unwrap() });
+
+    feed.wait_for(|f| f.stale_since.is_none()).await.unwrap();
+    assert_eq!(feed.borrow().snapshot.as_ref().unwrap().roles.len(), presets());
+    pipe.set_cut(true);
+    world.stop().await;
+    feed.wait_for(|f| f.stale_since == Some(world.clock.now())).await.unwrap();
+    assert!(feed.borrow().snapshot.is_some());
+
+    let (_follower, kept) = start(pipe);
+    assert_eq!(kept.borrow().snapshot.as_ref().unwrap().roles.len(), presets());
+    assert!(kept.borrow().stale_since.is_some());
+    assert!(scope.drain(Duration::from_secs(10)).await);
+}
+
+#[tokio::test]
+async fn a_keyring_swapped_is_used_by_the_next_connection() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    let keyring = Keyring::new(world.trusting());
+    let mut changed = keyring.changed();
+    keyring.swap(world.trusting().showing(node.keys.certified(&node.certs.tls_cert_pem)));
+
+    assert!(changed.has_changed().unwrap());
+    changed.mark_unchanged();
+    assert!(keyring.current().shows());
+}

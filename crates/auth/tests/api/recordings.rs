@@ -1,0 +1,234 @@
+//! Recordings: sealed segments in, receipts out, and the proof that holds offline.
+
+use std::time::Duration;
+
+use audit::recording::frame::{Frame, Start};
+use audit::recording::{Sealed, Writer};
+use aws_lc_rs::signature::Ed25519KeyPair;
+use bytes::Bytes;
+use model::SessionId;
+use model::api::Fault;
+use model::api::access::{LiveSession, TrackSession};
+use model::api::recordings::{GetRecording, GetUpload, ListRecordings, RecordingState};
+use model::api::roles::PutRole;
+use testkit::client::Client;
+
+use crate::world::{Host, World, eventually, fault, refused};
+
+/// A node's recording in the making; sealed with the node's SSH key.
+struct Tape {
+    writer: Writer,
+    key: Seal,
+}
+
+struct Seal(std::sync::Arc<dyn audit::Sign>);
+
+impl Tape {
+    fn new(world: &World, node: &Host, user: &str) -> Self {
+        let id = SessionId::from_random(world.random.bytes());
+        let mut writer = Writer::new(id, world.clock.now());
+        let start = Start {
+            user: user.into(),
+            login: "root".into(),
+            node: node.id.to_string(),
+            node_name: "web-1".into(),
+            cluster: "gate.example".into(),
+            kind: "shell".into(),
+            ..Start::default()
+        };
+        writer.push(Duration::ZERO, &Frame::Start(start));
+        Self { writer, key: seal_of(node) }
+    }
+
+    fn id(&self) -> SessionId {
+        self.writer.session().clone()
+    }
+
+    fn seal(&mut self, text: &str, last: bool) -> Sealed {
+        let at = self.writer.until() + Duration::from_millis(5);
+        self.writer.push_bytes(at, text.as_bytes(), Frame::Output);
+        self.writer.seal(last, self.key.0.as_ref()).unwrap().unwrap()
+    }
+}
+
+fn seal_of(node: &Host) -> Seal {
+    let der = pki_pkcs8(&node.keys.ssh);
+    Seal(std::sync::Arc::new(Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).unwrap()))
+}
+
+fn pki_pkcs8(key: &pki::KeyPair) -> Vec<u8> {
+    key.to_pkcs8_der().unwrap().to_vec()
+}
+
+async fn put(node: &Host, id: &SessionId, sealed: &Sealed) -> Result<(), testkit::client::CallError> {
+    node.client.put_segment(id, sealed.n, Bytes::from(sealed.bytes.clone())).await.map(|_| ())
+}
+
+/// Reads everything and verifies it with the audit key alone.
+async fn verify(world: &World, client: &Client, id: &SessionId) -> audit::recording::Report {
+    let detail = client.call(&GetRecording { id: id.clone() }).await.unwrap();
+    let mut segments = Vec::new();
+    for n in 0..detail.info.segments {
+        segments.push(client.get_segment(id, n).await.unwrap());
+    }
+    let key = world.authority.trust().audit_key.parse().unwrap();
+    audit::recording::verify(&detail, segments, key).unwrap()
+}
+
+#[tokio::test]
+async fn a_recording_is_received_kept_and_proven_by_the_audit_key_alone() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    let auditor = world.user("olga", "auditor").await;
+    let mut tape = Tape::new(&world, &node, "ann");
+    let id = tape.id();
+    let segments = [tape.seal("one", false), tape.seal("two", false), tape.seal("three", true)];
+
+    let key = world.authority.trust().audit_key.parse().unwrap();
+    for sealed in &segments {
+        let bytes = Bytes::from(sealed.bytes.clone());
+        let receipt = node.client.put_segment(&id, sealed.n, bytes.clone()).await.unwrap();
+        assert!(audit::recording::chain::receipt_holds(&receipt, &id, sealed.n, &sealed.hash, &key));
+        assert_eq!(node.client.put_segment(&id, sealed.n, bytes).await.unwrap(), receipt);
+    }
+
+    let report = verify(&world, &auditor, &id).await;
+    assert_eq!((report.segments, report.state), (3, RecordingState::Complete));
+    let listed = auditor.call(&ListRecordings::default()).await.unwrap().items;
+    assert_eq!((listed[0].user.as_str(), listed[0].state), ("ann", RecordingState::Complete));
+    assert!(listed[0].ended.is_some());
+    let state = node.client.call(&GetUpload { id: id.clone() }).await.unwrap();
+    assert!(state.complete && state.next == 3);
+    assert!(world.has_event("session.upload", "T2005I").await);
+    let looks = world.events().await.iter().filter(|e| e["event"] == "session.recording.access").count();
+    assert_eq!(looks, 1);
+
+    let world = world.restart().await;
+    verify(&world, &world.admin().await, &id).await;
+}
+
+#[tokio::test]
+async fn what_is_not_the_next_sealed_segment_is_refused() {
+    let world = World::new().await;
+    let (node, other) = (world.node("web-1", "dev").await, world.node("web-2", "dev").await);
+    let mut tape = Tape::new(&world, &node, "ann");
+    let id = tape.id();
+    let (one, two, three) = (tape.seal("one", false), tape.seal("two", false), tape.seal("three", true));
+
+    assert_eq!(fault(put(&node, &id, &two).await), Fault::Conflict);
+    let mut flipped = one.bytes.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    for (bytes, what) in [(flipped, "flipped"), (one.bytes[..40].to_vec(), "cut"), (vec![], "nothing")] {
+        let outcome = node.client.put_segment(&id, 0, Bytes::from(bytes)).await;
+        assert_eq!(fault(outcome), Fault::BadRequest, "{what}");
+    }
+    // Sealed by another key, about another node.
+    assert_eq!(fault(put(&other, &id, &one).await), Fault::BadRequest);
+    let mut forged = Tape::new(&world, &node, "ann");
+    forged.key = seal_of(&other);
+    let id_forged = forged.id();
+    assert_eq!(fault(put(&node, &id_forged, &forged.seal("x", false)).await), Fault::BadRequest);
+    // Under another session's name.
+    let stranger = SessionId::from_random([1; 16]);
+    assert_eq!(fault(put(&node, &stranger, &one).await), Fault::BadRequest);
+
+    put(&node, &id, &one).await.unwrap();
+    assert_eq!(fault(put(&other, &id, &two).await), Fault::NotFound);
+    assert_eq!(fault(other.client.call(&GetUpload { id: id.clone() }).await), Fault::NotFound);
+    let swapped = Sealed { n: 0, ..two.clone() };
+    assert_eq!(fault(put(&node, &id, &swapped).await), Fault::Conflict);
+    put(&node, &id, &two).await.unwrap();
+    put(&node, &id, &three).await.unwrap();
+    let after = Sealed { n: 3, ..three };
+    assert_eq!(fault(put(&node, &id, &after).await), Fault::BadRequest);
+}
+
+#[tokio::test]
+async fn an_abandoned_recording_is_completed_and_says_so() {
+    let world = World::with(|s| s.times.abandoned = Duration::from_secs(300)).await;
+    let node = world.node("web-1", "dev").await;
+    let admin = world.admin().await;
+    let mut tape = Tape::new(&world, &node, "ann");
+    let id = tape.id();
+    put(&node, &id, &tape.seal("one", false)).await.unwrap();
+    let live = LiveSession {
+        id: id.clone(),
+        user: "ann".parse().unwrap(),
+        login: "root".parse().unwrap(),
+        node: node.id.clone(),
+        node_name: "web-1".parse().unwrap(),
+        started: world.clock.now(),
+        command: String::new(),
+        interactive: true,
+        client_addr: String::new(),
+    };
+    world.clock.advance(Duration::from_secs(299));
+    node.client.call(&TrackSession { id: id.clone(), session: Some(live) }).await.unwrap();
+    world.clock.advance(Duration::from_secs(60));
+    let state = async || admin.call(&GetRecording { id: id.clone() }).await.unwrap().info.state;
+    assert_eq!(state().await, RecordingState::Live, "a session that is announced lives");
+
+    world.clock.advance(Duration::from_secs(60));
+    eventually("the janitor gives it up", async || state().await == RecordingState::Abandoned).await;
+
+    assert_eq!(verify(&world, &admin, &id).await.state, RecordingState::Abandoned);
+    for (event, code) in
+        [("session.end", "T2004I"), ("session.recording.abandoned", "MGR002W"), ("session.upload", "T2005I")]
+    {
+        assert!(world.has_event(event, code).await, "{event}");
+    }
+
+    // The node was only away: nothing it sealed is lost.
+    put(&node, &id, &tape.seal("two", true)).await.unwrap();
+    let report = verify(&world, &admin, &id).await;
+    assert_eq!((report.segments, report.state), (2, RecordingState::Complete));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn recordings_are_listed_newest_first_and_only_to_those_who_may() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    let admin = world.admin().await;
+    let mut ids = Vec::new();
+    for user in ["ann", "bob", "ann"] {
+        world.clock.advance(Duration::from_secs(60));
+        let mut tape = Tape::new(&world, &node, user);
+        ids.push(tape.id());
+        put(&node, &tape.id(), &tape.seal("x", true)).await.unwrap();
+    }
+    let spec = serde_json::json!({"allow": {"rules": [{
+        "resources": ["session"], "verbs": ["list", "read"],
+        "where": "contains(session.participants, user.metadata.name)",
+    }]}});
+    let role =
+        serde_json::json!({"kind": "role", "version": "v7", "metadata": {"name": "own"}, "spec": spec});
+    let role =
+        PutRole { name: "own".parse().unwrap(), role: serde_json::from_value(role).unwrap(), replace: false };
+    admin.call(&role).await.unwrap();
+    let ann = world.user("ann", "own").await;
+    let vendor = world.user("eve", "vendor").await;
+
+    let listed = async |client: &Client, ask: ListRecordings| {
+        client.call(&ask).await.unwrap().items.into_iter().map(|r| r.id).collect::<Vec<_>>()
+    };
+    let newest: Vec<_> = ids.iter().rev().cloned().collect();
+    assert_eq!(listed(&admin, ListRecordings::default()).await, newest);
+    let of_bob = ListRecordings { user: "bob".into(), ..Default::default() };
+    assert_eq!(listed(&admin, of_bob).await, [ids[1].clone()]);
+    assert_eq!(listed(&ann, ListRecordings::default()).await, [ids[2].clone(), ids[0].clone()]);
+    let first = admin.call(&ListRecordings { limit: Some(2), ..Default::default() }).await.unwrap();
+    let rest = admin.call(&ListRecordings { start: first.next, ..Default::default() }).await.unwrap();
+    assert_eq!(rest.items[0].id, ids[0]);
+
+    let of_others = refused(ann.call(&GetRecording { id: ids[1].clone() }).await);
+    let unknown = refused(ann.call(&GetRecording { id: SessionId::from_random([1; 16]) }).await);
+    assert_eq!(of_others, unknown);
+    assert_eq!(fault(ann.get_segment(&ids[1], 0).await), Fault::NotFound);
+    assert_eq!(fault(vendor.call(&ListRecordings::default()).await), Fault::NotFound);
+    assert!(ann.get_segment(&ids[0], 0).await.is_ok());
+    assert_eq!(fault(ann.get_segment(&ids[0], 1).await), Fault::NotFound);
+    let looks = world.events().await.iter().filter(|e| e["event"] == "session.recording.access").count();
+    assert_eq!(looks, 1, "a segment read without its recording is a look too");
+}

@@ -15,7 +15,7 @@ use model::{Timestamp, UserName};
 use store::{Condition, StoreError, Txn};
 
 use crate::authority::Core;
-use crate::db::{Doc, encode, key};
+use crate::db::{Doc, encode, key, single};
 use crate::dispatch::Ctx;
 use crate::refusal::{Answer, Refusal};
 use crate::users::{self, Secrets, needs_code, themself};
@@ -83,6 +83,10 @@ async fn verify(core: &Core, ask: &SignIn) -> Answer<(User, Option<Timestamp>)> 
         Ok(name) => count_try(core, &name).await?,
         Err(_) => None,
     };
+    if counted.is_none() {
+        // A try of somebody known is written down; this one costs the same trip to the disk.
+        core.db.commit(Txn::new().quiet().put(single("strangers")?, encode(&core.now())?)).await?;
+    }
     let password = counted.as_ref().and_then(|t| t.secrets.value.password.as_ref());
     let right = core.hasher.verify(&ask.password, password).await?;
     let Some(counted) = counted else { return Err(wrong()) };

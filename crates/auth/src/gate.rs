@@ -14,6 +14,8 @@ use model::{Identity, Login, NodeId, NodeName, Subject, SystemRole, Timestamp, U
 use policy::{Action, Ask, Object, Of, Target};
 
 use crate::authority::Core;
+use crate::certs::Host;
+use crate::db::key;
 use crate::refusal::{Answer, Refusal};
 use crate::users;
 
@@ -101,8 +103,8 @@ pub(crate) async fn admit(core: &Core, endpoint: &Endpoint, caller: &Caller) -> 
             decide(core, &identity, from, kind, verb, Of::Any)?;
             Ok(Pass(Kept::Granted(identity, from)))
         }
-        Asker::Host => host(core, caller, None),
-        Asker::Proxy => host(core, caller, Some(SystemRole::Proxy)),
+        Asker::Host => host(core, endpoint, caller, None).await,
+        Asker::Proxy => host(core, endpoint, caller, Some(SystemRole::Proxy)).await,
     }
 }
 
@@ -118,10 +120,19 @@ fn known<'c>(core: &Core, caller: &'c Caller) -> Answer<&'c Identity> {
     Ok(identity)
 }
 
-fn host(core: &Core, caller: &Caller, role: Option<SystemRole>) -> Answer<Pass> {
+/// What a host that was removed may still do: hand over what it has recorded. Everything else ends with its place.
+const LAST_WORDS: [&str; 3] = ["EmitEvents", "PutSegment", "GetUpload"];
+
+async fn host(core: &Core, endpoint: &Endpoint, caller: &Caller, role: Option<SystemRole>) -> Answer<Pass> {
     let identity = known(core, caller)?;
-    let is_host = identity.host().is_some() && role.is_none_or(|role| identity.speaks_for(role));
-    if !is_host || policy::lock_on(identity, core.rules.now().rules(), core.now()).is_some() {
+    let Some(id) = identity.host().filter(|_| role.is_none_or(|role| identity.speaks_for(role))) else {
+        return Err(Refusal::not_found());
+    };
+    if policy::lock_on(identity, core.rules.now().rules(), core.now()).is_some() {
+        return Err(Refusal::not_found());
+    }
+    let place = key("hosts", id)?;
+    if !LAST_WORDS.contains(&endpoint.name) && core.db.get::<Host>(&place).await?.is_none() {
         return Err(Refusal::not_found());
     }
     Ok(Pass(Kept::Host(identity.clone())))

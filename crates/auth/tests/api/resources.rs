@@ -7,6 +7,7 @@ use model::api::access::{EndSession, ListLive, LiveSession, TrackSession};
 use model::api::cluster::{GetCluster, GetClusterConfig, GetStatus, ReportProxy, WatchPolicy};
 use model::api::locks::{CreateLock, DeleteLock, ListLocks};
 use model::api::nodes::{DeleteNode, ListNodes, ReportTunnels, TunnelState};
+use model::api::recordings::GetUpload;
 use model::api::roles::{DeleteRole, GetRole, ListRoles, PutRole};
 use model::api::users::{DeleteUser, GetUser, ListUsers, UpdateUser};
 use model::resource::{Liveness, LockTarget, Role};
@@ -299,6 +300,10 @@ async fn a_forgotten_node_is_gone_until_it_joins_again() {
 
     assert!(admin.call(&ListNodes::default()).await.unwrap().items.is_empty());
     assert_eq!(fault(node.client.call(&world.report(&node, "web-1", "dev")).await), Fault::NotFound);
+    assert_eq!(fault(node.client.stream(&WatchPolicy {}).await), Fault::NotFound);
+    // What it has recorded may still come.
+    let upload = GetUpload { id: SessionId::from_random([1; 16]) };
+    assert!(node.client.call(&upload).await.is_ok());
     assert_eq!(fault(admin.call(&DeleteNode { id: node.id.clone() }).await), Fault::NotFound);
     assert!(world.has_event("node.delete", "MGN001I").await);
 }

@@ -159,8 +159,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let since = Instant::now();
-        Diag { readiness: readiness.clone(), health: Health::default(), since, scope: scope.clone() }
-            .serve(listener);
+        let scopes = vec![scope.clone()];
+        Diag { readiness: readiness.clone(), health: Health::default(), since, scopes }
+            .serve(listener, &scope);
 
         readiness.set("auth", State::Ready);
         readiness.set("proxy", State::Waiting("no certificate".into()));

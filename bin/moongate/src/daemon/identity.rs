@@ -35,8 +35,6 @@ pub(crate) struct Joined {
     pub(crate) keyring: Keyring,
     /// The authority.
     pub(crate) client: Client,
-    /// The addresses the authority was reached at; none when it is in this process.
-    pub(crate) far: Vec<Dialer>,
     /// The authority, when it is in this process.
     pub(crate) near: Option<Near>,
 }
@@ -58,13 +56,12 @@ pub(crate) async fn establish(
     tracing::info!(id = %identity.id(), name = %identity.name(), cluster = %identity.cluster(), "identity ready");
     let keyring = Keyring::new(identity.material(&keys)?);
     let near = authority.map(|a| Near::new(a.clone(), keyring.clone(), scope));
-    let far: Vec<Dialer> = match near {
-        Some(_) => Vec::new(),
-        None => to.iter().map(|to| Dialer::new(to.clone(), ground.env.clone(), keyring.clone())).collect(),
-    };
     let connect: Arc<dyn Connect> = match &near {
         Some(near) => Arc::new(near.clone()),
-        None => Arc::new(AnyOf(far.clone())),
+        None => {
+            let dialer = |to: &HostPort| Dialer::new(to.clone(), ground.env.clone(), keyring.clone());
+            Arc::new(AnyOf(to.iter().map(dialer).collect()))
+        }
     };
     let client = Client::new(connect, scope, ground.random.clone());
     let renewing = Renewing {
@@ -78,7 +75,7 @@ pub(crate) async fn establish(
         health: ground.health.clone(),
     };
     let identity = kept::keep_fresh(renewing, identity, scope);
-    Ok(Joined { keys, identity, keyring, client, far, near })
+    Ok(Joined { keys, identity, keyring, client, near })
 }
 
 /// Where the authority may be reached from outside its process.

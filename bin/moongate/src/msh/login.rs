@@ -137,9 +137,7 @@ pub(crate) fn status(common: &Common, format: Format, clock: &Clock) -> Result<(
 }
 
 fn describe(profile: &Profile, cert: &Certificate, active: bool, now: Timestamp) -> Result<Status> {
-    let identity: Identity = pki::identity::decode(
-        cert.extension(pki::ssh::IDENTITY_EXTENSION).context("the certificate carries no identity")?,
-    )?;
+    let identity: Identity = pki::ssh::claimed_identity(cert)?;
     let (roles, logins) = match &identity.subject {
         Subject::User { roles, logins, .. } => (
             roles.iter().map(ToString::to_string).collect(),

@@ -13,7 +13,7 @@ pub(crate) use issue::principal;
 pub use issue::{HostRequest, UserRequest, host_principals, issue_host, issue_user};
 pub use key::{Algorithm, PublicKey};
 pub(crate) use key::{shown, signature_blob};
-pub use verify::{VerifiedHost, VerifiedUser, verify_host, verify_user};
+pub use verify::{VerifiedHost, VerifiedUser, claimed_identity, verify_host, verify_user};
 
 /// The extension that carries the identity.
 pub const IDENTITY_EXTENSION: &str = "identity@moongate.dev";

@@ -156,6 +156,14 @@ fn believe(
     }
 }
 
+/// The identity a certificate claims, verified by nobody: for showing people their own.
+///
+/// # Errors
+/// It carries none, or one that is malformed.
+pub fn claimed_identity(cert: &Certificate) -> Result<Identity, Error> {
+    read_identity(cert)
+}
+
 fn read_identity(cert: &Certificate) -> Result<Identity, Error> {
     let data = cert.extension(IDENTITY_EXTENSION).ok_or(Error::Malformed("identity"))?;
     let mut reader = Reader::new("identity", data);

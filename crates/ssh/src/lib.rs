@@ -20,15 +20,20 @@
 //! stalls; unread data never exceeds the window its channel was granted.
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod algorithms;
 pub mod channel;
 pub mod client;
 pub mod connection;
 mod driver;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod hub;
+pub mod jump;
 pub mod keys;
 mod link;
+mod relay;
 pub mod server;
 mod transport;
 mod verify;
@@ -39,6 +44,7 @@ pub use connection::{Connection, Event, Incoming, Listen, Opening};
 pub use error::Error;
 pub use hub::{Limits, Role};
 pub use keys::{HostKey, PrivateKey, PublicKey, Signer};
+pub use relay::{Relayed, relay};
 pub use wire::ssh::connection::{ChannelKind, TcpPath};
 pub use wire::ssh::request::{GlobalKind, Pty, RequestKind, Size};
 

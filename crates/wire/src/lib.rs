@@ -82,4 +82,24 @@ pub mod fuzz {
         let _ = crate::sftp::Request::decode(data);
         let _ = crate::sftp::Reply::decode(data);
     }
+
+    /// SSH transport messages and the identification line.
+    pub fn ssh_transport(data: &[u8]) {
+        crate::ssh::fuzz::transport(data);
+    }
+
+    /// SSH user authentication messages.
+    pub fn ssh_userauth(data: &[u8]) {
+        crate::ssh::fuzz::userauth(data);
+    }
+
+    /// SSH connection messages.
+    pub fn ssh_connection(data: &[u8]) {
+        crate::ssh::fuzz::connection(data);
+    }
+
+    /// SSH keys, certificates, signatures and agent answers.
+    pub fn ssh_keys(data: &[u8]) {
+        crate::ssh::fuzz::keys(data);
+    }
 }

@@ -349,3 +349,6 @@ impl Hub {
 fn buffer(length: usize, more: bool) -> BytesMut {
     BytesMut::with_capacity(if more { length.max(MAX_DATA as usize) } else { length })
 }
+
+#[cfg(test)]
+mod tests;

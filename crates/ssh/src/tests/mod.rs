@@ -4,6 +4,7 @@ mod defects;
 mod handshake;
 mod openssh;
 mod sessions;
+mod strict;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -62,6 +62,13 @@ impl Input {
         Poll::Ready(Ok(read))
     }
 
+    /// Takes bytes from memory instead of a stream.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.truncate(self.end);
+        self.buffer.extend_from_slice(bytes);
+        self.end = self.buffer.len();
+    }
+
     fn make_room(&mut self) {
         if self.start > 0 && (self.end == self.buffer.len() || self.wanted > self.buffer.len()) {
             self.buffer.copy_within(self.start..self.end, 0);

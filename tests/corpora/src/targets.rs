@@ -16,6 +16,8 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("pki_encoded_identity", pki::fuzz::encoded_identity),
     ("pki_ssh_blob", pki::fuzz::ssh_blob),
     ("pki_text", pki::fuzz::text),
+    ("ssh_connection", ssh::fuzz::connection),
+    ("ssh_transport", ssh::fuzz::transport),
     ("wire_client_hello", wire::fuzz::client_hello),
     ("wire_dial", wire::fuzz::dial),
     ("wire_http_head", wire::fuzz::http_head),
@@ -23,4 +25,8 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("wire_proxy_header", wire::fuzz::proxy_header),
     ("wire_sftp", wire::fuzz::sftp),
     ("wire_sniff", wire::fuzz::sniff),
+    ("wire_ssh_connection", wire::fuzz::ssh_connection),
+    ("wire_ssh_keys", wire::fuzz::ssh_keys),
+    ("wire_ssh_transport", wire::fuzz::ssh_transport),
+    ("wire_ssh_userauth", wire::fuzz::ssh_userauth),
 ];

@@ -260,6 +260,20 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// What a person is told who is not to learn of recordings.
+    #[must_use]
+    pub fn silent(&self) -> String {
+        match self {
+            EndReason::Recording(_) => "the session cannot go on".to_owned(),
+            EndReason::Idle(_)
+            | EndReason::Expired
+            | EndReason::Policy(_)
+            | EndReason::Locked(_)
+            | EndReason::Admin(_)
+            | EndReason::Stopping => self.public(),
+        }
+    }
+
     /// What the person is told: never what the rules or locks say.
     #[must_use]
     pub fn public(&self) -> String {

@@ -329,7 +329,11 @@ impl<'a> Run<'a> {
                     })
                     .await;
                 // A person who does not read is not waited for.
-                let words = format!("\r\n{}", reason.public());
+                let words = match self.told {
+                    Told::Silent => reason.silent(),
+                    Told::Banner | Told::Consent => reason.public(),
+                };
+                let words = format!("\r\n{words}");
                 drop(tokio::time::timeout(GOODBYE, farewell(self.channel, &words)).await);
             }
             Stopped::Failed(words) => {

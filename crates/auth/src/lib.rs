@@ -15,6 +15,7 @@ mod dispatch;
 pub mod error;
 mod events;
 mod gate;
+mod heard;
 mod invites;
 mod janitor;
 mod jobs;

@@ -28,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::authority::Core;
 use crate::dispatch::{Ctx, Reply, Source, Table};
 use crate::gate::{self, Caller};
+use crate::heard::Heard;
 use crate::query::{Fields, read_query};
 use crate::refusal::{Answer, Refusal};
 
@@ -39,6 +40,8 @@ pub(crate) const HALF_OPEN: usize = 256;
 /// The most connections at a time.
 pub(crate) const CONNECTIONS: usize = 16_384;
 const REQUESTS: u32 = 128;
+/// How long a connection without a certificate lasts: long enough to sign in or join.
+const STRANGER: Duration = Duration::from_secs(120);
 /// Lines of a stream waiting for a slow reader; then the source waits.
 const LINES: usize = 16;
 
@@ -82,8 +85,13 @@ impl Front {
             Ok(Err(error)) => return tracing::debug!(?peer, %error, "TLS handshake failed"),
             Err(_) => return tracing::debug!(?peer, "TLS handshake took too long"),
         };
-        drop(half_open);
         let caller = Caller { identity: self.identity(&stream), peer };
+        // Still half open: whoever says nothing after the handshake holds no place for long.
+        let stream = match tokio::time::timeout(HANDSHAKE, Heard::begin(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(_)) | Err(_) => return tracing::debug!(?peer, "nothing was asked"),
+        };
+        drop(half_open);
         self.converse(TokioIo::new(stream), caller, scope).await;
     }
 
@@ -106,6 +114,7 @@ impl Front {
             .initial_connection_window_size(8 * 1024 * 1024)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(15));
+        let life = self.life_of(&caller);
         let (front, streams) = (self, scope.child("streams"));
         let inner = streams.clone();
         let service = service_fn(move |request| {
@@ -114,8 +123,13 @@ impl Front {
         });
         let mut connection = pin!(builder.serve_connection(io, service));
         let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = scope.cancelled() => {
+            ended = connection.as_mut() => Some(ended),
+            () = scope.cancelled() => None,
+            () = tokio::time::sleep(life) => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
                 // Streams end with their scope; requests under way get their grace.
                 streams.cancel();
                 connection.as_mut().graceful_shutdown();
@@ -124,6 +138,14 @@ impl Front {
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended badly");
+        }
+    }
+
+    /// A connection ends with its certificate; one without a certificate soon.
+    fn life_of(&self, caller: &Caller) -> Duration {
+        match &caller.identity {
+            Some(identity) => identity.expires_at.since(self.core.now()),
+            None => STRANGER,
         }
     }
 

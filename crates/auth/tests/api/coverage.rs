@@ -161,3 +161,18 @@ async fn an_authority_of_another_cluster_is_not_believed() {
 
     assert!(outcome.is_err(), "{outcome:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_says_nothing_is_let_go_and_the_next_is_served() {
+    let world = World::new().await;
+    let silent = world.pipe(world.trusting()).connect(Route::Auth).await.unwrap();
+    let (mut read, mut write) = tokio::io::split(silent);
+    tokio::io::AsyncWriteExt::write_all(&mut write, b"PRI * HT").await.unwrap();
+
+    // Ends by itself: time is moved on by waiting.
+    let mut rest = Vec::new();
+    drop(tokio::io::AsyncReadExt::read_to_end(&mut read, &mut rest).await);
+
+    assert!(rest.is_empty());
+    assert!(world.anyone().call(&model::api::cluster::GetCluster {}).await.is_ok());
+}

@@ -15,7 +15,7 @@ use tokio_util::sync::DropGuard;
 
 use crate::about::EndReason;
 use crate::lane::{Lane, Step, Tools};
-use crate::open::Shared;
+use crate::shared::Shared;
 use crate::slot::Slot;
 
 /// How many sessions' disks are waited for at a time.

@@ -12,7 +12,7 @@ use runtime::Scope;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::open::Shared;
+use crate::shared::Shared;
 use crate::slot::Slot;
 
 const EVERY: Duration = Duration::from_secs(30);

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::authority::Trouble;
 use crate::lane::in_words;
-use crate::open::Shared;
+use crate::shared::Shared;
 use crate::slot::Slot;
 
 /// Recordings on their way at a time.

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::about::{EndReason, View};
-use crate::open::Shared;
+use crate::shared::Shared;
 use crate::slot::Slot;
 
 /// Longest sleep while there are sessions: bounds what a step of the wall clock can hide.

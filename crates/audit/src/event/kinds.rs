@@ -9,6 +9,7 @@ use serde::Serialize;
 
 pub use super::details::{SftpAction, SftpFile, StreamTotal};
 use super::group::{Connection, Resource, Server, SessionRef, Status, Who};
+use super::registry::own;
 use super::{Event, Kind};
 
 macro_rules! code {
@@ -72,14 +73,6 @@ macro_rules! events {
             vec![$(super::seal(&$type::default(), &stamp)),*]
         }
     };
-}
-
-/// Codes that begin with `MG` are ours.
-const fn own(codes: &[&str]) -> bool {
-    match codes.first() {
-        Some(code) => matches!(code.as_bytes(), [b'M', b'G', ..]),
-        None => false,
-    }
 }
 
 events! {

@@ -21,6 +21,14 @@ pub struct Kind {
     pub own: bool,
 }
 
+/// Codes that begin with `MG` are ours.
+pub(super) const fn own(codes: &[&str]) -> bool {
+    match codes.first() {
+        Some(code) => matches!(code.as_bytes(), [b'M', b'G', ..]),
+        None => false,
+    }
+}
+
 /// The kind with that name and code.
 #[must_use]
 pub fn kind(event: &str, code: &str) -> Option<&'static Kind> {

@@ -1,0 +1,196 @@
+//! What the services of this room share, and the steps of a session's life that touch all of them.
+//!
+//! The map of live sessions is locked for copies only, never across an await.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use audit::PublicKey;
+use audit::event::{self, Event, Stamp, kinds};
+use audit::recording::GapReason;
+use model::api::access::TrackSession;
+use model::api::audit::AuditEvent;
+use model::{RequestId, SessionId};
+use runtime::{Clock, Health, Random, Scope};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::about::{About, Ledger, Outcome, ServerFacts, Taken, Terms, View};
+use crate::authority::Authority;
+use crate::events::Events;
+use crate::lane::in_words;
+use crate::life::Session;
+use crate::recorder::{SHARDS, Shard};
+use crate::recover::Found;
+use crate::slot::Slot;
+use crate::spool::Spool;
+use crate::tap::Tap;
+use crate::told::end_events;
+use crate::upload::Uploads;
+use crate::{Error, track};
+
+/// What the shared services share.
+pub(crate) struct Shared {
+    pub(crate) authority: Arc<dyn Authority>,
+    pub(crate) spool: Spool,
+    pub(crate) clock: Clock,
+    pub(crate) health: Health,
+    pub(crate) uploads: Uploads,
+    pub(crate) opened: Notify,
+    pub(crate) view: watch::Receiver<Arc<View>>,
+    pub(crate) random: Random,
+    pub(crate) server: ServerFacts,
+    pub(crate) live: Mutex<BTreeMap<SessionId, Arc<Slot>>>,
+    pub(crate) events: Events,
+    pub(crate) news: mpsc::Sender<TrackSession>,
+    pub(crate) shards: Vec<Arc<Shard>>,
+    pub(crate) scope: Scope,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+impl Shared {
+    /// Every live session.
+    pub(crate) fn live(&self) -> Vec<Arc<Slot>> {
+        self.map().values().cloned().collect()
+    }
+
+    fn map(&self) -> std::sync::MutexGuard<'_, BTreeMap<SessionId, Arc<Slot>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True when no session lives.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.map().is_empty()
+    }
+
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    pub(crate) fn audit_key(&self) -> Option<PublicKey> {
+        self.view.borrow().audit_key
+    }
+
+    pub(crate) async fn begin(&self, ledger: &Ledger) -> Result<(), String> {
+        if ledger.recording.off() {
+            return Ok(());
+        }
+        let (spool, ledger) = (self.spool.clone(), ledger.clone());
+        let outcome = tokio::task::spawn_blocking(move || spool.begin(&ledger)).await;
+        outcome.map_err(|e| e.to_string())?.map_err(|e| in_words(&e))
+    }
+
+    /// A place in the spool that no session took.
+    pub(crate) fn abandon(&self, id: &SessionId) {
+        let (spool, id) = (self.spool.clone(), id.clone());
+        drop(tokio::task::spawn_blocking(move || spool.forget(&id)));
+    }
+
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        ledger: Ledger,
+        terms: Terms,
+        seat: Option<Taken>,
+        scope: &Scope,
+    ) -> Session {
+        let id = ledger.id.clone();
+        let shard = self.shard_of(&id);
+        let scope = scope.child("session");
+        let stop = CancellationToken::new();
+        let slot = Slot::new(ledger, terms, shard, stop, seat);
+        self.map().insert(id, slot.clone());
+        if !slot.terms.recording.off() {
+            slot.stir(false);
+        }
+        self.opened.notify_one();
+        // Full: the next round announces it.
+        drop(self.news.try_send(track::alive(&slot)));
+        // The rules may have changed since the permit was given.
+        if let Err(reason) = slot.terms.still(&self.view(), self.clock.now()) {
+            slot.end(reason);
+        }
+        Session::new(Tap(slot), scope, self.clone())
+    }
+
+    fn shard_of(&self, id: &SessionId) -> Arc<Shard> {
+        let sum: usize = id.as_str().bytes().map(usize::from).sum();
+        self.shards.get(sum % SHARDS).cloned().unwrap_or_default()
+    }
+
+    pub(crate) async fn no_seat(&self, about: &About, max: Option<u32>) -> Error {
+        let reason = "max_sessions".to_owned();
+        let event = kinds::SessionRejected {
+            who: about.who(),
+            server: self.server.server(),
+            connection: about.connection(),
+            reason,
+            max: max.map(u64::from),
+        };
+        self.events.note(self.stamp(&event)).await;
+        Error::Limit(format!("too many sessions over one connection (at most {})", max.unwrap_or_default()))
+    }
+
+    pub(crate) fn stamp<E: Event>(&self, event: &E) -> AuditEvent {
+        let uid = RequestId::from_random(self.random.bytes());
+        let stamp = Stamp { time: self.clock.now(), uid, cluster: &self.server.cluster, index: 0 };
+        event::seal(event, &stamp)
+    }
+
+    /// A session's recording is closed: its last events, and nobody holds it any more.
+    pub(crate) async fn closed(&self, slot: &Arc<Slot>) {
+        let outcome = slot.outcome().cloned().unwrap_or_default();
+        self.end_events(&slot.ledger, &outcome, slot.totals()).await;
+        drop(self.news.try_send(track::over(slot)));
+        self.map().remove(&slot.ledger.id);
+        slot.settled.cancel();
+    }
+
+    pub(crate) async fn end_events(&self, ledger: &Ledger, outcome: &Outcome, (tx, rx): (u64, u64)) {
+        let now = self.clock.now();
+        for event in end_events(ledger, outcome, (tx, rx), now) {
+            self.events.note(event).await;
+        }
+    }
+
+    /// Frames are missing from a recording.
+    pub(crate) async fn gap(&self, slot: &Slot, reason: GapReason, frames: u64, bytes: u64) {
+        let event = kinds::RecordingGap {
+            who: slot.ledger.about.who(),
+            server: self.server.server(),
+            session: slot.ledger.session(),
+            reason: reason.as_str().to_owned(),
+            frames,
+            bytes,
+        };
+        self.events.note(self.stamp(&event)).await;
+    }
+
+    /// A recording an earlier life left behind.
+    pub(crate) async fn recovered(&self, found: Found) {
+        if let (Some(what), Some(ledger)) = (found.recovered, &found.ledger) {
+            tracing::info!(session = %found.id, frames = what.frames, "recovered a recording");
+            let event = kinds::RecordingRecovered {
+                server: ledger.server.server(),
+                session: ledger.session(),
+                frames: what.frames,
+                torn: what.torn,
+            };
+            self.events.note(self.stamp(&event)).await;
+        }
+        // The same ids as an ordinary end would have: what was told already is kept once.
+        if let Some(ledger) = &found.ledger {
+            let until = found.recovered.map(|what| ledger.started + what.until);
+            let outcome =
+                Outcome { reason: "the service that ran it stopped".to_owned(), ..Outcome::default() };
+            for event in end_events(ledger, &outcome, (0, 0), until.unwrap_or(self.clock.now())) {
+                self.events.note(event).await;
+            }
+        }
+        self.uploads.leftover(&found.id, &found.segments);
+    }
+}

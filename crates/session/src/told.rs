@@ -1,0 +1,75 @@
+//! What is told of every session: `session.start`, and at its end `session.leave`, `session.data`, `session.end`.
+//!
+//! Their ids follow from the session's, so that telling one twice (after a crash) is telling it once.
+
+use audit::Hash;
+use audit::event::{self, Event, Server, Stamp, kinds};
+use model::api::audit::AuditEvent;
+use model::{RequestId, SessionId, Timestamp};
+
+use crate::about::{Ledger, Outcome};
+
+/// The id an event of a session always has, so that telling it twice is telling it once.
+fn fixed_uid(id: &SessionId, name: &str) -> RequestId {
+    let Hash(hash) = Hash::of(&[b"moongate session event\n", id.as_str().as_bytes(), name.as_bytes()]);
+    let mut uid = [0; 16];
+    for (to, from) in uid.iter_mut().zip(hash) {
+        *to = from;
+    }
+    RequestId::from_random(uid)
+}
+
+fn fixed<E: Event>(ledger: &Ledger, event: &E, index: u64, time: Timestamp) -> AuditEvent {
+    let stamp = Stamp { time, uid: fixed_uid(&ledger.id, E::NAME), cluster: &ledger.server.cluster, index };
+    event::seal(event, &stamp)
+}
+
+pub(crate) fn start_event(ledger: &Ledger, server: Server) -> AuditEvent {
+    let event = kinds::SessionStart {
+        who: ledger.about.who(),
+        server: server,
+        connection: ledger.about.connection(),
+        session: ledger.session(),
+        login: ledger.about.login.to_string(),
+        size: ledger.about.size.map(|(cols, rows)| format!("{cols}:{rows}")),
+        initial_command: ledger.about.words(),
+        interactive: ledger.about.interactive(),
+        policy_revision: ledger.about.revision,
+        roles: ledger.about.roles.clone(),
+    };
+    fixed(ledger, &event, 0, ledger.started)
+}
+
+/// `session.leave`, `session.data`, `session.end`.
+pub(crate) fn end_events(
+    ledger: &Ledger,
+    outcome: &Outcome,
+    (tx, rx): (u64, u64),
+    now: Timestamp,
+) -> [AuditEvent; 3] {
+    let (who, server, session) = (ledger.about.who(), ledger.server.server(), ledger.session());
+    let connection = ledger.about.connection();
+    let leave = kinds::SessionLeave { who: who.clone(), server: server.clone(), session: session.clone() };
+    let data = kinds::SessionData {
+        who: who.clone(),
+        server: server.clone(),
+        connection: connection.clone(),
+        session: session.clone(),
+        tx,
+        rx,
+    };
+    let end = kinds::SessionEnd {
+        who,
+        server,
+        connection,
+        session,
+        session_start: ledger.started,
+        session_stop: now,
+        interactive: ledger.about.interactive(),
+        enhanced_recording: false,
+        participants: vec![ledger.about.user.to_string()],
+        reason: (!outcome.reason.is_empty()).then(|| outcome.reason.clone()),
+        initial_command: ledger.about.words(),
+    };
+    [fixed(ledger, &leave, 1, now), fixed(ledger, &data, 2, now), fixed(ledger, &end, 3, now)]
+}

@@ -27,7 +27,7 @@ fn fixed<E: Event>(ledger: &Ledger, event: &E, index: u64, time: Timestamp) -> A
 pub(crate) fn start_event(ledger: &Ledger, server: Server) -> AuditEvent {
     let event = kinds::SessionStart {
         who: ledger.about.who(),
-        server: server,
+        server,
         connection: ledger.about.connection(),
         session: ledger.session(),
         login: ledger.about.login.to_string(),

@@ -1,5 +1,6 @@
 //! A client and a server joined by a pipe, and tests of the whole room over it.
 
+mod credentials;
 mod defects;
 mod handshake;
 mod openssh;

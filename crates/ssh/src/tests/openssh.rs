@@ -8,12 +8,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::process::{Child, Command};
 
+use super::credentials::Inside;
 use super::*;
 use crate::algorithms::{CIPHERS, KEXES, MACS};
 use crate::{Algorithms, GlobalKind, Opening};
 
 /// A place for keys, and a host on a port that serves whoever holds the user's key.
-struct Host {
+pub(super) struct Host {
     home: TempDir,
     port: u16,
     scope: Scope,
@@ -99,7 +100,7 @@ async fn listen(connection: Connection, scope: Scope, listener: TcpListener, hos
 
 async fn serve(scope: Scope, config: Arc<server::Config>, stream: TcpStream, user: PublicKey) {
     stream.set_nodelay(true).unwrap();
-    let Ok(accepted) = server::accept(stream, config, &Only(user)).await else { return };
+    let Ok(accepted) = server::accept(stream, config, &Inside(user)).await else { return };
     let (connection, mut incoming) = (accepted.connection, accepted.incoming);
     scope.spawn("driver", accepted.driver);
     while let Some(event) = incoming.next().await {
@@ -125,11 +126,20 @@ impl Host {
     async fn start(change: impl FnOnce(&mut server::Config)) -> Self {
         let home = TempDir::new().unwrap();
         let user = PrivateKey::generate("user").unwrap();
+        write_private(&home.path().join("id"), &user.to_openssh().unwrap());
+        std::fs::write(home.path().join("id.pub"), user.public().to_openssh()).unwrap();
+        Self::start_for(home, user.public(), change).await
+    }
+
+    /// A host for the user whose key is `id` in `home`.
+    pub(super) async fn start_for(
+        home: TempDir,
+        user: PublicKey,
+        change: impl FnOnce(&mut server::Config),
+    ) -> Self {
         let host = Arc::new(PrivateKey::generate("host").unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        write_private(&home.path().join("id"), &user.to_openssh().unwrap());
-        std::fs::write(home.path().join("id.pub"), user.public().to_openssh()).unwrap();
         let known = format!("[127.0.0.1]:{port} {}\n", host.public().to_openssh());
         std::fs::write(home.path().join("known_hosts"), known).unwrap();
         let mut config = server::Config::new(vec![HostKey::plain(host)]);
@@ -138,14 +148,18 @@ impl Host {
         let serving = scope.clone();
         scope.spawn("accept", async move {
             while let Ok((stream, _)) = listener.accept().await {
-                serving.spawn("serve", serve(serving.clone(), config.clone(), stream, user.public()));
+                serving.spawn("serve", serve(serving.clone(), config.clone(), stream, user.clone()));
             }
         });
         Self { home, port, scope }
     }
 
+    pub(super) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// The stock client, strict about everything.
-    fn ssh(&self, options: &[&str], rest: &[&str]) -> Command {
+    pub(super) fn ssh(&self, options: &[&str], rest: &[&str]) -> Command {
         let mut command = Command::new("/usr/bin/ssh");
         let home = self.home.path();
         command.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
@@ -157,7 +171,7 @@ impl Host {
     }
 }
 
-fn write_private(path: &Path, text: &str) {
+pub(super) fn write_private(path: &Path, text: &str) {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).unwrap();
@@ -165,7 +179,7 @@ fn write_private(path: &Path, text: &str) {
 }
 
 /// Feeds a process and collects what it says.
-async fn talk(mut command: Command, input: Vec<u8>) -> (Vec<u8>, String, Option<i32>) {
+pub(super) async fn talk(mut command: Command, input: Vec<u8>) -> (Vec<u8>, String, Option<i32>) {
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());

@@ -221,8 +221,8 @@ proptest! {
             fuzz::userauth(&data);
             fuzz::connection(&data);
             fuzz::keys(&data);
-            if let Some(byte) = data.first_mut() {
-                if pass == 0 { *byte = first; }
+            if let (0, Some(byte)) = (pass, data.first_mut()) {
+                *byte = first;
             }
         }
     }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 use wire::dial::{Class, Target};
 use wire::mux::{ResetCode, Settings, Side};
-use world::{LIFE, World, cable, echo, host, id};
+use world::{LIFE, World, cable, echo, host, id, slow_path};
 
 use crate::{DialError, shell};
 
@@ -265,6 +265,57 @@ async fn a_slow_taker_makes_the_proxy_see_busy_and_holds_a_bounded_backlog() {
     let error = streams.last_mut().unwrap().read(&mut [0; 1]).await.unwrap_err();
     assert!(error.to_string().contains("Busy"), "{error}");
     assert!(arrivals.next().await.is_some());
+}
+
+/// 50 Mbit/s and 40 ms there and back, filled by a copy: a keystroke's echo takes little more than the path itself, and
+/// the copy gets the path.
+#[tokio::test(start_paused = true)]
+async fn a_keystroke_beside_a_copy_on_a_slow_path_is_quick_and_the_copy_fills_the_path() {
+    const RATE: u32 = 50_000_000 / 8;
+    const PATH: Duration = Duration::from_millis(40);
+    let scope = runtime::Scope::root("test");
+    let (near, far) = slow_path(&scope, RATE, PATH / 2);
+    let (proxy, _none, pump) = shell::start(near, Side::Listener, Settings::default());
+    let (_agent, mut incoming, other) = shell::start(far, Side::Dialer, Settings::default());
+    scope.spawn("pump", pump.run());
+    scope.spawn("pump", other.run());
+    let mut copy = proxy.open(Class::Interactive, b"").unwrap();
+    let mut copied = incoming.recv().await.unwrap().stream;
+    let moved = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = moved.clone();
+    scope.spawn("copy", async move { while copy.write_all(&[7; 32 * 1024]).await.is_ok() {} });
+    scope.spawn("copied", async move {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(part @ 1..) = copied.read(&mut buffer).await {
+            count.fetch_add(part, std::sync::atomic::Ordering::SeqCst);
+        }
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    moved.store(0, std::sync::atomic::Ordering::SeqCst);
+    let mut shell = proxy.open(Class::Interactive, b"").unwrap();
+    let mut far = incoming.recv().await.unwrap().stream;
+    scope.spawn("echo", async move {
+        while let Ok(key) = far.read_u8().await {
+            far.write_u8(key).await.unwrap();
+        }
+    });
+
+    let began = Instant::now();
+    let mut times = Vec::new();
+    for _ in 0..50 {
+        let pressed = Instant::now();
+        shell.write_u8(b'k').await.unwrap();
+        shell.read_u8().await.unwrap();
+        times.push(pressed.elapsed());
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+
+    times.sort();
+    assert!(times[25] <= PATH + Duration::from_millis(40), "p50 {:?}", times[25]);
+    assert!(times[49] <= PATH + Duration::from_millis(150), "worst {:?}", times[49]);
+    let moved = moved.load(std::sync::atomic::Ordering::SeqCst);
+    let possible = usize::try_from(RATE).unwrap() * began.elapsed().as_millis() as usize / 1000;
+    assert!(moved * 10 >= possible * 9, "{moved} of {possible}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -218,3 +218,37 @@ pub(crate) async fn echo(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
     assert_eq!(back, bytes);
     Ok(())
 }
+
+/// A path of `rate` bytes a second and `delay` each way. Like a socket with a low-water mark it takes 64 KiB that
+/// are not yet sent, and no more.
+pub(crate) fn slow_path(scope: &Scope, rate: u32, delay: Duration) -> (DuplexStream, DuplexStream) {
+    const UNSENT: usize = 64 * 1024;
+    let (near, near_path) = tokio::io::duplex(UNSENT);
+    let (far, far_path) = tokio::io::duplex(UNSENT);
+    let (near_in, near_out) = tokio::io::split(near_path);
+    let (far_in, far_out) = tokio::io::split(far_path);
+    for (mut from, mut to) in [(near_in, far_out), (far_in, near_out)] {
+        let (flying, mut landing) = tokio::sync::mpsc::channel::<(tokio::time::Instant, Vec<u8>)>(4096);
+        scope.spawn("transmit", async move {
+            let mut free = tokio::time::Instant::now();
+            let mut packet = vec![0; 1400 * 4];
+            while let Ok(count @ 1..) = from.read(&mut packet).await {
+                free = free.max(tokio::time::Instant::now())
+                    + Duration::from_secs_f64(f64::from(u32::try_from(count).unwrap()) / f64::from(rate));
+                tokio::time::sleep_until(free).await;
+                if flying.send((free + delay, packet[..count].to_vec())).await.is_err() {
+                    return;
+                }
+            }
+        });
+        scope.spawn("propagate", async move {
+            while let Some((at, packet)) = landing.recv().await {
+                tokio::time::sleep_until(at).await;
+                if to.write_all(&packet).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    (near, far)
+}

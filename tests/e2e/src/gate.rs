@@ -46,7 +46,6 @@ impl Default for Options {
 
 /// A running gate.
 pub struct Gate {
-    dir: TempDir,
     options: Options,
     /// The authority's port.
     pub auth_port: u16,
@@ -58,6 +57,8 @@ pub struct Gate {
     pub proxy: Option<Process>,
     /// The nodes' processes, when apart, by name.
     pub nodes: Vec<(String, Process)>,
+    // Last, so that logs are still there when the processes above have their last words.
+    dir: TempDir,
 }
 
 impl Gate {

@@ -21,13 +21,13 @@ const STEP: u64 = 30;
 
 /// A person.
 pub struct Person {
-    home: TempDir,
     name: String,
     proxy: String,
     pin: String,
     secret: Vec<u8>,
     last_step: Cell<u64>,
     agent: Option<Process>,
+    home: TempDir,
 }
 
 impl Person {

@@ -1,0 +1,178 @@
+//! kill -9 of each part, a full disk, an authority that is away, and strangers at the port.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use e2e::gate::{Gate, NODE, Options};
+use e2e::http;
+use e2e::person::root;
+use e2e::run::{LIMIT, run, run_with};
+use e2e::wait::until;
+use serde_json::Value;
+
+#[test]
+fn a_killed_proxy_has_its_agents_back_within_ten_seconds() {
+    let mut gate = Gate::start_apart(Options::default()).unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+
+    gate.proxy.as_mut().unwrap().kill();
+    gate.start_proxy().unwrap();
+    gate.answers().unwrap();
+    let start = Instant::now();
+    let ran = until("a session", LIMIT, || ann.on("root", NODE, "echo back").ok()?.ok().ok());
+
+    assert_eq!(ran.unwrap().text(), "back\n");
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_killed_node_leaves_a_recording_that_verifies() {
+    let mut gate = Gate::start_apart(Options::default()).unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let mut shell = ann.ssh(&["-tt", &root(), "echo before-the-cut; exec sleep 600"]);
+    let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut seen = vec![0; 14];
+    child.stdout.as_mut().unwrap().read_exact(&mut seen).unwrap();
+    let spool = gate.data(NODE).join("spool");
+    until("the frame to be on disk", LIMIT, || holds(&spool, b"before-the-cut").then_some(())).unwrap();
+
+    gate.node(NODE).unwrap().kill();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    gate.start_node(NODE, "").unwrap();
+    gate.online(NODE).unwrap();
+    let id = until("the recording to be closed", Duration::from_secs(90), || {
+        let list = gate.mctl_json(&["recordings", "ls", "--format=json"]).ok()?;
+        let newest = list.as_array()?.first()?.clone();
+        let state = newest.get("state").and_then(Value::as_str)?;
+        (state != "live").then(|| newest.get("id").and_then(Value::as_str).map(str::to_owned)).flatten()
+    })
+    .unwrap();
+    let verify = gate.mctl(&["recordings", "verify", &id]).unwrap();
+
+    assert_eq!(verify.code, 0, "{}", verify.stderr);
+}
+
+#[test]
+fn with_the_authority_away_certificates_still_open_sessions() {
+    let mut gate = Gate::start_apart(Options { recording: "node", ..Options::default() }).unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    ann.on("root", NODE, "true").unwrap().ok().unwrap();
+
+    gate.auth.kill();
+    let away = ann.on("root", NODE, "echo still").unwrap();
+    gate.restart_auth().unwrap();
+    gate.answers().unwrap();
+
+    assert_eq!(away.ok().unwrap().text(), "still\n");
+    until("its events to arrive", Duration::from_secs(60), || {
+        let log = gate.mctl_json(&["audit", "ls", "--format=json"]).ok()?.to_string();
+        log.contains("echo still").then_some(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_killed_authority_keeps_everything_it_acknowledged() {
+    let mut gate = Gate::start_apart(Options::default()).unwrap();
+    gate.invited("ann", "access", "root").unwrap();
+
+    gate.auth.kill();
+    gate.restart_auth().unwrap();
+
+    let users = until("the authority", LIMIT, || gate.mctl_json(&["users", "ls", "--format=json"]).ok());
+    assert!(users.unwrap().to_string().contains("ann"));
+    assert_eq!(gate.mctl(&["audit", "verify"]).unwrap().code, 0);
+}
+
+#[test]
+fn strangers_at_the_port_do_not_harm_it() {
+    let gate = Gate::start().unwrap();
+    let mut idle = Vec::new();
+    for n in 0..500_u32 {
+        let mut stream = TcpStream::connect(("127.0.0.1", gate.port)).unwrap();
+        let bytes: &[u8] = match n % 5 {
+            0 => b"",
+            1 => b"\x16\x03\x01\xff\xff\x01\xff\xff\xff",
+            2 => b"SSH-2.0-x\r\n\xff\xff\xff\xff\xff\xff",
+            3 => b"GET / HTTP/1.1\r\n",
+            _ => b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f",
+        };
+        stream.write_all(bytes).ok();
+        idle.push(stream);
+    }
+
+    let ping = http::get(&gate.url("/webapi/ping")).unwrap();
+
+    assert!(ping.text().contains("cluster_name"), "{}", ping.stderr);
+    drop(idle);
+}
+
+#[test]
+fn without_room_for_the_record_a_strict_session_ends_and_another_goes_on() {
+    let mut gate = Gate::start_apart(Options::default()).unwrap();
+    let spool = gate.data(NODE).join("spool");
+    gate.node(NODE).unwrap().kill();
+    std::fs::create_dir_all(&spool).unwrap();
+    let Ok(small) = SmallDisk::mount(&spool) else {
+        eprintln!("no right to mount a small disk here");
+        return;
+    };
+    gate.start_node(NODE, "").unwrap();
+    gate.online(NODE).unwrap();
+    let strict = gate.person("eve", "vendor", "root").unwrap();
+    let relaxed = gate.person("ann", "access", "root").unwrap();
+    small.fill();
+
+    let much = "head -c 8000000 /dev/urandom | base64; echo end-of-it";
+    let ended = run_with(&mut strict.ssh(&["-tt", &root(), much]), b"", LIMIT).unwrap();
+    let went_on = run_with(&mut relaxed.ssh(&["-tt", &root(), much]), b"", LIMIT).unwrap();
+
+    assert_ne!(ended.code, 0);
+    assert!(!ended.text().contains("end-of-it"));
+    assert!(went_on.text().contains("end-of-it"), "{}", went_on.stderr);
+    assert!(gate.node(NODE).unwrap().is_alive());
+}
+
+/// A disk of two megabytes.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path) -> Result<Self> {
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "none"]).arg(at))?.ok()?;
+        Ok(Self(at.to_owned()))
+    }
+
+    fn fill(&self) {
+        // It fails when the disk is full, which is what is wanted.
+        std::fs::write(self.0.join("filler"), vec![0; 2 << 20]).ok();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg("-l").arg(&self.0)).ok();
+    }
+}
+
+/// Whether some file below holds these bytes.
+fn holds(dir: &Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(dir).into_iter().flatten().flatten().any(|entry| {
+        let path = entry.path();
+        let found = |data: Vec<u8>| data.windows(bytes.len()).any(|w| w == bytes);
+        if path.is_dir() { holds(&path, bytes) } else { std::fs::read(&path).is_ok_and(found) }
+    })
+}
+
+#[test]
+fn sigterm_drains_and_ends() {
+    let mut gate = Gate::start().unwrap();
+
+    let status = gate.auth.terminate(Duration::from_secs(30)).unwrap();
+
+    assert!(status.success(), "{status}: {}", gate.auth.log());
+}

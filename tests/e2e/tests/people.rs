@@ -1,0 +1,125 @@
+//! Invites, second factors, lock-out, and what people see of the gate.
+
+use e2e::gate::{Gate, NODE};
+use e2e::http;
+use e2e::person::Person;
+use serde_json::{Value, json};
+
+#[test]
+fn ping_has_the_shape_that_scripts_know() {
+    let gate = Gate::start().unwrap();
+
+    let ran = http::get(&gate.url("/webapi/ping")).unwrap().ok().unwrap();
+    let ping: Value = serde_json::from_slice(&ran.stdout).unwrap();
+
+    assert_eq!(ping.pointer("/cluster_name").and_then(Value::as_str), Some("main"));
+    assert_eq!(ping.pointer("/proxy/tls_routing_enabled").and_then(Value::as_bool), Some(true));
+    let listen = ping.pointer("/proxy/ssh/web_listen_addr").and_then(Value::as_str);
+    assert_eq!(listen, Some(format!("127.0.0.1:{}", gate.port).as_str()));
+    assert!(ping.pointer("/proxy/kube").is_some() && ping.pointer("/proxy/db").is_some());
+}
+
+#[test]
+fn an_invite_is_good_once() {
+    let gate = Gate::start().unwrap();
+    let link = gate.mctl_json(&["users", "add", "ann", "--roles=access", "--format=json"]).unwrap();
+    let secret = link.get("secret").and_then(Value::as_str).unwrap();
+    Person::enrol(&gate, "ann", secret).unwrap();
+
+    let again = Person::enrol(&gate, "ann", secret);
+
+    assert!(again.is_err());
+}
+
+#[test]
+fn the_invite_page_is_served() {
+    let gate = Gate::start().unwrap();
+    let link = gate.mctl_json(&["users", "add", "ann", "--roles=access", "--format=json"]).unwrap();
+    let url = link.get("url").and_then(Value::as_str).unwrap();
+
+    let page = http::get(url).unwrap().ok().unwrap().text();
+
+    assert!(page.contains("<html"), "{page}");
+}
+
+#[test]
+fn a_code_is_good_once() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.invited("ann", "access", "root").unwrap();
+    let code = ann.code().unwrap();
+    let answers = format!("correct horse battery staple\n{code}\n");
+
+    let first = ann.login_with(&answers).unwrap();
+    let second = ann.login_with(&answers).unwrap();
+
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    assert_ne!(second.code, 0);
+}
+
+#[test]
+fn five_wrong_tries_lock_the_account_for_everyone_alike() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.invited("ann", "access", "root").unwrap();
+    for _ in 0..5 {
+        assert_ne!(ann.login_with("wrong\n000000\n").unwrap().code, 0);
+    }
+
+    let right = format!("correct horse battery staple\n{}\n", ann.code().unwrap());
+    let ran = ann.login_with(&right).unwrap();
+
+    assert_ne!(ran.code, 0, "{}", ran.text());
+    let users = gate.mctl_json(&["users", "ls", "--format=json"]).unwrap();
+    assert!(users.to_string().contains("locked_until"), "{users}");
+}
+
+#[test]
+fn status_and_lists_show_who_and_where() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+
+    let status = ann.msh(&["status"]).unwrap().ok().unwrap().text();
+    let nodes = ann.msh(&["ls"]).unwrap().ok().unwrap().text();
+
+    for words in ["Logged in as:       ann", "Cluster:            main", "Roles:              access"] {
+        assert!(status.contains(words), "{status}");
+    }
+    assert!(nodes.contains(NODE) && nodes.contains("env=test"), "{nodes}");
+}
+
+#[test]
+fn a_vendor_cannot_learn_that_recordings_exist() {
+    let gate = Gate::start().unwrap();
+    let eve = gate.person("eve", "vendor", "root").unwrap();
+    eve.on("root", NODE, "echo recorded").unwrap().ok().unwrap();
+
+    let list = eve.msh(&["recordings", "ls", "--format=json"]).unwrap();
+
+    assert!(list.code != 0 || list.text().trim() == "[]", "{}", list.text());
+}
+
+#[test]
+fn a_lock_ends_the_open_session() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let mut shell = ann.ssh(&[&e2e::person::root(), "echo in; exec sleep 600"]);
+    let mut child = shell.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 3];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut first).unwrap();
+
+    gate.mctl(&["lock", "--user=ann", "--message=gone"]).unwrap().ok().unwrap();
+
+    let ended = e2e::wait::until("the session to end", e2e::run::LIMIT, || child.try_wait().ok().flatten());
+    child.kill().ok();
+    assert!(!ended.unwrap().success());
+}
+
+#[test]
+fn unknown_routes_and_odd_bodies_are_answered_in_kind() {
+    let gate = Gate::start().unwrap();
+
+    let missing = http::get(&gate.url("/webapi/nothing")).unwrap().ok().unwrap();
+    let refused = http::post(&gate.url("/webapi/invite"), &json!({"secret": "no-such-link"}));
+
+    assert!(!missing.text().contains("panicked"));
+    assert!(refused.unwrap_err().to_string().contains("404"));
+}

@@ -1,0 +1,117 @@
+//! Nodes from behind things: an HTTP proxy, an nginx that ends TLS, wrong pins, cut links.
+
+use std::time::{Duration, Instant};
+
+use e2e::gate::{Gate, NODE, Options};
+use e2e::helper::{ConnectProxy, nginx};
+
+/// Exactly the directives people have in front of such a gate.
+fn front(port: u16) -> String {
+    format!(
+        "proxy_pass https://127.0.0.1:{port};\nproxy_ssl_verify off;\nproxy_http_version 1.1;\n\
+         proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection \"upgrade\";"
+    )
+}
+
+#[test]
+fn a_node_joins_through_an_http_proxy_that_alone_knows_the_gates_name() {
+    let mut gate = Gate::start_apart(Options::default()).unwrap();
+    let proxy = ConnectProxy::start(Some("dXNlcjpwYXNz")).unwrap();
+    let url = format!("http://user:pass@127.0.0.1:{}", proxy.port);
+    let options = Options { environment: vec![("HTTPS_PROXY".to_owned(), url)], ..Options::default() };
+
+    gate.start_node_with("behind", &format!("gate.inside.test:{}", gate.port), &options).unwrap();
+    gate.online("behind").unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let ran = ann.on("root", "behind", "echo through").unwrap();
+
+    assert_eq!(ran.ok().unwrap().text(), "through\n");
+    assert!(proxy.served() > 0);
+}
+
+#[test]
+fn an_http_proxy_is_not_asked_for_loopback() {
+    let mut gate = Gate::start_apart(Options::default()).unwrap();
+    let environment = vec![("HTTPS_PROXY".to_owned(), "http://127.0.0.1:9".to_owned())];
+
+    gate.start_node_with("beside", "", &Options { environment, ..Options::default() }).unwrap();
+
+    gate.online("beside").unwrap();
+}
+
+#[test]
+fn node_and_person_pass_an_nginx_that_ends_tls() {
+    let mut gate = Gate::start_apart(Options::default()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (_nginx, port) = nginx(dir.path(), &front(gate.port)).unwrap();
+    let via = format!("127.0.0.1:{port}");
+
+    gate.start_node("fronted", &via).unwrap();
+    gate.online("fronted").unwrap();
+    let ann = gate.invited("ann", "access", "root").unwrap().through(&via);
+    ann.login().unwrap();
+    let ran = ann.on("root", "fronted", "echo fronted").unwrap();
+    let status = ann.msh(&["status"]).unwrap().ok().unwrap().text();
+
+    assert_eq!(ran.ok().unwrap().text(), "fronted\n");
+    assert!(status.contains("websocket"), "{status}");
+}
+
+#[test]
+fn a_wrong_pin_keeps_a_node_out() {
+    let mut gate = Gate::start_apart(Options::default()).unwrap();
+    let config = gate.data("stranger.yaml");
+    let text = std::fs::read_to_string(gate.data(&format!("{NODE}.yaml"))).unwrap();
+    let pin = gate.pin().unwrap();
+    let wrong = format!("sha256:{}", "0".repeat(64));
+    let text = text.replace(&pin, &wrong).replace(NODE, "stranger");
+    std::fs::write(&config, text).unwrap();
+
+    let mut command = gate.command("moongate");
+    let process =
+        e2e::process::Process::start("stranger", command.args(["start", "-c"]).arg(&config), gate.dir())
+            .unwrap();
+
+    e2e::wait::until("a word about the pin", Duration::from_secs(30), || {
+        process.log().to_lowercase().contains("pin").then_some(())
+    })
+    .unwrap();
+    let nodes = gate.mctl_json(&["nodes", "ls", "--format=json"]).unwrap();
+    assert!(!nodes.to_string().contains("stranger"), "{nodes}");
+    gate.node(NODE).unwrap();
+}
+
+#[test]
+fn a_cut_node_is_offline_within_seconds() {
+    let mut gate = Gate::start_apart(Options::default()).unwrap();
+    let start = Instant::now();
+
+    gate.node(NODE).unwrap().kill();
+    gate.node_is(NODE, "offline").unwrap();
+
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_join_command_printed_for_a_node_works() {
+    let gate = Gate::start_apart(Options::default()).unwrap();
+    let ran = gate.mctl(&["tokens", "add", "--type=node", "--format=json"]).unwrap().ok().unwrap();
+    let token: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let secret = ["token", "secret", "value"].iter().find_map(|k| token.get(k)?.as_str()).unwrap().to_owned();
+    let data = gate.data("joined");
+    let mut command = gate.command("moongate");
+    command.args(["start", "--roles=node", "--nodename=joined"]);
+    command.arg(format!("--token={secret}"));
+    command.arg(format!("--ca-pin={}", gate.pin().unwrap()));
+    command.arg(format!("--auth-server=https://127.0.0.1:{}", gate.port));
+    command.arg("--labels=env=joined").env("MOONGATE_DATA_DIR", &data);
+    let config = gate.data("joined.yaml");
+    std::fs::write(&config, format!("version: v2\nmoongate:\n  data_dir: {}\n", data.display())).unwrap();
+    command.arg("-c").arg(&config);
+    let _node = e2e::process::Process::start("joined", &mut command, gate.dir()).unwrap();
+
+    gate.online("joined").unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+
+    assert_eq!(ann.on("root", "joined", "echo joined").unwrap().ok().unwrap().text(), "joined\n");
+}

@@ -1,0 +1,102 @@
+//! What was done is on record: played back, verified, and found out when touched.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use e2e::gate::{Gate, NODE};
+use e2e::person::{Person, root};
+use e2e::run::{LIMIT, Ran, run_with};
+use e2e::wait::until;
+use serde_json::Value;
+
+fn session(ann: &Person, words: &str) -> Result<Ran> {
+    let script = format!("echo {words}\nexit\n");
+    run_with(&mut ann.ssh(&["-tt", &root()]), script.as_bytes(), LIMIT)?.ok()
+}
+
+/// The id of the newest recording, once it is complete.
+fn complete(gate: &Gate) -> Result<String> {
+    until("a complete recording", Duration::from_secs(90), || {
+        let list = gate.mctl_json(&["recordings", "ls", "--format=json"]).ok()?;
+        let newest = list.as_array()?.first()?.clone();
+        let done = newest.to_string().contains("\"complete\"");
+        done.then(|| newest.get("id").and_then(Value::as_str).map(str::to_owned)).flatten()
+    })
+}
+
+fn audit_key(gate: &Gate) -> Result<String> {
+    let status = gate.mctl(&["status"])?.ok()?.text();
+    let key =
+        status.lines().find_map(|l| l.strip_prefix("Audit key")).context("no audit key in the status")?;
+    Ok(key.trim().to_owned())
+}
+
+#[test]
+fn a_session_is_played_back_as_it_was() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access,auditor", "root").unwrap();
+    session(&ann, "all-was-seen").unwrap();
+    let id = complete(&gate).unwrap();
+
+    let text = ann.msh(&["play", "--format=text", &id]).unwrap().ok().unwrap().text();
+    let cast = ann.msh(&["play", "--format=asciicast", &id]).unwrap().ok().unwrap().text();
+
+    assert!(text.contains("all-was-seen"), "{text}");
+    let header: Value = serde_json::from_str(cast.lines().next().unwrap()).unwrap();
+    assert_eq!(header.get("version").and_then(Value::as_u64), Some(2));
+    assert!(cast.lines().skip(1).all(|l| serde_json::from_str::<Value>(l).is_ok()));
+}
+
+#[test]
+fn a_flipped_byte_is_found_offline() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access,auditor", "root").unwrap();
+    session(&ann, "never-altered").unwrap();
+    let id = complete(&gate).unwrap();
+    let file = gate.dir().join("evidence.mgr");
+    let path = file.display().to_string();
+    gate.mctl(&["recordings", "download", &id, "-o", &path]).unwrap().ok().unwrap();
+    let key = format!("--key={}", audit_key(&gate).unwrap());
+    let offline =
+        |path: &str| e2e::run::run(gate.command("mctl").args(["recordings", "verify", path, &key])).unwrap();
+
+    let whole = offline(&path);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let touched = offline(&path);
+
+    assert_eq!(whole.code, 0, "{}", whole.stderr);
+    assert!(whole.text().contains("verified"), "{}", whole.text());
+    assert_ne!(touched.code, 0, "{}", touched.text());
+}
+
+#[test]
+fn the_audit_log_tells_who_did_what_and_holds() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    ann.on("root", NODE, "echo counted; exit 4").unwrap();
+    complete(&gate).unwrap();
+
+    let log = gate.mctl_json(&["audit", "ls", "--format=json"]).unwrap().to_string();
+    let verify = gate.mctl(&["audit", "verify"]).unwrap();
+
+    for code in ["T1000I", "T1002I", "T2000I", "T2004I", "T3002"] {
+        assert!(log.contains(code), "{code} is not in {log}");
+    }
+    assert_eq!(verify.code, 0, "{}", verify.stderr);
+}
+
+#[test]
+fn a_command_is_recorded_with_its_totals() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access,auditor", "root").unwrap();
+    ann.on("root", NODE, "head -c 3000000 /dev/zero | tr '\\0' x").unwrap().ok().unwrap();
+    let id = complete(&gate).unwrap();
+
+    let frames = ann.msh(&["play", "--format=json", &id]).unwrap().ok().unwrap().text();
+
+    assert!(frames.contains("3000000"), "{}", frames.lines().last().unwrap_or_default());
+    assert!(frames.len() < 4_000_000, "only the first megabyte is kept: {}", frames.len());
+}

@@ -1,0 +1,267 @@
+//! Stock OpenSSH and what stands on it, through the one port to a node without one.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Result;
+use e2e::gate::{Gate, NODE};
+use e2e::helper::echo;
+use e2e::person::root;
+use e2e::ports::free;
+use e2e::process::Process;
+use e2e::run::{LIMIT, run, run_with};
+use e2e::wait::until;
+
+#[test]
+fn a_command_runs_with_its_streams_and_its_exit_code() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+
+    let ran = ann.on("root", NODE, "echo out; echo err >&2; exit 7").unwrap();
+    let upper = run_with(&mut ann.ssh(&[&root(), "tr a-z A-Z"]), b"shout", LIMIT).unwrap();
+
+    assert_eq!((ran.code, ran.text().as_str(), ran.stderr.trim()), (7, "out\n", "err"));
+    assert_eq!(upper.text(), "SHOUT");
+}
+
+#[test]
+fn a_command_runs_by_our_own_client_too() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+
+    let ran = ann.msh(&["ssh", &format!("root@{NODE}"), "echo", "hello; exit 3"]).unwrap();
+
+    assert_eq!((ran.code, ran.text().as_str()), (3, "hello\n"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_login_that_no_role_grants_is_refused() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "nobody").unwrap();
+
+    let ran = ann.on("root", NODE, "true").unwrap();
+
+    assert_eq!(ran.code, 255, "{}", ran.stderr);
+}
+
+#[test]
+fn a_terminal_is_a_terminal() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let mut command = ann.ssh(&["-tt", &root()]);
+    command.env("TERM", "xterm-256color");
+
+    let ran = run_with(&mut command, b"tty; echo term=$TERM; exit 5\n", LIMIT).unwrap();
+
+    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert!(ran.text().contains("/dev/pts/"), "{}", ran.text());
+    assert!(ran.text().contains("term=xterm-256color"), "{}", ran.text());
+}
+
+#[test]
+fn both_protocols_of_scp_carry_a_file_both_ways() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let data: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    std::fs::write(ann.home().join("file"), &data).unwrap();
+    let there = gate.dir().join("there");
+
+    for protocol in ["-O", "-s"] {
+        let remote = format!("{}:{}", root(), there.display());
+        let scp = |from: &str, to: &str| {
+            run(ann.program("scp").args([protocol, "-q", "-F"]).arg(ann.ssh_config()).args([from, to]))
+        };
+        scp("file", &remote).unwrap().ok().unwrap();
+        scp(&remote, "back").unwrap().ok().unwrap();
+
+        assert_eq!(std::fs::read(ann.home().join("back")).unwrap(), data, "{protocol}");
+    }
+}
+
+#[test]
+fn sftp_puts_renames_lists_and_gets() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    std::fs::write(ann.home().join("file"), b"content").unwrap();
+    let dir = gate.dir().join("dir");
+    let at = dir.display();
+    let batch = format!(
+        "mkdir {at}\nput file {at}/a\nrename {at}/a {at}/b\nls -1 {at}\nget {at}/b back\nrm {at}/b\n"
+    );
+
+    let ran = run_with(
+        ann.program("sftp").args(["-b", "-", "-F"]).arg(ann.ssh_config()).arg(root()),
+        batch.as_bytes(),
+        LIMIT,
+    )
+    .unwrap()
+    .ok()
+    .unwrap();
+
+    assert!(ran.text().contains("dir/b"), "{}", ran.text());
+    assert_eq!(std::fs::read(ann.home().join("back")).unwrap(), b"content");
+    assert!(std::fs::read_dir(dir).unwrap().next().is_none());
+}
+
+#[test]
+fn rsync_copies_a_tree() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let tree = ann.home().join("tree/deep");
+    std::fs::create_dir_all(&tree).unwrap();
+    for n in 0..40 {
+        std::fs::write(tree.join(n.to_string()), n.to_string().repeat(1000)).unwrap();
+    }
+    let there = gate.dir().join("copy");
+    let shell = format!("ssh -F {}", ann.ssh_config().display());
+
+    let target = format!("{}:{}", root(), there.display());
+    run(ann.program("rsync").args(["-a", "-e", &shell, "tree/", &target])).unwrap().ok().unwrap();
+
+    assert_eq!(std::fs::read_dir(there.join("deep")).unwrap().count(), 40);
+}
+
+#[test]
+fn git_pushes_and_clones() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let bare = gate.dir().join("repo.git");
+    run(Command::new("git").args(["init", "-q", "--bare", "-b", "main"]).arg(&bare)).unwrap().ok().unwrap();
+    let url = format!("ssh://{}{}", root(), bare.display());
+    let git = |arguments: &[&str]| {
+        let mut command = ann.program("git");
+        command.env("GIT_SSH_COMMAND", format!("ssh -F {}", ann.ssh_config().display()));
+        command.args(["-c", "user.name=ann", "-c", "user.email=ann@localhost"]).args(arguments);
+        run(&mut command).unwrap().ok().unwrap()
+    };
+
+    git(&["init", "-q", "-b", "main", "one"]);
+    git(&["-C", "one", "commit", "-q", "--allow-empty", "-m", "first"]);
+    git(&["-C", "one", "push", "-q", &url, "main"]);
+    git(&["clone", "-q", &url, "two"]);
+
+    assert_eq!(git(&["-C", "two", "log", "--format=%s"]).text(), "first\n");
+}
+
+#[test]
+fn a_silent_client_gets_an_ssh_banner() {
+    let gate = Gate::start().unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", gate.port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+
+    let mut banner = [0; 8];
+    stream.read_exact(&mut banner).unwrap();
+
+    assert_eq!(&banner, b"SSH-2.0-");
+}
+
+#[test]
+fn a_local_and_a_remote_forward_carry_bytes() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let (target, local, remote) = (echo().unwrap(), free().unwrap(), free().unwrap());
+    let forward = |from: u16| format!("127.0.0.1:{from}:127.0.0.1:{target}");
+    let mut command = ann.ssh(&["-N", "-o", "ExitOnForwardFailure=yes", "-L", &forward(local), "-R"]);
+    command.args([&forward(remote), &root()]);
+    let _ssh = Process::start("forwards", &mut command, ann.home()).unwrap();
+
+    for port in [local, remote] {
+        assert_eq!(said_back(port).unwrap(), b"ping", "port {port}");
+    }
+}
+
+#[test]
+fn a_dynamic_forward_is_a_socks_proxy() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let socks = free().unwrap();
+    let at = format!("127.0.0.1:{socks}");
+    let _ssh = Process::start("socks", &mut ann.ssh(&["-N", "-D", &at, &root()]), ann.home()).unwrap();
+
+    let url = gate.url("/webapi/ping");
+    let answer = until("an answer through the forward", LIMIT, || {
+        let mut curl = Command::new("curl");
+        curl.args(["-sk", "--socks5-hostname", &at, &url]);
+        run(&mut curl).ok()?.ok().ok()
+    });
+
+    assert!(answer.unwrap().text().contains("cluster_name"));
+}
+
+#[test]
+fn a_unix_socket_is_forwarded() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let target = echo().unwrap();
+    let socket = ann.home().join("local.sock");
+    let spec = format!("{}:127.0.0.1:{target}", socket.display());
+    let _ssh = Process::start("socket", &mut ann.ssh(&["-N", "-L", &spec, &root()]), ann.home()).unwrap();
+
+    let mut stream =
+        until("the socket", LIMIT, || std::os::unix::net::UnixStream::connect(&socket).ok()).unwrap();
+    stream.write_all(b"ping").unwrap();
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).unwrap();
+
+    assert_eq!(&answer, b"ping");
+}
+
+#[test]
+fn a_long_stream_arrives_whole_and_takes_no_memory() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    ann.on("root", NODE, "true").unwrap().ok().unwrap();
+    let before = gate.auth.own_rss_kib();
+    let bytes = 256 << 20;
+
+    let mut ssh = ann.ssh(&[&root(), &format!("head -c {bytes} /dev/zero")]);
+    let mut child = ssh.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut count = 0;
+    let mut peak = 0;
+    let mut buffer = vec![0; 1 << 20];
+    let mut output = child.stdout.take().unwrap();
+    loop {
+        match output.read(&mut buffer).unwrap() {
+            0 => break,
+            n => count += n,
+        }
+        peak = peak.max(gate.auth.own_rss_kib());
+    }
+
+    assert!(child.wait().unwrap().success());
+    assert_eq!(count, bytes);
+    assert!(peak < before + 48 * 1024, "{before} KiB grew to {peak} KiB");
+}
+
+#[test]
+fn a_stuck_reader_does_not_stop_its_neighbours() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let socket = ann.home().join("mux");
+    let mux = format!("ControlPath={}", socket.display());
+    let _master =
+        Process::start("master", &mut ann.ssh(&["-M", "-N", "-o", &mux, &root()]), ann.home()).unwrap();
+    until("the master", LIMIT, || run(&mut ann.ssh(&["-o", &mux, "-O", "check", &root()])).ok()?.ok().ok())
+        .unwrap();
+    let mut stuck = ann.ssh(&["-o", &mux, &root(), "cat /dev/zero"]).stdout(Stdio::piped()).spawn().unwrap();
+
+    let answered = (0..5).filter(|_| {
+        let ran = run_with(&mut ann.ssh(&["-o", &mux, &root(), "true"]), b"", Duration::from_secs(15));
+        ran.is_ok_and(|r| r.code == 0)
+    });
+    let answered = answered.count();
+    stuck.kill().unwrap();
+    stuck.wait().unwrap();
+
+    assert_eq!(answered, 5);
+}
+
+fn said_back(port: u16) -> Result<Vec<u8>> {
+    let mut stream = until("a listener", LIMIT, || TcpStream::connect(("127.0.0.1", port)).ok())?;
+    stream.write_all(b"ping")?;
+    let mut answer = vec![0; 4];
+    stream.read_exact(&mut answer)?;
+    Ok(answer)
+}

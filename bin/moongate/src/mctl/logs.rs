@@ -16,19 +16,21 @@ use super::args::{Audit, Recordings};
 use crate::recordings::{Source, audit_key, verdict};
 use crate::show::{Format, Table, clean, print, write_out};
 
-/// Runs `mctl recordings …`. `client` is absent when there is no gate to ask: then only files can be verified.
+/// Runs `mctl recordings …`. Without a `client` (no gate to ask, and why) only files can be verified.
 ///
 /// # Errors
 /// The authority refused, or a recording does not hold.
-pub(crate) async fn recordings(client: Option<Client>, command: Recordings, clock: &Clock) -> Result<()> {
+pub(crate) async fn recordings(client: Result<Client>, command: Recordings, clock: &Clock) -> Result<()> {
     match command {
         Recordings::Ls { user, last, limit, out } => {
-            let client = client.context("there is no gate to ask: log in first")?;
+            let client = client?;
             let from = last.map(|l| l.parse::<Span>()).transpose()?.map(|l| clock.now() - l.0);
             let verb = ListRecordings { from, user, limit: Some(limit), ..ListRecordings::default() };
             crate::msh::ls::list(&client, verb, out.format).await
         }
         Recordings::Verify { session, key, out } => {
+            let offline = key.is_some() && session.parse::<model::SessionId>().is_err();
+            let client = if offline { None } else { Some(client?) };
             let key = audit_key(key.as_deref(), client.as_ref()).await?;
             let source = Source::open(client, &session).await?;
             let id = source.detail().info.id.clone();
@@ -38,7 +40,7 @@ pub(crate) async fn recordings(client: Option<Client>, command: Recordings, cloc
             print(out.format, &data, || verdict(&id, &report))
         }
         Recordings::Download { session, out_file } => {
-            let source = Source::open(client, &session).await?;
+            let source = Source::open(Some(client?), &session).await?;
             let path = out_file.unwrap_or_else(|| PathBuf::from(format!("{}.mgr", source.detail().info.id)));
             source.save(&path).await?;
             write_out(&format!("saved {}\n", path.display()))

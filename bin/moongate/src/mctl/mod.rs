@@ -40,7 +40,7 @@ async fn run(mctl: Mctl) -> Result<ExitCode> {
         }
         Command::Version => write_out(&format!("mctl {}\n", model::VERSION))?,
         Command::Recordings(command) => {
-            logs::recordings(connect(&common, &scope).ok(), command, &clock).await?;
+            logs::recordings(connect(&common, &scope), command, &clock).await?;
         }
         command => {
             let client = connect(&common, &scope)?;

@@ -70,7 +70,8 @@ pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Res
     home.trust_hosts(&profile, &certs.trust)?;
     home.keep(&profile)?;
     if wanted.add_keys_to_agent != "no" {
-        agent::offer(&ssh, &certs.ssh_cert, &comment, wanted.add_keys_to_agent == "yes").await?;
+        let life = (Clock::system().now(), certs.expires);
+        agent::offer(&ssh, &certs.ssh_cert, &comment, life, wanted.add_keys_to_agent == "yes").await?;
     }
     status(common, wanted.format, &Clock::system())
 }

@@ -62,9 +62,10 @@ impl Ground {
         if let Some(ssh) = &config.ssh {
             names.extend(ssh.public_addrs.iter().map(|a| a.host().to_owned()));
         }
-        if let Some(proxy) = &config.proxy {
-            names.extend(proxy.public_addrs.iter().map(|a| a.host().to_owned()));
-        }
+        names.extend(self.proxy_addrs().iter().filter_map(|text| {
+            // Known to parse: it was written from an address.
+            Address::parse(text, 443).ok().map(|a| a.host().to_owned())
+        }));
         names.sort();
         names.dedup();
         names

@@ -16,7 +16,6 @@ use wire::dial::{Class, DialHeader, Target, TraceId};
 
 use crate::BoxStream;
 use crate::limits::Pending;
-use crate::relay::relay;
 
 const NO_SHELL: &str =
     "this is Moongate's gate, not a host: use `ssh -J <gate> <login>@<node>` or `msh ssh <login>@<node>`";
@@ -131,8 +130,8 @@ impl Jump {
         let Ok(channel) = opening.accept() else { return };
         tracing::info!(%peer, user = %who.display_name(), node = %header.target, %trace, "jump");
         scope.spawn("jump channel", async move {
-            let outcome = relay(channel.into_stream(), stream).await;
-            tracing::debug!(%trace, ?outcome, "jump over");
+            let carried = ssh::relay(channel, stream).await;
+            tracing::debug!(%trace, ?carried, "jump over");
             drop(place);
         });
     }

@@ -1,4 +1,4 @@
-//! What keeps the authority from starting or going on; what it answers callers is [`crate::refusal`].
+//! What keeps the authority from starting or going on; what it answers callers is `refusal`.
 
 use std::path::PathBuf;
 

@@ -70,3 +70,27 @@ impl CallError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_what_nobody_has_to_change() {
+        let refused = |fault| CallError::Refused { fault, message: String::new() };
+        let to = || "auth".to_owned();
+        for (error, passes) in [
+            (CallError::Unreachable(ConnectError::Unreachable { to: to(), why: String::new() }), true),
+            (CallError::Unreachable(ConnectError::Untrusted { to: to(), why: String::new() }), false),
+            (CallError::Broken(String::new()), true),
+            (CallError::Late(std::time::Duration::ZERO), true),
+            (refused(Fault::Unavailable), true),
+            (refused(Fault::TooMany), true),
+            (refused(Fault::NotFound), false),
+            (refused(Fault::BadRequest), false),
+            (CallError::Malformed(String::new()), false),
+        ] {
+            assert_eq!(error.may_pass(), passes, "{error:?}");
+        }
+    }
+}

@@ -149,3 +149,18 @@ where
         self.0.spawn("http/2", work);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_bound_and_are_never_nothing() {
+        let random = Random::seeded(1);
+        for failures in 0..200 {
+            let full = FIRST_BACKOFF.saturating_mul(1 << failures.clamp(1, 11) >> 1).min(MAX_BACKOFF);
+            let wait = backoff(failures, &random);
+            assert!(wait >= full / 2 && wait <= MAX_BACKOFF, "{failures}: {wait:?}");
+        }
+    }
+}

@@ -8,8 +8,12 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use model::api::{Asker, Endpoint};
 use model::resource::Kind;
+use runtime::Service;
 use testkit::client::connect::{Connect, Route};
+use testkit::client::dial::Dialer;
+use testkit::client::proxy_env::{HostPort, ProxyEnv};
 use testkit::client::tls::Material;
+use testkit::client::{Client, Keyring};
 
 use crate::world::{Keys, World};
 
@@ -175,4 +179,22 @@ async fn a_caller_who_says_nothing_is_let_go_and_the_next_is_served() {
 
     assert!(rest.is_empty());
     assert!(world.anyone().call(&model::api::cluster::GetCluster {}).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_port_serves_agents_that_dial_it() {
+    let world = World::new().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = HostPort::parse(&listener.local_addr().unwrap().to_string(), 3025).unwrap();
+    let port = auth::Port { authority: world.authority.clone(), listener };
+    let inner = world.scope.clone();
+    world.scope.spawn_graceful("port", async move { port.run(inner).await.unwrap() });
+    let node = world.node("web-1", "prod").await;
+
+    let material = world.trusting().showing(node.keys.certified(&node.certs.tls_cert_pem));
+    let dialer = Dialer::new(to, ProxyEnv::none(), Keyring::new(material));
+    let client = Client::new(std::sync::Arc::new(dialer), &world.scope, world.random.clone());
+
+    assert!(client.call(&world.report(&node, "web-1", "prod")).await.is_ok());
+    world.stop().await;
 }

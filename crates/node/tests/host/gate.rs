@@ -16,7 +16,7 @@ use model::api::recordings::{SegmentReceipt, UploadState};
 use model::resource::{ClusterConfig, Lock, Role};
 use model::{Identity, Labels, NodeId, SessionId, Subject, Timestamp};
 use node::serve::{Deps, Peer, Settings};
-use node::spawner::{Spawner, launch};
+use node::spawner::{Launched, Spawner, launch};
 use node::{Node, serve};
 use pki::ssh::{Certificate, Permits, UserRequest};
 use pki::{Authority as Ca, KeyPair, KeyType, Trust};
@@ -81,7 +81,11 @@ impl Gate {
     }
 
     pub(crate) fn with(login: &str, roles: Vec<Role>, settings: Settings) -> Self {
-        let launched = launch(&std::env::current_exe().unwrap()).unwrap();
+        Self::on(launch(&std::env::current_exe().unwrap()).unwrap(), login, roles, settings)
+    }
+
+    /// With a spawner that was launched before.
+    pub(crate) fn on(launched: Launched, login: &str, roles: Vec<Role>, settings: Settings) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -218,7 +222,7 @@ pub(crate) fn wait<T>(look: impl Fn() -> Option<T>) -> Option<T> {
 }
 
 struct Start<'a> {
-    launched: node::spawner::Launched,
+    launched: Launched,
     settings: Settings,
     ledger: Arc<Ledger>,
     view: watch::Receiver<Arc<View>>,

@@ -12,7 +12,9 @@
 mod host {
     pub(crate) mod gate;
     pub(crate) mod people;
+    pub(crate) mod reach;
     pub(crate) mod start;
+    pub(crate) mod strain;
     pub(crate) mod transfer;
 }
 
@@ -27,14 +29,21 @@ fn main() -> ExitCode {
         Some(node::spawner::SUBCOMMAND) => return exit(node::spawner::main()),
         Some(node::sftp::SUBCOMMAND) => return exit(node::sftp::main()),
         Some("without-privileges") => {
-            host::people::without_privileges();
+            host::strain::without_privileges();
             return ExitCode::SUCCESS;
         }
         Some(_) | None => {}
     }
     let wanted = words.get(1).filter(|word| !word.starts_with('-'));
     let mut failed = Vec::new();
-    for (name, test) in host::start::TESTS.iter().chain(host::transfer::TESTS).chain(host::people::TESTS) {
+    let files = [
+        host::start::TESTS,
+        host::transfer::TESTS,
+        host::people::TESTS,
+        host::reach::TESTS,
+        host::strain::TESTS,
+    ];
+    for (name, test) in files.into_iter().flatten() {
         if wanted.is_some_and(|part| !name.contains(part.as_str())) {
             continue;
         }

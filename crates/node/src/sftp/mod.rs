@@ -6,6 +6,7 @@
 //! change what is seen there. What packets look like is `wire::sftp`'s knowledge.
 
 mod attrs;
+mod cut;
 mod extension;
 mod handles;
 mod listing;

@@ -1,0 +1,157 @@
+//! Forwards and agents, tried with OpenSSH's client.
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+use node::serve::Settings;
+
+use super::gate::{Gate, wait};
+use super::people::{gate, text};
+use super::start::me;
+
+pub(crate) const TESTS: &[crate::Test] = &[
+    ("forwards_work_in_every_direction", forwards),
+    ("forwards_are_refused_where_rules_say_so", forwards_refused),
+    ("an_agent_is_in_reach", an_agent_is_in_reach),
+];
+
+/// An HTTP-like service that says one word to each caller.
+fn word_service(word: &'static str) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut asked = [0; 3];
+            if stream.read_exact(&mut asked).is_ok() {
+                let _ = stream.write_all(word.as_bytes());
+            }
+        }
+    });
+    port
+}
+
+fn ask_port(port: u16) -> Option<String> {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.write_all(b"hey").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer).filter(|answer| !answer.is_empty())
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn forwards() {
+    let gate = gate();
+    let service = word_service("word");
+    let (local, remote, dynamic) = (free_port(), free_port(), free_port());
+    let socket = gate.path("service.sock");
+    let far_socket = gate.path("far.sock");
+    let unix = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        for stream in unix.incoming() {
+            stream.unwrap().write_all(b"unix").unwrap();
+        }
+    });
+    let unix_port = free_port();
+    let mut client = gate
+        .ssh(
+            &[
+                "-N",
+                "-oExitOnForwardFailure=yes",
+                &format!("-L{local}:127.0.0.1:{service}"),
+                &format!("-R{remote}:127.0.0.1:{service}"),
+                &format!("-D{dynamic}"),
+                &format!("-L{unix_port}:{}", socket.display()),
+                &format!("-R{}:127.0.0.1:{service}", far_socket.display()),
+            ],
+            &[],
+        )
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+
+    assert_eq!(wait(|| ask_port(local)).as_deref(), Some("word"));
+    assert_eq!(wait(|| ask_port(remote)).as_deref(), Some("word"));
+    let socks = Command::new("curl")
+        .args(["-s", "--socks5-hostname", &format!("127.0.0.1:{dynamic}"), "--http0.9"])
+        .arg(format!("http://localhost:{service}/"))
+        .output();
+    if let Ok(socks) = socks {
+        assert_eq!(text(&socks.stdout), "word", "{}", text(&socks.stderr));
+    }
+    let mut over_unix = String::new();
+    std::net::TcpStream::connect(("127.0.0.1", unix_port)).unwrap().read_to_string(&mut over_unix).unwrap();
+    assert_eq!(over_unix, "unix");
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&far_socket).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    let mut far = std::os::unix::net::UnixStream::connect(&far_socket).unwrap();
+    far.write_all(b"hey").unwrap();
+    let mut answer = String::new();
+    far.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "word");
+
+    let address = format!("127.0.0.1:{service}");
+    gate.event("port", |event| event["code"] == "T3003I" && event["addr"] == address.as_str());
+    gate.event("port", |event| event["code"] == "T3003S" && event["addr"] == address.as_str());
+    gate.event("port", |event| event["direction"] == "remote" && event["code"] == "T3003I");
+    client.kill().unwrap();
+    client.wait().unwrap();
+    assert!(wait(|| (!far_socket.exists()).then_some(())).is_some(), "the socket goes with its connection");
+    gate.event("port", |event| event["direction"] == "remote" && event["code"] == "T3003S");
+}
+
+fn forwards_refused() {
+    let mut role = policy::presets::access();
+    role.spec.options.port_forwarding = Some(false);
+    let gate = Gate::with(me().as_str(), vec![role], Settings::default());
+    let service = word_service("word");
+
+    let out = gate
+        .ssh(&["-oExitOnForwardFailure=yes", &format!("-R0:127.0.0.1:{service}")], &["true"])
+        .output()
+        .unwrap();
+    assert!(!out.status.success());
+    gate.event("port", |event| event["code"] == "T3003E" && event["direction"] == "remote");
+
+    let out = gate.ssh(&[&format!("-W127.0.0.1:{service}")], &[]).output().unwrap();
+    assert!(!out.status.success() && text(&out.stderr).contains("access denied"), "{}", text(&out.stderr));
+    gate.event("port", |event| event["code"] == "T3003E" && event["direction"] == "local");
+
+    let out = gate.ssh(&["-W169.254.169.254:80"], &[]).output().unwrap();
+    assert!(!out.status.success());
+}
+
+fn an_agent_is_in_reach() {
+    let gate = gate();
+    let agent = Command::new("ssh-agent")
+        .args(["-D", "-a"])
+        .arg(gate.path("agent.sock"))
+        .stdout(Stdio::null())
+        .spawn();
+    let mut agent = agent.unwrap();
+    let socket = gate.path("agent.sock");
+    assert!(wait(|| socket.exists().then_some(())).is_some());
+    let added = Command::new("ssh-add")
+        .arg("-q")
+        .arg(gate.path("id"))
+        .env("SSH_AUTH_SOCK", &socket)
+        .output()
+        .unwrap();
+    assert!(added.status.success(), "{}", text(&added.stderr));
+
+    let options = ["-A", "-oIdentityAgent=SSH_AUTH_SOCK", "-oForwardAgent=yes"];
+    let mut words = Command::new("ssh");
+    words.args(options).args(gate.options().iter().filter(|o| !o.contains("IdentityAgent")));
+    words
+        .arg(gate.destination())
+        .arg("ssh-add -l; stat -c %a $SSH_AUTH_SOCK; stat -c %a $(dirname $SSH_AUTH_SOCK)");
+    let out = words.env("SSH_AUTH_SOCK", &socket).output().unwrap();
+
+    let said = text(&out.stdout);
+    assert!(said.contains("ED25519") && said.contains("600\n700\n"), "{said}{}", text(&out.stderr));
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+}

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use model::SessionId;
 use model::api::recordings::{GetSegment, PutSegment, SegmentReceipt};
@@ -115,6 +116,29 @@ impl Client {
             body_of(response, MAX_SEGMENT).await
         })
         .await
+    }
+
+    /// Passes a request on as it is, and the answer back as it comes: for a front that adds nothing. `path` begins
+    /// with `/` and may have a query.
+    ///
+    /// # Errors
+    /// See [`CallError`]; a refusal of the authority is an answer, not an error.
+    pub async fn forward(
+        &self,
+        method: http::Method,
+        path: &str,
+        kind: Option<HeaderValue>,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, CallError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("https://{}{path}", crate::tls::AUTH_NAME))
+            .body(Full::new(body))
+            .map_err(|e| CallError::Request(e.to_string()))?;
+        if let Some(kind) = kind {
+            request.headers_mut().insert(CONTENT_TYPE, kind);
+        }
+        within(DEADLINE, self.0.send(request)).await
     }
 
     /// Lets go of the connection, so that the next call dials with the keyring's present material.

@@ -13,6 +13,7 @@ pub mod files;
 mod hop;
 pub mod host;
 mod link;
+pub mod person;
 pub mod proxy_env;
 mod request;
 pub mod socket;

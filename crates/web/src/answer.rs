@@ -7,12 +7,13 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
 use model::api::{ErrorBody, Fault};
 use serde::Serialize;
 
-/// Every answer's body.
-pub(crate) type Answer = Response<Full<Bytes>>;
+/// Every answer: bytes of ours, or the authority's as they come.
+pub(crate) type Answer = Response<Either<Full<Bytes>, Incoming>>;
 
 /// Everything from here, nothing inline, in nobody's frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src \
@@ -33,7 +34,7 @@ pub(crate) enum Keep {
 
 /// Bytes of a type.
 pub(crate) fn bytes(status: StatusCode, kind: &'static str, keep: Keep, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(Either::Left(Full::new(body.into())));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     let keep = match keep {

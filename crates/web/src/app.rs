@@ -3,7 +3,8 @@
 use http::header::HeaderMap;
 
 use crate::answer::{self, Answer, Keep};
-use crate::pages;
+use crate::session::guard;
+use crate::{Web, pages};
 
 /// Its files by name; empty when it was not built.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/app.rs"));
@@ -13,9 +14,14 @@ pub(crate) fn home(headers: &HeaderMap) -> Answer {
     find(FILES, "index.html").unwrap_or_else(|| pages::home(headers))
 }
 
+/// What is in this folder is for those who may do more than work on nodes; to others it is not there.
+const GUARDED: &str = "more/";
+
 /// A file of the app.
-pub(crate) fn file(name: &str) -> Answer {
-    find(FILES, name).unwrap_or_else(answer::not_found)
+pub(crate) fn file(web: &Web, headers: &HeaderMap, name: &str) -> Answer {
+    let hidden =
+        name.starts_with(GUARDED) && guard::whose(web, headers).is_none_or(|(person, _)| !person.may_more());
+    if hidden { answer::not_found() } else { find(FILES, name).unwrap_or_else(answer::not_found) }
 }
 
 fn find(files: &[(&'static str, &'static [u8])], name: &str) -> Option<Answer> {

@@ -16,8 +16,9 @@ use model::api::Fault;
 
 use crate::answer::{self, Answer};
 use crate::route::{NoRoute, Route};
+use crate::session::{self, login};
 use crate::{
-    CONNECTION_LIFE, Carriers, HEAD_DEADLINE, Settings, Web, app, discovery, pages, people, upgrade,
+    CONNECTION_LIFE, Carriers, HEAD_DEADLINE, Settings, Web, app, discovery, pages, people, terminal, upgrade,
 };
 
 /// The largest head of a request.
@@ -27,15 +28,24 @@ const GRACE: Duration = Duration::from_secs(60);
 /// How long the connection may take to be handed over after the `101`.
 const HANDOVER: Duration = Duration::from_secs(10);
 
-/// An upgrade that was answered with `101`: who comes, and the future connection.
-type Upgrade = Arc<Mutex<Option<(SocketAddr, OnUpgrade)>>>;
+/// An upgrade that was answered with `101`: what for, and the future connection.
+type Upgrade = Arc<Mutex<Option<(For, OnUpgrade)>>>;
+
+/// What a connection is upgraded for.
+enum For {
+    /// Every other route, by the peer.
+    Carrier(SocketAddr),
+    /// A terminal of a signed-in browser.
+    Terminal(terminal::Came),
+}
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(web: Web, stream: BoxStream, peer: SocketAddr, carriers: &dyn Carriers) {
     let upgrade: Upgrade = Arc::default();
     let kept = upgrade.clone();
+    let serving = web.clone();
     let service = service_fn(move |request| {
-        let (web, upgrade) = (web.clone(), upgrade.clone());
+        let (web, upgrade) = (serving.clone(), upgrade.clone());
         async move { Ok::<_, std::convert::Infallible>(handle(&web, peer, request, &upgrade).await) }
     });
     let connection = http1::Builder::new()
@@ -56,14 +66,18 @@ pub(crate) async fn serve(web: Web, stream: BoxStream, peer: SocketAddr, carrier
         tracing::debug!(%peer, %error, "web connection ended");
     }
     let upgraded = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some((from, upgraded)) = upgraded
+    if let Some((what, upgraded)) = upgraded
         && let Ok(Ok(stream)) = tokio::time::timeout(HANDOVER, upgraded).await
     {
-        carriers.upgraded(Box::new(TokioIo::new(stream)), from).await;
+        let stream = Box::new(TokioIo::new(stream));
+        match what {
+            For::Carrier(from) => carriers.upgraded(stream, from).await,
+            For::Terminal(came) => terminal::serve(&web, stream, came).await,
+        }
     }
 }
 
-async fn handle(web: &Web, peer: SocketAddr, mut request: Request<Incoming>, upgrade: &Upgrade) -> Answer {
+async fn handle(web: &Web, peer: SocketAddr, request: Request<Incoming>, upgrade: &Upgrade) -> Answer {
     let route = match check(web.settings(), peer, &request) {
         Ok((route, from)) => {
             tracing::debug!(%from, route = route.word(), "web request");
@@ -82,17 +96,32 @@ async fn handle(web: &Web, peer: SocketAddr, mut request: Request<Incoming>, upg
         (Route::Link { reset }, _) => pages::link(request.headers(), reset),
         (Route::Asset(name), _) => pages::asset(&name),
         (Route::Home, _) => app::home(request.headers()),
-        (Route::App(name), _) => app::file(&name),
-        (Route::Upgrade, from) => {
-            let answer = upgrade::answer(&request);
-            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-                let future = hyper::upgrade::on(&mut request);
-                let kept = Some((SocketAddr::new(from, peer.port()), future));
-                *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        (Route::App(name), _) => app::file(web, request.headers(), &name),
+        (Route::WebSignIn, from) => login::sign_in(web, from, request).await,
+        (Route::WebSignOut, _) => login::sign_out(web, request.headers()),
+        (Route::Session, _) => login::session(web, request.headers()).await,
+        (Route::Api, _) => session::pass(web, request).await,
+        (Route::Ticket, _) => terminal::ticket(web, request).await,
+        (Route::Terminals, _) => terminal::list(web, request.headers()),
+        (Route::Terminal, from) => {
+            let from = SocketAddr::new(from, peer.port());
+            match terminal::admit(web, request.headers(), from) {
+                Ok(came) => switch(request, upgrade, For::Terminal(came)),
+                Err(refusal) => *refusal,
             }
-            answer
         }
+        (Route::Upgrade, from) => switch(request, upgrade, For::Carrier(SocketAddr::new(from, peer.port()))),
     }
+}
+
+/// Answers an upgrade and keeps the connection for what it is for.
+fn switch(mut request: Request<Incoming>, upgrade: &Upgrade, what: For) -> Answer {
+    let answer = upgrade::answer(&request);
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let kept = Some((what, hyper::upgrade::on(&mut request)));
+        *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+    answer
 }
 
 /// Why a request is not looked at further.

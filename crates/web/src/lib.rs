@@ -1,7 +1,8 @@
-//! Where a browser's TLS ends: discovery, signing in, invite and reset pages, and the app.
+//! Where a browser's TLS ends: discovery, signing in, invite and reset pages, the app, its API and its terminals.
 //!
-//! Serves HTTP/1.1 on streams that the proxy has decrypted, and hands WebSocket upgrades of carriers back to it. The
-//! only authority it knows is the client's; it decides nothing and keeps nothing but a copy of what the cluster is.
+//! Serves HTTP/1.1 on streams that the proxy has decrypted, and hands WebSocket upgrades of carriers back to it. It
+//! decides nothing: people's calls go to the authority with their own certificates, and a terminal is an SSH client
+//! that shows the same. What it keeps is in memory: a copy of what the cluster is, and the sessions of browsers.
 //! Bounds: [`MAX_BODY`] bytes of request body, [`HEAD_DEADLINE`], [`BODY_DEADLINE`], [`CONNECTION_LIFE`].
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,8 @@ mod discovery;
 mod pages;
 mod people;
 mod route;
+pub mod session;
+pub mod terminal;
 mod upgrade;
 
 use std::net::SocketAddr;
@@ -21,6 +24,7 @@ use std::time::Duration;
 use client::{BoxFuture, BoxStream, Client};
 
 use crate::discovery::Discovery;
+pub use crate::session::{NoWay, Sessions, Ways};
 
 /// The largest request body.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -61,6 +65,7 @@ struct Inner {
     settings: Settings,
     client: Client,
     discovery: Discovery,
+    sessions: Option<Sessions>,
 }
 
 impl std::fmt::Debug for Web {
@@ -73,7 +78,14 @@ impl Web {
     /// The web side of a gate whose authority `client` calls with the proxy's own certificate.
     #[must_use]
     pub fn new(settings: Settings, client: Client) -> Self {
-        Self(Arc::new(Inner { settings, client, discovery: Discovery::default() }))
+        Self(Arc::new(Inner { settings, client, discovery: Discovery::default(), sessions: None }))
+    }
+
+    /// The same, where people may also sign in with a browser.
+    #[must_use]
+    pub fn with_sessions(settings: Settings, client: Client, sessions: Sessions) -> Self {
+        let discovery = Discovery::default();
+        Self(Arc::new(Inner { settings, client, discovery, sessions: Some(sessions) }))
     }
 
     /// Serves one connection to its end. It never waits for the peer longer than the bounds of this room, except
@@ -92,5 +104,9 @@ impl Web {
 
     fn discovery(&self) -> &Discovery {
         &self.0.discovery
+    }
+
+    fn sessions(&self) -> Option<&Sessions> {
+        self.0.sessions.as_ref()
     }
 }

@@ -55,14 +55,19 @@ async fn pass_on<V: Call>(web: &Web, what: &'static str, ask: &V) -> Answer {
 }
 
 /// Reads a JSON body. Its type must be said: other sites' forms cannot say it, so they cannot post here.
-async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Answer> {
-    if !is_json(request.headers()) {
-        return Err(answer::fault(Fault::BadRequest, "the body must be application/json"));
-    }
-    let body = body_of(request.into_body()).await?;
+pub(crate) async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Answer> {
+    let body = json_body(request).await?;
     serde_json::from_slice(&body)
         // The parser's own words may repeat what was sent.
         .map_err(|_| answer::fault(Fault::BadRequest, "the body is not what this path takes"))
+}
+
+/// The bytes of a body that says it is JSON.
+pub(crate) async fn json_body(request: Request<Incoming>) -> Result<Bytes, Answer> {
+    if !is_json(request.headers()) {
+        return Err(answer::fault(Fault::BadRequest, "the body must be application/json"));
+    }
+    body_of(request.into_body()).await
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

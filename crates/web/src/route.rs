@@ -35,6 +35,20 @@ pub(crate) enum Route {
     Home,
     /// A file of the browser app.
     App(String),
+    /// Signs a browser in.
+    WebSignIn,
+    /// Signs a browser out.
+    WebSignOut,
+    /// Who is signed in.
+    Session,
+    /// A verb of the published API.
+    Api,
+    /// A ticket for a terminal.
+    Ticket,
+    /// The terminals of a session.
+    Terminals,
+    /// A terminal's WebSocket.
+    Terminal,
 }
 
 /// Why a path is none of ours.
@@ -62,6 +76,13 @@ impl Route {
             Route::Asset(_) => "asset",
             Route::Home => "home",
             Route::App(_) => "app",
+            Route::WebSignIn => "web-sign-in",
+            Route::WebSignOut => "web-sign-out",
+            Route::Session => "session",
+            Route::Api => "api",
+            Route::Ticket => "ticket",
+            Route::Terminals => "terminals",
+            Route::Terminal => "terminal",
         }
     }
 
@@ -84,7 +105,14 @@ impl Route {
             "/webapi/sign-in" if method == Method::POST => Ok(Route::SignIn),
             "/webapi/invite" if method == Method::POST => Ok(Route::Invite),
             "/webapi/invite/accept" if method == Method::POST => Ok(Route::AcceptInvite),
+            "/webapi/sessions/web" if method == Method::POST => Ok(Route::WebSignIn),
+            "/webapi/sessions/web" if method == Method::DELETE => Ok(Route::WebSignOut),
+            "/webapi/session" if method == Method::GET => Ok(Route::Session),
+            "/webapi/terminals" if method == Method::GET => Ok(Route::Terminals),
+            "/webapi/terminal/tickets" if method == Method::POST => Ok(Route::Ticket),
+            "/webapi/terminal" if method == Method::GET => Ok(Route::Terminal),
             "/" if read => Ok(Route::Home),
+            _ if path.starts_with("/v1/") => Ok(Route::Api),
             _ if read => Self::page(path),
             _ => Err(NoRoute::Unknown),
         }
@@ -141,6 +169,12 @@ mod tests {
             (Method::GET, "/web/assets/page.css", Route::Asset("page.css".to_owned())),
             (Method::GET, "/", Route::Home),
             (Method::GET, "/app.js", Route::App("app.js".to_owned())),
+            (Method::POST, "/webapi/sessions/web", Route::WebSignIn),
+            (Method::DELETE, "/v1/webapi/sessions/web", Route::WebSignOut),
+            (Method::GET, "/webapi/session", Route::Session),
+            (Method::GET, "/webapi/terminal", Route::Terminal),
+            (Method::POST, "/webapi/terminal/tickets", Route::Ticket),
+            (Method::PUT, "/v1/roles/dev", Route::Api),
         ] {
             assert_eq!(Route::parse(&method, path), Ok(wanted), "{method} {path}");
         }

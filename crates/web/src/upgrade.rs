@@ -9,7 +9,7 @@ use http::header::{
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{Request, Response, StatusCode, Version};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::answer::{self, Answer};
@@ -47,7 +47,7 @@ fn accept<B>(request: &Request<B>) -> Result<String, &'static str> {
 }
 
 fn switching(headers: &HeaderMap, key: &str) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::new()));
+    let mut answer = Response::new(Either::Left(Full::new(Bytes::new())));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let out = answer.headers_mut();
     out.insert(UPGRADE, HeaderValue::from_static("websocket"));

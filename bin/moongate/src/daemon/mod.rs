@@ -2,6 +2,7 @@
 
 mod args;
 mod authority;
+mod browsers;
 mod configure;
 mod diag;
 pub(crate) mod file;

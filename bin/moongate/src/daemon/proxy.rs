@@ -15,9 +15,10 @@ use config::{ProxyProtocol, Upstream};
 use model::api::cluster::ReportProxy;
 use runtime::{Scope, Service};
 use tokio::net::TcpListener;
-use web::Web;
+use web::{Sessions, Web};
 
 use super::authority::Near;
+use super::browsers::Browsers;
 use super::ground::{Ground, host_port};
 use super::identity::{Joined, chain};
 use super::ready::State;
@@ -37,15 +38,20 @@ pub(crate) fn start(
 ) -> anyhow::Result<WebCerts> {
     let fronts = fronts(config)?;
     let certs = certificates(ground, config)?;
+    let registry = tunnel::Registry::default();
+    let auth = authority(ground, joined)?;
+    let ways =
+        Browsers { authority: auth.clone(), registry: registry.clone(), random: ground.random.clone() };
+    let sessions = Sessions::new(Arc::new(ways), ground.clock.clone(), ground.random.clone(), scope);
     let settings = ::proxy::Settings {
         cluster: joined.identity.borrow().cluster().clone(),
         keyring: joined.keyring.clone(),
         trust: rules.trust.clone(),
         ssh: rules.protocol.clone(),
         web_certs: certs.clone(),
-        web: Arc::new(pages(ground, config, joined, &fronts)),
-        auth: authority(ground, joined)?,
-        registry: tunnel::Registry::default(),
+        web: Arc::new(pages(ground, config, joined, (&fronts, &sessions))),
+        auth,
+        registry,
         proxy_headers: match config.proxy_protocol {
             ProxyProtocol::On => ProxyHeaders::Required,
             ProxyProtocol::Off => ProxyHeaders::Refused,
@@ -131,7 +137,12 @@ struct Pages {
     fronted: Option<(Vec<Network>, Web)>,
 }
 
-fn pages(ground: &Ground, config: &config::Proxy, joined: &Joined, fronts: &[Network]) -> Pages {
+fn pages(
+    ground: &Ground,
+    config: &config::Proxy,
+    joined: &Joined,
+    (fronts, sessions): (&[Network], &Sessions),
+) -> Pages {
     let first = |all: &[config::Address]| all.first().map(ToString::to_string);
     let settings = |trust_forwarded_for| web::Settings {
         listen: config.listen.to_string(),
@@ -140,10 +151,9 @@ fn pages(ground: &Ground, config: &config::Proxy, joined: &Joined, fronts: &[Net
         tunnel_public_addr: first(&config.tunnel_public_addrs),
         trust_forwarded_for,
     };
-    let fronted = config
-        .trust_x_forwarded_for
-        .then(|| (fronts.to_vec(), Web::new(settings(true), joined.client.clone())));
-    Pages { everyone: Web::new(settings(false), joined.client.clone()), fronted }
+    let web = |trusted| Web::with_sessions(settings(trusted), joined.client.clone(), sessions.clone());
+    let fronted = config.trust_x_forwarded_for.then(|| (fronts.to_vec(), web(true)));
+    Pages { everyone: web(false), fronted }
 }
 
 impl WebHandler for Pages {

@@ -1,0 +1,132 @@
+//! Whose request it is, and whether one of our own pages sent it.
+//!
+//! Every changing request must come from our own origin, as the browser itself says (`Sec-Fetch-Site`, or `Origin`
+//! against `Host` where it says nothing), and repeat the session's token in a header, which no other site can read.
+
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use http::header::{COOKIE, HOST, HeaderMap, ORIGIN};
+use http::{HeaderName, Method};
+
+use super::Person;
+use crate::Web;
+
+/// The cookie: `__Host-` makes browsers insist on `Secure`, `Path=/` and no domain.
+pub(crate) const COOKIE_NAME: &str = "__Host-session";
+/// The header that repeats the session's own token.
+pub(crate) const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
+/// Sent with requests nobody caused by hand: they are no sign of life.
+pub(crate) const BACKGROUND: HeaderName = HeaderName::from_static("x-background");
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// A token's length.
+const TOKEN: usize = 64;
+
+/// Whose request it is, if anybody's.
+pub(crate) fn whose(web: &Web, headers: &HeaderMap) -> Option<(Arc<Person>, String)> {
+    let sessions = web.sessions()?;
+    let token = cookie(headers)?;
+    let person = sessions.find(&token)?;
+    if !headers.contains_key(BACKGROUND) {
+        person.touch(sessions.now());
+    }
+    Some((person, token))
+}
+
+/// The session's token out of the cookies; one that comes twice is none.
+pub(crate) fn cookie(headers: &HeaderMap) -> Option<String> {
+    let mut found = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(name, _)| *name == COOKIE_NAME)
+        .map(|(_, value)| value);
+    let token = found.next().filter(|t| t.len() == TOKEN && t.bytes().all(|b| b.is_ascii_hexdigit()));
+    if found.next().is_some() { None } else { token.map(ToOwned::to_owned) }
+}
+
+/// A page of ours sent it, as far as the browser says. Reading needs no more than not being another site's.
+pub(crate) fn from_our_page(method: &Method, headers: &HeaderMap) -> bool {
+    let reads = *method == Method::GET || *method == Method::HEAD;
+    match headers.get(FETCH_SITE).map(|v| v.as_bytes()) {
+        Some(b"same-origin") => true,
+        Some(b"none") => reads,
+        Some(_) => false,
+        None => match (headers.get(ORIGIN), headers.get(HOST)) {
+            (Some(origin), Some(host)) => same_host(origin.to_str().ok(), host.to_str().ok()),
+            (None, _) => reads,
+            (Some(_), None) => false,
+        },
+    }
+}
+
+/// `https://host[:443]` against `host[:port]`; a front may have dropped the port.
+fn same_host(origin: Option<&str>, host: Option<&str>) -> bool {
+    let (Some(origin), Some(host)) = (origin, host) else { return false };
+    let Some(from) = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")) else {
+        return false;
+    };
+    let bare = |text: &str| {
+        text.rsplit_once(':')
+            .map_or(text, |(name, port)| if port.bytes().all(|b| b.is_ascii_digit()) { name } else { text })
+            .to_ascii_lowercase()
+    };
+    from.eq_ignore_ascii_case(host) || (!host.contains(':') && bare(from) == bare(host))
+}
+
+/// The request repeats the session's token.
+pub(crate) fn is_meant(person: &Person, headers: &HeaderMap) -> bool {
+    let Some(said) = headers.get(CSRF) else { return false };
+    verify_slices_are_equal(said.as_bytes(), person.csrf.as_bytes()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(k, v)| (HeaderName::from_static(k), HeaderValue::from_static(v))).collect()
+    }
+
+    #[test]
+    fn only_our_own_pages_change_things() {
+        for (pairs, reads, changes) in [
+            (&[("sec-fetch-site", "same-origin")][..], true, true),
+            (&[("sec-fetch-site", "none")], true, false),
+            (&[("sec-fetch-site", "same-site")], false, false),
+            (&[("sec-fetch-site", "cross-site"), ("origin", "https://gate"), ("host", "gate")], false, false),
+            (&[("origin", "https://gate:3080"), ("host", "gate:3080")], true, true),
+            (&[("origin", "https://gate:3080"), ("host", "gate")], true, true),
+            (&[("origin", "https://gate"), ("host", "gate:3080")], false, false),
+            (&[("origin", "https://evil"), ("host", "gate")], false, false),
+            (&[("origin", "https://gate.evil"), ("host", "gate")], false, false),
+            (&[("origin", "null"), ("host", "gate")], false, false),
+            (&[("host", "gate")], true, false),
+        ] {
+            let headers = headers(pairs);
+            assert_eq!(from_our_page(&Method::GET, &headers), reads, "{pairs:?}");
+            assert_eq!(from_our_page(&Method::POST, &headers), changes, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_read_strictly() {
+        let token = "ab".repeat(32);
+        let one = format!("a=b; {COOKIE_NAME}={token}");
+        let two = format!("{COOKIE_NAME}={token}; {COOKIE_NAME}={token}");
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::from_str(text).unwrap());
+            cookie(&headers)
+        };
+
+        assert_eq!(read(&one), Some(token));
+        assert_eq!(read(&two), None);
+        assert_eq!(read(&format!("{COOKIE_NAME}=short")), None);
+        assert_eq!(read("session=x"), None);
+    }
+}

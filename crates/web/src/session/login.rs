@@ -1,0 +1,140 @@
+//! Signing a browser in and out, and what its page asks first: who, what they may, until when.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use client::CallError;
+use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
+use http::{Method, Request};
+use hyper::body::Incoming;
+use model::Secret;
+use model::api::Fault;
+use model::api::access::{Me, WhoAmI};
+use serde::{Deserialize, Serialize};
+
+use super::guard::{self, COOKIE_NAME};
+use super::person::{Keys, Person};
+use super::{IDLE, Sessions};
+use crate::Web;
+use crate::answer::{self, Answer};
+use crate::people;
+
+/// What the sign-in page sends.
+#[derive(Deserialize)]
+struct Ask {
+    user: String,
+    password: Secret,
+    #[serde(default)]
+    otp: String,
+}
+
+/// What the app is told of its session.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    me: Me,
+    cluster: &'a str,
+    csrf: &'a str,
+    expires: model::Timestamp,
+    idle_seconds: u64,
+    version: &'static str,
+}
+
+/// Who is signed in.
+pub(crate) async fn session(web: &Web, headers: &HeaderMap) -> Answer {
+    match guard::whose(web, headers) {
+        Some((person, token)) => tell(web, &person, &token).await,
+        None => nobody(),
+    }
+}
+
+/// Nobody is signed in: the same for every reason.
+pub(crate) fn nobody() -> Answer {
+    answer::fault(Fault::Unauthenticated, "sign in first")
+}
+
+async fn tell(web: &Web, person: &Person, token: &str) -> Answer {
+    match person.client.call(&WhoAmI {}).await {
+        Ok(me) => {
+            person.learn(&me);
+            answer::json(&Told {
+                me,
+                cluster: &person.cluster,
+                csrf: &person.csrf,
+                expires: person.expires,
+                idle_seconds: IDLE.as_secs(),
+                version: model::VERSION,
+            })
+        }
+        // The authority no longer knows this person: a lock, or a removed user.
+        Err(CallError::Refused { fault: Fault::Unauthenticated | Fault::NotFound, .. }) => {
+            if let Some(sessions) = web.sessions() {
+                sessions.end(token);
+            }
+            nobody()
+        }
+        Err(error) => answer::failed("who am I", &error),
+    }
+}
+
+/// Password and code in, a cookie out. The keys never leave this process.
+pub(crate) async fn sign_in(web: &Web, from: IpAddr, request: Request<Incoming>) -> Answer {
+    let Some(sessions) = web.sessions() else { return answer::not_found() };
+    if !guard::from_our_page(&Method::POST, request.headers()) {
+        return answer::fault(Fault::BadRequest, "this request did not come from the sign-in page");
+    }
+    let before = guard::cookie(request.headers());
+    let ask = match people::read::<Ask>(request).await {
+        Ok(ask) => ask,
+        Err(refusal) => return refusal,
+    };
+    let person = match enter(web, sessions, ask, from).await {
+        Ok(person) => person,
+        Err(refusal) => return refusal,
+    };
+    if let Some(before) = before {
+        sessions.end(&before);
+    }
+    let Some(token) = sessions.admit(person.clone()) else {
+        return answer::fault(Fault::Unavailable, "too many people are signed in: try again later");
+    };
+    let mut told = tell(web, &person, &token).await;
+    if told.status().is_success() {
+        set_cookie(&mut told, &token, "");
+    } else {
+        sessions.end(&token);
+    }
+    told
+}
+
+async fn enter(web: &Web, sessions: &Sessions, ask: Ask, from: IpAddr) -> Result<Arc<Person>, Answer> {
+    let broken = |why: String| {
+        tracing::error!(%why, "a web session could not be made");
+        answer::fault(Fault::Internal, "the session could not be made")
+    };
+    let keys = Keys::generate(sessions.random()).map_err(broken)?;
+    let verb = keys.ask(ask.user.clone(), ask.password, ask.otp, from);
+    let certs = web.client().call(&verb).await.map_err(|error| answer::failed("sign-in", &error))?;
+    Person::new(sessions, ask.user, keys, certs, from).map(Arc::new).map_err(broken)
+}
+
+/// Ends the session and everything it started.
+pub(crate) fn sign_out(web: &Web, headers: &HeaderMap) -> Answer {
+    let Some((person, token)) = guard::whose(web, headers) else { return nobody() };
+    if !guard::from_our_page(&Method::DELETE, headers) || !guard::is_meant(&person, headers) {
+        return answer::fault(Fault::BadRequest, "this request did not come from our own page");
+    }
+    if let Some(sessions) = web.sessions() {
+        sessions.end(&token);
+    }
+    let mut done = answer::json(&model::api::Done {});
+    set_cookie(&mut done, "", "; Max-Age=0");
+    done
+}
+
+fn set_cookie(answer: &mut Answer, token: &str, more: &str) {
+    let line = format!("{COOKIE_NAME}={token}; Path=/; Secure; HttpOnly; SameSite=Strict{more}");
+    if let Ok(line) = HeaderValue::from_str(&line) {
+        answer.headers_mut().insert(SET_COOKIE, line);
+    }
+}

@@ -1,0 +1,171 @@
+//! One signed-in browser: who, with which key and certificate, until when.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use client::Client;
+use client::person::TlsKey;
+use client::tls::{Keyring, Material};
+use model::api::access::{Me, SignIn};
+use model::api::certs::UserCerts;
+use model::api::cluster::TrustBundle;
+use model::resource::Kind;
+use model::{Secret, Timestamp};
+use runtime::{Random, Scope};
+use ssh::client::Credential;
+use ssh::{PrivateKey, PublicKey};
+
+use super::{MAX_TICKETS, Sessions, TICKET_LIFE};
+use crate::terminal::Terminals;
+
+/// Keys waiting for their certificates.
+pub(crate) struct Keys {
+    ssh: PrivateKey,
+    tls: TlsKey,
+}
+
+impl Keys {
+    /// Fresh keys.
+    pub(crate) fn generate(random: &Random) -> Result<Self, String> {
+        Ok(Self {
+            ssh: PrivateKey::from_seed(&random.bytes(), "web").map_err(|e| e.to_string())?,
+            tls: TlsKey::generate(random).map_err(|e| e.to_string())?,
+        })
+    }
+
+    /// The question to the authority.
+    pub(crate) fn ask(&self, user: String, password: Secret, otp: String, from: IpAddr) -> SignIn {
+        SignIn {
+            user,
+            password,
+            otp,
+            ssh_key: self.ssh.public().to_openssh(),
+            tls_key_pem: self.tls.public_pem(),
+            ttl: None,
+            client_addr: Some(from),
+        }
+    }
+}
+
+/// What a ticket opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Opens {
+    /// A new shell.
+    Shell {
+        /// Where.
+        node: model::NodeId,
+        /// As which account.
+        login: String,
+    },
+    /// A terminal that is there already.
+    Terminal(String),
+}
+
+/// A ticket: what it opens, for which page, until when.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) opens: Opens,
+    pub(crate) origin: String,
+    until: Timestamp,
+}
+
+/// One signed-in browser.
+pub(crate) struct Person {
+    pub(crate) user: String,
+    pub(crate) cluster: String,
+    pub(crate) expires: Timestamp,
+    /// What each changing request must repeat in a header.
+    pub(crate) csrf: String,
+    /// Calls the authority with this person's certificate.
+    pub(crate) client: Client,
+    pub(crate) trust: TrustBundle,
+    /// Ends with the session.
+    pub(crate) scope: Scope,
+    pub(crate) terminals: Terminals,
+    key: Arc<PrivateKey>,
+    certificate: PublicKey,
+    pub(crate) random: Random,
+    seen: Mutex<Timestamp>,
+    tickets: Mutex<BTreeMap<String, Ticket>>,
+    more: AtomicBool,
+}
+
+impl Person {
+    pub(crate) fn new(
+        sessions: &Sessions,
+        user: String,
+        keys: Keys,
+        certs: UserCerts,
+        from: IpAddr,
+    ) -> Result<Self, String> {
+        let (scope, random) = (sessions.scope(), sessions.random().clone());
+        let own = keys.tls.certified(&certs.tls_cert_pem).map_err(|e| e.to_string())?;
+        let material = Material::trusting(&certs.trust).map_err(|e| e.to_string())?.showing(own);
+        let client =
+            Client::new(sessions.ways().authority(Keyring::new(material), from), &scope, random.clone());
+        Ok(Self {
+            user,
+            cluster: certs.cluster.to_string(),
+            expires: certs.expires,
+            csrf: super::table::token(&random),
+            client,
+            trust: certs.trust,
+            terminals: Terminals::default(),
+            key: Arc::new(keys.ssh),
+            certificate: PublicKey::from_openssh(&certs.ssh_cert).map_err(|e| e.to_string())?,
+            random,
+            scope,
+            seen: Mutex::new(sessions.now()),
+            tickets: Mutex::default(),
+            more: AtomicBool::new(false),
+        })
+    }
+
+    /// Shows the certificate to a node.
+    pub(crate) fn credential(&self) -> Credential {
+        Credential { key: self.certificate.clone(), signer: self.key.clone() }
+    }
+
+    /// Notes a sign of life.
+    pub(crate) fn touch(&self, now: Timestamp) {
+        *lock(&self.seen) = now;
+    }
+
+    pub(crate) fn seen(&self) -> Timestamp {
+        *lock(&self.seen)
+    }
+
+    /// Notes what the authority said this person may do.
+    pub(crate) fn learn(&self, me: &Me) {
+        let more = me.may.keys().any(|kind| kind != Kind::Own.as_str() && kind != Kind::Node.as_str());
+        self.more.store(more, Ordering::Relaxed);
+    }
+
+    /// May do more than work on nodes, as far as was heard.
+    pub(crate) fn may_more(&self) -> bool {
+        self.more.load(Ordering::Relaxed)
+    }
+
+    /// A ticket, once.
+    pub(crate) fn issue(&self, opens: Opens, origin: String, now: Timestamp) -> Option<String> {
+        let mut tickets = lock(&self.tickets);
+        tickets.retain(|_, ticket| ticket.until > now);
+        if tickets.len() >= MAX_TICKETS {
+            return None;
+        }
+        let ticket = super::table::token(&self.random);
+        tickets.insert(super::table::hash(&ticket), Ticket { opens, origin, until: now + TICKET_LIFE });
+        Some(ticket)
+    }
+
+    /// Uses a ticket up.
+    pub(crate) fn redeem(&self, ticket: &str, now: Timestamp) -> Option<Ticket> {
+        lock(&self.tickets).remove(&super::table::hash(ticket)).filter(|t| t.until > now)
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

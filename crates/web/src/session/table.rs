@@ -1,0 +1,136 @@
+//! The table of web sessions: by the hash of their tokens, so that what is in memory opens nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
+use model::Timestamp;
+use runtime::{Clock, Random, Scope};
+
+use super::person::{Person, lock};
+use super::{IDLE, MAX_PER_USER, MAX_SESSIONS, Ways};
+
+/// How often sessions that are over are let go.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// A random token of 256 bits.
+pub(crate) fn token(random: &Random) -> String {
+    HEXLOWER.encode(&random.bytes::<32>())
+}
+
+/// What is kept of a token.
+pub(crate) fn hash(token: &str) -> String {
+    HEXLOWER.encode(digest(&SHA256, token.as_bytes()).as_ref())
+}
+
+/// Everyone who is signed in with a browser. Clones share: every face of one gate has the same.
+#[derive(Clone)]
+pub struct Sessions(Arc<Inner>);
+
+struct Inner {
+    ways: Arc<dyn Ways>,
+    clock: Clock,
+    random: Random,
+    scope: Scope,
+    people: Mutex<HashMap<String, Arc<Person>>>,
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sessions({})", self.count())
+    }
+}
+
+impl Sessions {
+    /// Nobody yet. What people start lives in `scope`; sessions that are over are let go every minute.
+    #[must_use]
+    pub fn new(ways: Arc<dyn Ways>, clock: Clock, random: Random, scope: &Scope) -> Self {
+        let scope = scope.child("web sessions");
+        let inner = Arc::new(Inner { ways, clock, random, scope: scope.clone(), people: Mutex::default() });
+        let kept = Arc::downgrade(&inner);
+        scope.spawn("web sessions", async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                let Some(inner) = kept.upgrade() else { return };
+                Sessions(inner).sweep();
+            }
+        });
+        Self(inner)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        lock(&self.0.people).len()
+    }
+
+    pub(crate) fn ways(&self) -> &Arc<dyn Ways> {
+        &self.0.ways
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    pub(crate) fn random(&self) -> &Random {
+        &self.0.random
+    }
+
+    pub(crate) fn scope(&self) -> Scope {
+        self.0.scope.child("web session")
+    }
+
+    /// Takes a person in; gives the token, which is nowhere else. `None` when there is no room.
+    pub(crate) fn admit(&self, person: Arc<Person>) -> Option<String> {
+        self.sweep();
+        let mut people = lock(&self.0.people);
+        let mut own: Vec<(Timestamp, String)> = people
+            .iter()
+            .filter(|(_, other)| other.user == person.user)
+            .map(|(key, other)| (other.seen(), key.clone()))
+            .collect();
+        if own.len() >= MAX_PER_USER {
+            own.sort();
+            if let Some(oldest) = own.first().and_then(|(_, key)| people.remove(key)) {
+                oldest.scope.cancel();
+            }
+        }
+        if people.len() >= MAX_SESSIONS {
+            return None;
+        }
+        let token = token(&self.0.random);
+        people.insert(hash(&token), person);
+        Some(token)
+    }
+
+    /// Whose token it is, if the session lives.
+    pub(crate) fn find(&self, token: &str) -> Option<Arc<Person>> {
+        let now = self.now();
+        let person = lock(&self.0.people).get(&hash(token)).cloned()?;
+        is_alive(&person, now).then_some(person)
+    }
+
+    /// Ends a session and everything it started.
+    pub(crate) fn end(&self, token: &str) {
+        if let Some(person) = lock(&self.0.people).remove(&hash(token)) {
+            person.scope.cancel();
+        }
+    }
+
+    fn sweep(&self) {
+        let now = self.now();
+        lock(&self.0.people).retain(|_, person| {
+            let alive = is_alive(person, now);
+            if !alive {
+                person.scope.cancel();
+            }
+            alive
+        });
+    }
+}
+
+fn is_alive(person: &Person, now: Timestamp) -> bool {
+    person.expires > now && now.since(person.seen()) < IDLE
+}

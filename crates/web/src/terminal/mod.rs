@@ -1,0 +1,64 @@
+//! Terminals of signed-in browsers: an SSH client with the person's key in memory, and a WebSocket to the page.
+//!
+//! ```text
+//! node ⇄ SSH channel → Buffer (≤ WINDOW unacknowledged) → WebSocket → page
+//!                    ←        bounded input             ←
+//! ```
+//!
+//! A terminal outlives its WebSocket for [`DETACHED`]: the bytes nobody acknowledged are kept and sent again to the
+//! next one. Bounds: [`WINDOW`] bytes of output, [`MAX_INPUT`] of input, [`MAX_TERMINALS`] a session. Frames are
+//! described in docs/formats/web-terminal.md. Knows nothing of pages, roles or recordings.
+
+mod buffer;
+pub mod frame;
+mod serve;
+mod shell;
+mod ticket;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+pub(crate) use serve::{Came, serve};
+pub(crate) use ticket::{admit, list, ticket};
+
+use crate::session::lock;
+use shell::Shell;
+
+/// Output sent and not acknowledged: beyond it the node's channel is not read.
+pub const WINDOW: usize = 256 * 1024;
+/// Input taken and not yet written to the node's channel.
+pub const MAX_INPUT: usize = 512 * 1024;
+/// Terminals of one session.
+pub const MAX_TERMINALS: usize = 32;
+/// How long a terminal waits for its page to come back.
+pub const DETACHED: Duration = Duration::from_secs(300);
+
+/// The terminals of one session.
+#[derive(Default)]
+pub(crate) struct Terminals(Mutex<BTreeMap<String, Arc<Shell>>>);
+
+impl Terminals {
+    /// Keeps a terminal; no when there are too many.
+    fn keep(&self, shell: Arc<Shell>) -> bool {
+        let mut all = lock(&self.0);
+        all.retain(|_, other| !other.is_over());
+        if all.len() >= MAX_TERMINALS {
+            return false;
+        }
+        all.insert(shell.id.clone(), shell);
+        true
+    }
+
+    fn find(&self, id: &str) -> Option<Arc<Shell>> {
+        lock(&self.0).get(id).cloned()
+    }
+
+    fn forget(&self, id: &str) {
+        lock(&self.0).remove(id);
+    }
+
+    fn all(&self) -> Vec<Arc<Shell>> {
+        lock(&self.0).values().filter(|shell| !shell.is_over()).cloned().collect()
+    }
+}

@@ -1,0 +1,231 @@
+//! A shell on a node: the SSH connection, the pump that fills the buffer, and who is looking at it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use model::NodeId;
+use runtime::Scope;
+use serde_json::{Value, json};
+use ssh::client::{Config, Connected};
+use ssh::{Channel, Connection, Pty, Received, RequestKind, Size};
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+
+use super::buffer::Buffer;
+use super::{DETACHED, frame};
+use crate::session::{Person, Sessions, lock};
+
+/// How long the way to the node may take.
+const DIAL: std::time::Duration = std::time::Duration::from_secs(20);
+/// The terminal type announced.
+const TERM: &str = "xterm-256color";
+
+/// Who looks: the number of the last WebSocket, and whether it is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) number: u64,
+    pub(crate) there: bool,
+}
+
+/// A shell on a node.
+pub(crate) struct Shell {
+    pub(crate) id: String,
+    pub(crate) node: NodeId,
+    pub(crate) login: String,
+    pub(crate) channel: Channel,
+    connection: Connection,
+    scope: Scope,
+    buffer: Mutex<Buffer>,
+    grew: Notify,
+    drained: Notify,
+    view: watch::Sender<View>,
+}
+
+impl Shell {
+    /// Opens a shell for `person` and starts its pump.
+    pub(crate) async fn open(
+        person: &Person,
+        sessions: &Sessions,
+        (node, login): (NodeId, String),
+        from: SocketAddr,
+        size: Size,
+    ) -> Result<Arc<Self>, String> {
+        let stream = timeout(DIAL, sessions.ways().node(node.clone(), from))
+            .await
+            .map_err(|_| "the node did not answer in time".to_owned())?
+            .map_err(|e| e.to_string())?;
+        let host = |key: &ssh::PublicKey| {
+            client::person::verify_node(key.as_bytes(), &person.trust, &node, sessions.now())
+        };
+        let config = Arc::new(Config::default());
+        let Connected { banner, connection, incoming, driver, .. } =
+            ssh::client::connect(stream, config, &host, &login, &[person.credential()])
+                .await
+                .map_err(|error| refusal(&error, &login))?;
+        // Nothing may be opened towards the browser: no agent, no X11, no forwards.
+        drop(incoming);
+        let scope = person.scope.child("terminal");
+        scope.spawn("terminal connection", async move {
+            if let Err(error) = driver.await {
+                tracing::debug!(%error, "a terminal's connection ended");
+            }
+        });
+        let channel = timeout(DIAL, start(&connection, size))
+            .await
+            .map_err(|_| "the node did not start a shell in time".to_owned())?
+            .map_err(|error| refusal(&error, &login))?;
+        let (view, _) = watch::channel(View { number: 0, there: true });
+        let mut buffer = Buffer::default();
+        buffer.push(banner.unwrap_or_default().replace('\n', "\r\n").as_bytes());
+        let shell = Arc::new(Self {
+            id: data_encoding::HEXLOWER.encode(&person.random.bytes::<8>()),
+            node,
+            login,
+            channel,
+            connection,
+            scope: scope.clone(),
+            buffer: Mutex::new(buffer),
+            grew: Notify::new(),
+            drained: Notify::new(),
+            view,
+        });
+        let pumped = shell.clone();
+        scope.spawn("terminal pump", async move { pumped.pump().await });
+        Ok(shell)
+    }
+
+    /// Reads the channel while there is room, until it ends or nobody has looked for too long.
+    async fn pump(&self) {
+        let how = tokio::select! {
+            how = self.read() => how,
+            () = self.abandoned() => json!({"state": "ended", "why": "nobody came back"}),
+        };
+        lock(&self.buffer).finish(how);
+        self.grew.notify_one();
+        self.channel.close();
+        self.connection.disconnect("the terminal is over");
+    }
+
+    async fn read(&self) -> Value {
+        let mut exit = None;
+        loop {
+            let drained = self.drained.notified();
+            if !lock(&self.buffer).has_room() {
+                drained.await;
+                continue;
+            }
+            match self.channel.recv().await {
+                Ok(Received::Data(bytes) | Received::Extended(_, bytes)) => {
+                    lock(&self.buffer).push(&bytes);
+                    self.grew.notify_one();
+                }
+                Ok(Received::Exit(how)) => exit = Some(how),
+                Ok(Received::Request(request)) => request.refuse(),
+                Ok(Received::Eof) => {}
+                Ok(Received::Closed) => return ending(exit.as_ref()),
+                Err(error) => return json!({"state": "lost", "why": error.to_string()}),
+            }
+        }
+    }
+
+    /// Nobody has looked for [`DETACHED`].
+    async fn abandoned(&self) {
+        let mut view = self.view.subscribe();
+        loop {
+            let seen = *view.borrow_and_update();
+            if seen.there {
+                if view.changed().await.is_err() {
+                    return;
+                }
+            } else if timeout(DETACHED, view.changed()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Takes the view over: whoever had it is told by the number.
+    pub(crate) fn attach(&self) -> (u64, watch::Receiver<View>) {
+        let mut number = 0;
+        self.view.send_modify(|view| {
+            number = view.number + 1;
+            *view = View { number, there: true };
+        });
+        (number, self.view.subscribe())
+    }
+
+    /// Lets go of the view, unless somebody else has it.
+    pub(crate) fn detach(&self, number: u64) {
+        self.view.send_if_modified(|view| {
+            let own = view.number == number;
+            view.there &= !own;
+            own
+        });
+    }
+
+    /// Output after `offset`, as a frame, with the offset behind it; waits for some. `Err` is how it ended.
+    pub(crate) async fn next(&self, offset: u64) -> Result<(u64, Vec<u8>), Value> {
+        loop {
+            let grew = self.grew.notified();
+            {
+                let buffer = lock(&self.buffer);
+                if let Some((at, bytes)) = buffer.after(offset) {
+                    return Ok((at + bytes.len() as u64, frame::output(at, bytes)));
+                }
+                if let Some(how) = buffer.ended() {
+                    return Err(how.clone());
+                }
+            }
+            grew.await;
+        }
+    }
+
+    /// The page has drawn everything before `offset`.
+    pub(crate) fn acknowledge(&self, offset: u64) {
+        let made_room = lock(&self.buffer).acknowledge(offset);
+        if made_room {
+            self.drained.notify_one();
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        lock(&self.buffer).ended().is_some() || self.scope.is_cancelled()
+    }
+
+    /// The person closed it.
+    pub(crate) fn end(&self) {
+        self.channel.close();
+        self.connection.disconnect("closed by its user");
+        self.scope.cancel();
+    }
+
+    pub(crate) fn held(&self) -> u64 {
+        lock(&self.buffer).end()
+    }
+}
+
+async fn start(connection: &Connection, size: Size) -> Result<Channel, ssh::Error> {
+    let channel = connection.open_session().await?;
+    channel.request_pty(Pty { term: TERM.to_owned(), size, modes: Vec::new() }).await?;
+    channel.shell().await?;
+    Ok(channel)
+}
+
+fn ending(exit: Option<&RequestKind>) -> Value {
+    match exit {
+        Some(RequestKind::ExitStatus(status)) => json!({"state": "ended", "status": status}),
+        Some(RequestKind::ExitSignal { name, .. }) => json!({"state": "ended", "signal": name}),
+        _ => json!({"state": "ended"}),
+    }
+}
+
+/// What a person is told: whether the node or the login is at fault, and no more.
+fn refusal(error: &ssh::Error, login: &str) -> String {
+    match error {
+        ssh::Error::Denied => format!("you may not log in as {login} there"),
+        ssh::Error::HostKey(why) => {
+            tracing::warn!(%why, "a node is not the one meant");
+            "the node could not prove that it is the one meant".to_owned()
+        }
+        other => format!("the node did not let the terminal start: {other}"),
+    }
+}

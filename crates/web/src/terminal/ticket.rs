@@ -1,0 +1,79 @@
+//! One-time tickets for terminals: asked for with the cookie and the page's token, used in a WebSocket's first frame.
+
+use std::net::SocketAddr;
+
+use http::header::{HeaderMap, ORIGIN};
+use http::{Method, Request};
+use hyper::body::Incoming;
+use model::api::Fault;
+use model::{Login, NodeId};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Came, MAX_TERMINALS};
+use crate::Web;
+use crate::answer::{self, Answer};
+use crate::people;
+use crate::session::{Opens, TICKET_LIFE, guard, login};
+
+/// What a page asks for: a new shell, or a terminal that is there.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Ask {
+    Terminal { terminal: String },
+    Shell { node: NodeId, login: Login },
+}
+
+/// Makes a ticket.
+pub(crate) async fn ticket(web: &Web, request: Request<Incoming>) -> Answer {
+    let headers = request.headers();
+    let (Some((person, _)), Some(sessions)) = (guard::whose(web, headers), web.sessions()) else {
+        return login::nobody();
+    };
+    if !guard::from_our_page(&Method::POST, headers) || !guard::is_meant(&person, headers) {
+        return answer::fault(Fault::BadRequest, "this request did not come from our own page");
+    }
+    // The page's own origin, which the WebSocket must then repeat. Browsers send it with every POST.
+    let Some(origin) = headers.get(ORIGIN).and_then(|o| o.to_str().ok()).map(ToOwned::to_owned) else {
+        return answer::fault(Fault::BadRequest, "the browser did not say from which page this came");
+    };
+    let opens = match people::read::<Ask>(request).await {
+        Ok(Ask::Terminal { terminal }) if person.terminals.find(&terminal).is_some() => {
+            Opens::Terminal(terminal)
+        }
+        Ok(Ask::Terminal { .. }) => return answer::not_found(),
+        Ok(Ask::Shell { node, login }) => {
+            if person.terminals.all().len() >= MAX_TERMINALS {
+                return answer::fault(Fault::TooMany, "too many terminals are open: close one first");
+            }
+            Opens::Shell { node, login: login.to_string() }
+        }
+        Err(refusal) => return refusal,
+    };
+    match person.issue(opens, origin, sessions.now()) {
+        Some(ticket) => answer::json(&json!({"ticket": ticket, "seconds": TICKET_LIFE.as_secs()})),
+        None => answer::fault(Fault::TooMany, "too many tickets are unused: wait a moment"),
+    }
+}
+
+/// Whose WebSocket it would be: the cookie says who, and the page it comes from must be named.
+pub(crate) fn admit(web: &Web, headers: &HeaderMap, from: SocketAddr) -> Result<Came, Box<Answer>> {
+    let Some((person, _)) = guard::whose(web, headers) else { return Err(Box::new(login::nobody())) };
+    let Some(origin) = headers.get(ORIGIN).and_then(|o| o.to_str().ok()).map(ToOwned::to_owned) else {
+        let why = "the browser did not say from which page this came";
+        return Err(Box::new(answer::fault(Fault::BadRequest, why)));
+    };
+    Ok(Came { person, origin, from })
+}
+
+/// The session's terminals that can be taken up again.
+pub(crate) fn list(web: &Web, headers: &HeaderMap) -> Answer {
+    let Some((person, _)) = guard::whose(web, headers) else { return login::nobody() };
+    let items: Vec<_> = person
+        .terminals
+        .all()
+        .iter()
+        .map(|shell| json!({"id": shell.id, "node": shell.node, "login": shell.login, "bytes": shell.held()}))
+        .collect();
+    answer::json(&json!({"items": items}))
+}

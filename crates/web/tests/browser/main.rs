@@ -1,0 +1,161 @@
+//! Browsers: signing in, what other sites cannot do, and terminals, over in-memory streams.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failure is a failed test")]
+
+mod terminal;
+mod world;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use world::{Gate, OURS};
+
+#[tokio::test]
+async fn a_person_signs_in_works_and_signs_out() {
+    let gate = Gate::new();
+    let page = gate.sign_in().await;
+
+    let session = gate.send("GET", "/webapi/session", &page.cookie, &Value::Null).await;
+    assert_eq!(session.body["user"], "ann");
+    assert_eq!(session.body["cluster"], "gate");
+    assert!(page.csrf.contains(session.body["csrf"].as_str().unwrap()));
+    let nodes = gate.send("GET", "/v1/nodes?search=gpu", &page.all(), &Value::Null).await;
+    assert_eq!((nodes.status, &nodes.body), (200, &json!({"items": []})));
+    assert_eq!(nodes.header("cache-control"), Some("no-store"));
+    assert!(gate.world.asked.lock().unwrap().contains(&"GET /v1/nodes?search=gpu".to_owned()));
+
+    let out = gate.send("DELETE", "/webapi/sessions/web", &page.all(), &Value::Null).await;
+    assert_eq!(out.status, 200);
+    assert!(out.header("set-cookie").unwrap().contains("Max-Age=0"));
+    assert_eq!(gate.send("GET", "/webapi/session", &page.cookie, &Value::Null).await.status, 401);
+    assert_eq!(gate.sessions.count(), 0);
+}
+
+#[tokio::test]
+async fn a_wrong_password_opens_nothing() {
+    let gate = Gate::new();
+    let ask = json!({"user": "ann", "password": "wrong", "otp": ""});
+
+    let answer = gate.send("POST", "/webapi/sessions/web", OURS, &ask).await;
+
+    assert_eq!((answer.status, answer.header("set-cookie")), (401, None));
+    assert_eq!(gate.sessions.count(), 0);
+}
+
+#[tokio::test]
+async fn other_sites_change_nothing() {
+    let gate = Gate::new();
+    let page = gate.sign_in().await;
+    let lock = json!({"target": {"user": "bob"}});
+    let (cookie, csrf) = (&page.cookie, &page.csrf);
+    for (headers, why) in [
+        (cookie.clone(), "neither origin nor token"),
+        (format!("{OURS}{cookie}"), "no token"),
+        (format!("{OURS}{cookie}X-CSRF-Token: {}\r\n", "0".repeat(64)), "another token"),
+        (format!("{cookie}{csrf}Sec-Fetch-Site: cross-site\r\nOrigin: https://gate\r\n"), "another site"),
+        (format!("{cookie}{csrf}Sec-Fetch-Site: same-site\r\n"), "a neighbour"),
+        (format!("{cookie}{csrf}Origin: https://evil.example\r\n"), "another origin"),
+    ] {
+        for (method, path) in
+            [("POST", "/v1/locks"), ("DELETE", "/webapi/sessions/web"), ("POST", "/webapi/terminal/tickets")]
+        {
+            let answer = gate.send(method, path, &headers, &lock).await;
+            assert_eq!(answer.status, 400, "{method} {path} with {why}");
+        }
+    }
+    let read = format!("{cookie}Sec-Fetch-Site: cross-site\r\n");
+    assert_eq!(gate.send("GET", "/v1/nodes", &read, &Value::Null).await.status, 400);
+    let sign_in = "Sec-Fetch-Site: cross-site\r\nOrigin: https://evil.example\r\n";
+    let ask = json!({"user": "ann", "password": "right"});
+    assert_eq!(gate.send("POST", "/webapi/sessions/web", sign_in, &ask).await.status, 400);
+    assert_eq!(gate.send("POST", "/v1/locks", &page.all(), &lock).await.status, 200);
+}
+
+#[tokio::test]
+async fn without_a_session_every_path_of_the_api_looks_alike() {
+    let gate = Gate::new();
+    let mut seen = Vec::new();
+    for path in ["/v1/nodes", "/v1/recordings", "/v1/nothing", "/webapi/session", "/webapi/terminals"] {
+        let answer = gate.send("GET", path, "", &Value::Null).await;
+        seen.push((answer.status, answer.body.to_string()));
+    }
+    seen.dedup();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].0, 401);
+}
+
+#[tokio::test]
+async fn what_a_vendor_may_not_see_looks_like_what_is_not_there() {
+    let gate = Gate::new();
+    let page = gate.sign_in().await;
+    let mut seen = Vec::new();
+    for path in [
+        "/v1/nothing",
+        "/v1/recordings",
+        "/v1/recordings/0d4e0000-0000-4000-8000-000000000000",
+        "/v1/recordings/0d4e0000-0000-4000-8000-000000000000/segments/0",
+        "/v1/events",
+        "/v1/live",
+        "/v1/policy/watch",
+        "/v1/join",
+        "/more/index.js",
+        "/more/nothing.js",
+        "/nothing.js",
+    ] {
+        let answer = gate.send("GET", path, &page.all(), &Value::Null).await;
+        let head: Vec<String> = answer
+            .head
+            .lines()
+            .filter(|l| !l.to_lowercase().starts_with("date:"))
+            .map(|l| l.replace("transfer-encoding: chunked", "").to_lowercase())
+            .filter(|l| !l.is_empty() && !l.starts_with("content-length"))
+            .collect();
+        seen.push((head, answer.body.to_string()));
+    }
+    seen.dedup();
+    assert_eq!(seen.len(), 1, "{seen:#?}");
+    assert!(seen[0].0[0].contains("404"));
+}
+
+#[tokio::test]
+async fn a_session_ends_when_nobody_uses_it_and_with_its_certificates() {
+    let gate = Gate::new();
+    let idle = gate.sign_in().await;
+    let busy = gate.sign_in().await;
+    let alive = |page: &str| {
+        let page = page.to_owned();
+        let gate = &gate;
+        async move { gate.send("GET", "/webapi/session", &page, &Value::Null).await.status == 200 }
+    };
+    for _ in 0..3 {
+        gate.world.clock.advance(web::session::IDLE / 2);
+        assert!(alive(&busy.cookie).await);
+    }
+    assert!(!alive(&idle.cookie).await, "nobody used it");
+
+    // A page that only asks in the background is nobody.
+    gate.world.clock.advance(web::session::IDLE / 2);
+    assert!(alive(&format!("{}X-Background: 1\r\n", busy.cookie)).await);
+    gate.world.clock.advance(web::session::IDLE / 2);
+    assert!(!alive(&busy.cookie).await);
+
+    let last = gate.sign_in().await;
+    for _ in 0..40 {
+        gate.world.clock.advance(Duration::from_secs(15 * 60));
+        let _ = alive(&last.cookie).await;
+    }
+    assert!(!alive(&last.cookie).await, "the certificates have ended");
+}
+
+#[tokio::test]
+async fn one_person_has_a_bounded_number_of_sessions() {
+    let gate = Gate::new();
+    let first = gate.sign_in().await;
+    for _ in 0..web::session::MAX_PER_USER {
+        gate.world.clock.advance(Duration::from_secs(1));
+        gate.sign_in().await;
+    }
+
+    assert_eq!(gate.sessions.count(), web::session::MAX_PER_USER);
+    let gone = gate.send("GET", "/webapi/session", &first.cookie, &Value::Null).await;
+    assert_eq!(gone.status, 401, "the oldest made room");
+}

@@ -1,0 +1,235 @@
+//! Terminals: tickets, flow control, coming back, signing out.
+
+use std::time::Duration;
+
+use client::BoxStream;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use ssh::{Received, RequestKind};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use web::terminal::WINDOW;
+use web::terminal::frame::FromPage;
+
+use crate::world::{Gate, Page};
+
+type Socket = WebSocketStream<BoxStream>;
+
+async fn ticket(gate: &Gate, page: &Page, ask: &Value) -> String {
+    let answer = gate.send("POST", "/webapi/terminal/tickets", &page.all(), ask).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body["ticket"].as_str().unwrap().to_owned()
+}
+
+async fn connect(gate: &Gate, page: &Page, origin: &str, first: &Value) -> Socket {
+    let mut request = "wss://gate/webapi/terminal".into_client_request().unwrap();
+    let cookie = page.cookie.trim().trim_start_matches("Cookie: ");
+    request.headers_mut().insert("cookie", cookie.parse().unwrap());
+    request.headers_mut().insert("origin", origin.parse().unwrap());
+    let (mut socket, _) = tokio_tungstenite::client_async(request, gate.open()).await.unwrap();
+    socket.send(Message::Text(first.to_string().into())).await.unwrap();
+    socket
+}
+
+async fn open(gate: &Gate, page: &Page) -> (Socket, String) {
+    let ticket = ticket(gate, page, &json!({"node": gate.world.node, "login": "ubuntu"})).await;
+    let mut socket =
+        connect(gate, page, "https://gate", &json!({"ticket": ticket, "cols": 80, "rows": 24})).await;
+    assert_eq!(news(&mut socket).await["state"], "dialing");
+    let opened = news(&mut socket).await;
+    assert_eq!(opened["state"], "open", "{opened}");
+    (socket, opened["terminal"].as_str().unwrap().to_owned())
+}
+
+async fn message(socket: &mut Socket) -> Vec<u8> {
+    loop {
+        match tokio::time::timeout(Duration::from_secs(30), socket.next()).await.unwrap() {
+            Some(Ok(Message::Binary(bytes))) => return bytes.to_vec(),
+            Some(Ok(Message::Close(_))) | None => panic!("closed"),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => panic!("{error}"),
+        }
+    }
+}
+
+async fn news(socket: &mut Socket) -> Value {
+    loop {
+        let bytes = message(socket).await;
+        if bytes[0] == 1 {
+            return serde_json::from_slice(&bytes[1..]).unwrap();
+        }
+    }
+}
+
+/// Output until there are `wanted` bytes of it: the first offset, and the bytes.
+async fn output(socket: &mut Socket, wanted: usize) -> (u64, Vec<u8>) {
+    let (mut at, mut all) = (None, Vec::new());
+    while all.len() < wanted {
+        let bytes = message(socket).await;
+        if bytes[0] == 0 {
+            at.get_or_insert(u64::from_be_bytes(bytes[1..9].try_into().unwrap()));
+            all.extend_from_slice(&bytes[9..]);
+        }
+    }
+    (at.unwrap_or_default(), all)
+}
+
+async fn say(socket: &mut Socket, frame: FromPage<'_>) {
+    socket.send(Message::Binary(frame.encode().into())).await.unwrap();
+}
+
+fn shell(gate: &Gate) -> ssh::Channel {
+    gate.world.shells.lock().unwrap().last().unwrap().clone()
+}
+
+#[tokio::test]
+async fn bytes_go_both_ways_and_the_end_is_told() {
+    let gate = Gate::new();
+    let page = gate.sign_in().await;
+    let (mut socket, _) = open(&gate, &page).await;
+    let shell = shell(&gate);
+
+    shell.write_all("你好 $ ".as_bytes()).await.unwrap();
+    assert_eq!(output(&mut socket, 9).await, (0, "你好 $ ".as_bytes().to_vec()));
+    say(&mut socket, FromPage::Input(b"ls\r")).await;
+    say(&mut socket, FromPage::Resize { cols: 120, rows: 40 }).await;
+    let (mut typed, mut resized) = (Vec::new(), false);
+    while typed.len() < 3 || !resized {
+        match shell.recv().await.unwrap() {
+            Received::Data(bytes) => typed.extend_from_slice(&bytes),
+            Received::Request(request) => {
+                resized |= matches!(&request.kind, RequestKind::WindowChange(s) if s.columns == 120);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(typed, b"ls\r");
+    say(&mut socket, FromPage::Ping(*b"12345678")).await;
+    loop {
+        let bytes = message(&mut socket).await;
+        if bytes[0] == 3 {
+            assert_eq!(&bytes[1..], b"12345678");
+            break;
+        }
+    }
+    shell.exit_status(3);
+    shell.close();
+    assert_eq!(news(&mut socket).await, json!({"state": "ended", "status": 3}));
+}
+
+#[tokio::test]
+async fn a_flood_waits_for_the_page() {
+    let gate = Gate::new();
+    let page = gate.sign_in().await;
+    let (mut socket, _) = open(&gate, &page).await;
+    let shell = shell(&gate);
+    let total: usize = 16 * 1024 * 1024;
+    let flood = shell.clone();
+    let written = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = written.clone();
+    gate.world.scope.spawn("flood", async move {
+        let block = [b'y'; 32 * 1024];
+        for _ in 0..total / block.len() {
+            flood.write_all(&block).await.unwrap();
+            count.fetch_add(block.len(), std::sync::atomic::Ordering::Relaxed);
+        }
+        flood.exit_status(0);
+        flood.close();
+    });
+
+    let (_, first) = output(&mut socket, WINDOW).await;
+    let more = tokio::time::timeout(Duration::from_millis(300), output(&mut socket, 256 * 1024)).await;
+    assert!(more.is_err(), "beyond the window nothing comes before an acknowledgement");
+    let sent = written.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(sent < total / 2, "the shell was held back after {sent} bytes");
+
+    let mut seen = first.len() as u64;
+    say(&mut socket, FromPage::Ack(seen)).await;
+    loop {
+        let bytes = message(&mut socket).await;
+        match bytes[0] {
+            0 => {
+                let at = u64::from_be_bytes(bytes[1..9].try_into().unwrap());
+                seen = at + bytes.len() as u64 - 9;
+                say(&mut socket, FromPage::Ack(seen)).await;
+            }
+            1 => break,
+            _ => {}
+        }
+    }
+    assert_eq!(seen, total as u64, "and every byte came");
+}
+
+#[tokio::test]
+async fn a_page_that_comes_back_gets_what_it_missed() {
+    let gate = Gate::new();
+    let page = gate.sign_in().await;
+    let (mut socket, id) = open(&gate, &page).await;
+    let shell = shell(&gate);
+    shell.write_all(b"before ").await.unwrap();
+    output(&mut socket, 7).await;
+    drop(socket);
+    shell.write_all(b"meanwhile").await.unwrap();
+
+    let list = gate.send("GET", "/webapi/terminals", &page.cookie, &Value::Null).await;
+    assert_eq!(list.body["items"][0]["id"], id.as_str());
+    let ticket = ticket(&gate, &page, &json!({"terminal": id})).await;
+    let first = json!({"ticket": ticket, "cols": 80, "rows": 24, "seen": 7});
+    let mut socket = connect(&gate, &page, "https://gate", &first).await;
+
+    assert_eq!(output(&mut socket, 9).await, (7, b"meanwhile".to_vec()));
+}
+
+#[tokio::test]
+async fn a_ticket_opens_once_from_its_own_page_and_not_for_long() {
+    let gate = Gate::new();
+    let page = gate.sign_in().await;
+    let ask = json!({"node": gate.world.node, "login": "ubuntu"});
+    let refused = |ticket: String, origin: &'static str, page: Page| {
+        let gate = &gate;
+        async move {
+            let first = json!({"ticket": ticket, "cols": 80, "rows": 24});
+            let mut socket = connect(gate, &page, origin, &first).await;
+            news(&mut socket).await["state"] == "refused"
+        }
+    };
+    let same = || Page { cookie: page.cookie.clone(), csrf: page.csrf.clone() };
+
+    let used = ticket(&gate, &page, &ask).await;
+    let first = json!({"ticket": used, "cols": 80, "rows": 24});
+    let mut socket = connect(&gate, &page, "https://gate", &first).await;
+    assert_eq!(news(&mut socket).await["state"], "dialing");
+    assert!(refused(used, "https://gate", same()).await, "used up");
+
+    let foreign = ticket(&gate, &page, &ask).await;
+    assert!(refused(foreign.clone(), "https://evil.example", same()).await, "another page");
+    assert!(refused(foreign, "https://gate", same()).await, "tried counts as used");
+
+    let other = gate.sign_in().await;
+    let theirs = ticket(&gate, &page, &ask).await;
+    assert!(refused(theirs, "https://gate", other).await, "another session");
+
+    let old = ticket(&gate, &page, &ask).await;
+    gate.world.clock.advance(Duration::from_secs(31));
+    assert!(refused(old, "https://gate", same()).await, "too old");
+}
+
+#[tokio::test]
+async fn a_refusal_says_why_and_signing_out_ends_terminals() {
+    let gate = Gate::new();
+    let page = gate.sign_in().await;
+    let root = ticket(&gate, &page, &json!({"node": gate.world.node, "login": "root"})).await;
+    let first = json!({"ticket": root, "cols": 80, "rows": 24});
+    let mut socket = connect(&gate, &page, "https://gate", &first).await;
+    news(&mut socket).await;
+    let said = news(&mut socket).await;
+    assert_eq!(said, json!({"state": "refused", "why": "you may not log in as root there"}));
+
+    let (mut socket, _) = open(&gate, &page).await;
+    gate.send("DELETE", "/webapi/sessions/web", &page.all(), &Value::Null).await;
+    assert_eq!(news(&mut socket).await, json!({"state": "refused", "why": "you signed out"}));
+    let shell = shell(&gate);
+    let closed = async { while !matches!(shell.recv().await, Ok(Received::Closed) | Err(_)) {} };
+    tokio::time::timeout(Duration::from_secs(10), closed).await.unwrap();
+}

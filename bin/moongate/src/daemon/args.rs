@@ -20,6 +20,8 @@ pub(crate) enum What {
     Start(Box<Start>),
     /// Write a commented configuration file, or check one.
     Configure(Box<Configure>),
+    /// Inside a session: show which one it is.
+    Status,
     /// Print the version.
     Version,
 }

@@ -18,6 +18,7 @@ mod ready;
 mod reload;
 mod rules;
 mod start;
+mod status;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -44,12 +45,18 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     let done = match command.what {
         What::Start(args) => start::run(&args),
         What::Configure(args) => configure::run(&args, &mut std::io::stdout().lock()),
+        What::Status => status::run(variable, &mut std::io::stdout().lock()),
         What::Version => {
             println!("moongate {}", model::VERSION);
             Ok(())
         }
     };
     ended(done)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a session's environment says which session it is")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 fn ended(done: anyhow::Result<()>) -> ExitCode {

@@ -6,12 +6,13 @@ use ::node::privilege::{self, Plan};
 use ::node::spawner::{self, Launched};
 use anyhow::Context;
 
-/// Starts the privileged half and becomes the account that keeps the data directory. Must be called while the process
-/// has one thread and before files of the data directory are opened.
-pub(crate) fn split(data_dir: &Path) -> anyhow::Result<Launched> {
+/// Starts the privileged half and becomes the account that keeps the first of `dirs`, which gets all of them. Must be
+/// called while the process has one thread and before files in them are opened.
+pub(crate) fn split(dirs: &[&Path]) -> anyhow::Result<Launched> {
     let executable = std::env::current_exe().context("cannot find this program's own file")?;
     let launched = spawner::launch(&executable).context("cannot start the privileged half")?;
-    let plan = privilege::plan(data_dir)?;
+    let first = dirs.first().context("no data directory")?;
+    let plan = privilege::plan(first)?;
     match &plan {
         Plan::Already => {}
         Plan::Become { name, .. } => tracing::info!(account = %name, "giving up root"),
@@ -20,7 +21,9 @@ pub(crate) fn split(data_dir: &Path) -> anyhow::Result<Launched> {
             privilege::USER
         ),
     }
-    privilege::give_data_dir(data_dir, &plan)?;
+    for dir in dirs {
+        privilege::give_data_dir(dir, &plan)?;
+    }
     privilege::drop_to(&plan)?;
     Ok(launched)
 }

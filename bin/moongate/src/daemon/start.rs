@@ -12,7 +12,7 @@ use client::proxy_env::ProxyEnv;
 use config::{Address, Config, Loaded, LogFormat, LogOutput};
 use runtime::{Clock, Health, Random, Scope};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::Start;
 use super::diag::Diag;
@@ -33,8 +33,9 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
     let loaded = load(args)?;
     let config = &loaded.config;
     log(config, args.debug)?;
+    // Not through the log: its severity must not swallow what has no effect.
     for note in &loaded.notes {
-        tracing::warn!("{note}");
+        eprintln!("{note}");
     }
     if config.auth.is_none() && config.proxy.is_none() && config.ssh.is_none() {
         bail!(
@@ -42,7 +43,9 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
         );
     }
     let instance = &config.instance;
+    host::raise_limits();
     host::private_dir(&instance.data_dir)?;
+    let _lock = host::Lock::take(&instance.data_dir)?;
     let random = Random::system();
     let ground = Ground {
         id: host::id(&instance.data_dir, &random)?,
@@ -55,8 +58,11 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
         config: config.clone(),
     };
     rules::algorithms(config)?;
-    let launched = config.ssh.as_ref().map(|_| privileges::split(&instance.data_dir)).transpose()?;
     let _pid = instance.pid_file.as_deref().map(PidFile::write).transpose()?;
+    let config::Storage::Embedded(storage) = &instance.storage;
+    host::private_dir(storage)?;
+    let launched =
+        config.ssh.as_ref().map(|_| privileges::split(&[&instance.data_dir, storage])).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -105,15 +111,24 @@ async fn serve(
     launched: Option<Launched>,
     since: Instant,
 ) -> anyhow::Result<()> {
+    let mut stop = Stop::listen()?;
     let floors = Floors::new();
-    let done = tokio::select! {
-        built = build(&ground, &floors, launched, since) => match built {
-            Ok(parts) => until_told(args, &ground, &floors, &parts).await,
-            Err(error) => Err(error),
-        },
-        stopped = stop_signal() => stopped,
+    let built = tokio::select! {
+        built = build(&ground, &floors, launched, since) => built.map(Some),
+        signal = stop.told() => {
+            tracing::info!(signal, "stopping before everything was up");
+            Ok(None)
+        }
     };
-    floors.drain().await;
+    let done = match built {
+        Ok(Some(parts)) => until_told(args, &ground, &floors, &parts, &mut stop).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    tokio::select! {
+        () = floors.drain() => {}
+        signal = stop.told() => tracing::warn!(signal, "told twice: not waiting for the rest"),
+    }
     done
 }
 
@@ -236,13 +251,17 @@ async fn until_told(
     ground: &Ground,
     floors: &Floors,
     parts: &Reloadable,
+    stop: &mut Stop,
 ) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let mut config = ground.config.clone();
     let mut announced = false;
     loop {
         tokio::select! {
-            stopped = stop_signal() => return stopped,
+            signal = stop.told() => {
+                tracing::info!(signal, "stopping");
+                return Ok(());
+            }
             () = floors.fault() => bail!("a service failed: see the log above"),
             _ = hangup.recv() => config = reload::reload(args, &config, parts).await,
             () = ground.readiness.ready(), if !announced => {
@@ -253,19 +272,35 @@ async fn until_told(
     }
 }
 
+/// One line for people and scripts, on standard output.
 fn announce(ground: &Ground) {
-    let services: Vec<&str> = ground.readiness.all().into_keys().collect();
+    let config = &ground.config;
+    let auth = config.auth.as_ref().map(|auth| format!("auth {}", auth.listen));
+    let proxy = config.proxy.as_ref().map(|proxy| format!("proxy {}", proxy.listen));
+    let node = config.ssh.as_ref().map(|_| format!("node {}", ground.name));
+    let services: Vec<String> = auth.into_iter().chain(proxy).chain(node).collect();
     println!("moongate {} is ready: {}", model::VERSION, services.join(", "));
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn stop_signal() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    tracing::info!(signal = name, "stopping");
-    Ok(())
+/// The signals that end the process, listened to from the start so that none is lost.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?,
+        })
+    }
+
+    /// Waits for the next; its name.
+    async fn told(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }

@@ -15,7 +15,8 @@ use super::profile::Keys;
 const DEADLINE: Duration = Duration::from_secs(5);
 
 async fn connect() -> Result<Agent<UnixStream>> {
-    let socket = std::env::var_os("SSH_AUTH_SOCK").context("no SSH agent is running (SSH_AUTH_SOCK is not set)")?;
+    let socket =
+        std::env::var_os("SSH_AUTH_SOCK").context("no SSH agent is running (SSH_AUTH_SOCK is not set)")?;
     let stream = UnixStream::connect(socket).await.context("the SSH agent does not answer")?;
     Ok(Agent::new(stream))
 }
@@ -39,7 +40,8 @@ pub(crate) async fn offer(
         agent.add(&own, None, comment, lifetime).await?;
         agent.add(&own, Some(&cert), comment, lifetime).await.context("the SSH agent refused the certificate")
     };
-    let done = tokio::time::timeout(DEADLINE, put).await.unwrap_or_else(|_| anyhow::bail!("the SSH agent is stuck"));
+    let done =
+        tokio::time::timeout(DEADLINE, put).await.unwrap_or_else(|_| anyhow::bail!("the SSH agent is stuck"));
     match done {
         Err(error) if required => Err(error),
         Err(error) => {

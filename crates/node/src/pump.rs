@@ -46,8 +46,10 @@ pub(crate) enum Stopped {
     Failed(String),
 }
 
-/// What a pump reports while it runs.
+/// What a pump reports while it runs, and who tells it to stop.
 pub(crate) trait Notice: Send + Sync {
+    /// Resolves when the session must stop. Asked again and again: cancel safe.
+    fn ended(&self) -> impl Future<Output = EndReason> + Send;
     /// The terminal has a new size.
     fn resized(&self, cols: u16, rows: u16) -> impl Future<Output = ()> + Send;
     /// Files were touched.
@@ -125,7 +127,7 @@ pub(crate) async fn terminal(
                 }
                 Err(why) => return why.into(),
             },
-            reason = tap.ended() => return Stopped::Told(reason),
+            reason = notice.ended() => return Stopped::Told(reason),
         }
     }
 }
@@ -361,7 +363,7 @@ pub(crate) async fn pipes(
         biased;
         said = said => said.map_or_else(Stopped::from, Stopped::Ended),
         why = listen(channel, tap, sink, &signals, notice) => why.into(),
-        reason = tap.ended() => Stopped::Told(reason),
+        reason = notice.ended() => Stopped::Told(reason),
     };
     if let Some(watcher) = watcher {
         notice.files(watcher.into_inner().finish()).await;

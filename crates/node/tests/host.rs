@@ -57,11 +57,11 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(!failed.is_empty()))
 }
 
-fn exit<E: std::fmt::Display>(outcome: Result<(), E>) -> ExitCode {
+fn exit<E: std::error::Error>(outcome: Result<(), E>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{error}: {:?}", std::error::Error::source(&error));
             ExitCode::FAILURE
         }
     }

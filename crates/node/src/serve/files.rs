@@ -4,10 +4,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use session::Session;
 use session::event::Status;
 use session::event::kinds::{self, SftpAction, SftpFile};
+use session::{EndReason, Session};
 
+use super::visit::Visit;
 use crate::pump::Notice;
 use crate::sftp::watch::{Action, Deed, Moved, Seen};
 
@@ -17,12 +18,13 @@ const MAX: usize = 1000;
 /// Collects and tells.
 pub(super) struct Files<'a> {
     session: &'a Session,
+    visit: &'a Visit,
     moved: Mutex<(Vec<SftpFile>, u64)>,
 }
 
 impl<'a> Files<'a> {
-    pub(super) fn new(session: &'a Session) -> Self {
-        Self { session, moved: Mutex::default() }
+    pub(super) fn new(session: &'a Session, visit: &'a Visit) -> Self {
+        Self { session, visit, moved: Mutex::default() }
     }
 
     fn note(&self, moved: Moved) {
@@ -95,6 +97,10 @@ fn action(action: Action) -> SftpAction {
 }
 
 impl Notice for Files<'_> {
+    async fn ended(&self) -> EndReason {
+        self.visit.told_to_end(self.session).await
+    }
+
     async fn resized(&self, _: u16, _: u16) {}
 
     async fn files(&self, seen: Vec<Seen>) {

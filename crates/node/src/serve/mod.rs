@@ -14,6 +14,7 @@ mod door;
 mod files;
 mod forward;
 mod listen;
+mod notice;
 mod report;
 mod start;
 mod visit;

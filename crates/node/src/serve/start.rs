@@ -7,11 +7,12 @@ use std::sync::Arc;
 use model::resource::Notice as Told;
 use policy::{Denial, Permit, SshAction};
 use session::event::{SessionRef, Status, kinds};
-use session::{About, Kind, Outcome, Session, Stream, Terms};
+use session::{About, EndReason, Kind, Outcome, Session, Stream, Terms};
 use ssh::{Channel, Request};
 
 use super::channel::{Terminal, Wishes};
 use super::files::Files;
+use super::notice;
 use super::report::{connection_of, server_of};
 use super::visit::Visit;
 use crate::copy::{self, Copy, Way};
@@ -226,11 +227,8 @@ impl<'a> Run<'a> {
         request: Request,
     ) -> Stop<'a> {
         request.accept();
-        if self.told != Told::Silent {
-            // Said on the terminal itself, so that the recording shows that it was said.
-            let notice = b"This session is recorded.\r\n";
-            drop(self.session.tap().output(notice).await);
-            drop(self.channel.write_all(notice).await);
+        if let Err(stopped) = notice::tell(self.visit, self.session, self.channel, self.told).await {
+            return Stop { stopped, running: None, taps: Taps::default(), files: None };
         }
         match self.account.run_on_pty(terminal.pty, start, env).await {
             Ok((mut running, master)) => {
@@ -249,13 +247,17 @@ impl<'a> Run<'a> {
         request: Request,
     ) -> Stop<'a> {
         request.accept();
+        if self.told == Told::Consent {
+            let stopped = Stopped::Failed(notice::NOBODY_TO_ASK.to_owned());
+            return Stop { stopped, running: None, taps: Taps::default(), files: None };
+        }
         let tap = self.session.tap();
         let transfer = start == spawner::Program::FileTransfer;
         let (mut running, pipes) = match self.account.run_on_pipes(start, env).await {
             Ok(started) => started,
             Err(error) => return Self::nothing(&error),
         };
-        let files = transfer.then(|| Files::new(self.session));
+        let files = transfer.then(|| Files::new(self.session, self.visit));
         let mut taps = if transfer {
             Taps::default()
         } else {
@@ -464,6 +466,10 @@ fn outcome_of(stopped: &Stopped) -> Outcome {
 struct Quiet<'a>(&'a Run<'a>);
 
 impl pump::Notice for Quiet<'_> {
+    async fn ended(&self) -> EndReason {
+        self.0.visit.told_to_end(self.0.session).await
+    }
+
     async fn resized(&self, cols: u16, rows: u16) {
         self.0
             .session

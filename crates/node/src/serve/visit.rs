@@ -9,7 +9,7 @@ use std::time::Duration;
 use model::{Identity, Login, UserName};
 use policy::{Denial, Permit, SshAction};
 use runtime::Scope;
-use session::{Seat, View};
+use session::{EndReason, Seat, Session, View};
 use ssh::{ChannelKind, Connection, Event, Incoming, Opening};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -195,6 +195,14 @@ impl Visit {
             | SshAction::X11 => {}
         }
         self.grounds.also(what, &self.view().rules, self.node.0.deps.clock.now())
+    }
+
+    /// Resolves when a session of this visit must stop: by its own terms, or because the service does. Cancel safe.
+    pub(super) async fn told_to_end(&self, session: &Session) -> EndReason {
+        tokio::select! {
+            reason = session.ended() => reason,
+            () = self.scope.cancelled() => EndReason::Stopping,
+        }
     }
 
     /// Whether the connection may go on. A certificate that ends cuts it only where the rules want that.

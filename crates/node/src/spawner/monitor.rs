@@ -91,7 +91,10 @@ impl Monitor {
             }
         };
         self.hang_up();
-        outcome
+        match outcome {
+            Err(Error::Io(_, error)) if is_gone(&error) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// Answers one question if there is one; `false` at the end of the conversation.
@@ -99,7 +102,7 @@ impl Monitor {
         let got = match transport::receive(&self.socket, buffer) {
             Ok(got) => got,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
+            Err(error) if is_gone(&error) => return Ok(false),
             Err(error) => return Err(Error::Io("reading a question", error)),
         };
         let Some((len, _uninvited)) = got else { return Ok(false) };
@@ -108,10 +111,8 @@ impl Monitor {
             return Err(Error::Protocol("a question out of phase"));
         }
         let Reply(answer, fds) = self.answer(question)?;
-        match self.say(&answer, &fds) {
-            Err(Error::Io(_, error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-            said => said.map(|()| true),
-        }
+        self.say(&answer, &fds)?;
+        Ok(true)
     }
 
     fn say(&self, answer: &Answer, fds: &[OwnedFd]) -> Result<(), Error> {
@@ -325,6 +326,11 @@ impl Monitor {
             }
         }
     }
+}
+
+/// The other half has ended.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 fn remove_bound(account: &Account, path: PathBuf, own_directory: bool) {

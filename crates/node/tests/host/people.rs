@@ -15,6 +15,8 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("a_shell_on_a_terminal_sees_its_size_and_its_person", a_shell_on_a_terminal),
     ("a_resize_reaches_the_program", a_resize_reaches_the_program),
     ("a_login_the_certificate_lacks_is_refused_and_on_record", a_login_the_certificate_lacks),
+    ("who_must_agree_is_asked", who_must_agree),
+    ("a_service_that_stops_says_so", a_service_that_stops),
     ("a_key_without_a_certificate_is_refused", a_key_without_a_certificate),
     ("sftp_and_scp_work_and_are_on_record", sftp_and_scp),
     ("rsync_works", rsync_works),
@@ -283,4 +285,48 @@ fn odd_requests() {
     let long = "x".repeat(120_000);
     let out = gate.ssh(&[], &["true", &long]).stdin(Stdio::null()).output().unwrap();
     assert!(out.status.success(), "{}", text(&out.stderr));
+}
+
+fn who_must_agree() {
+    let mut role = policy::presets::access();
+    let record = model::resource::RecordSession {
+        notice: Some(model::resource::Notice::Consent),
+        ..model::resource::RecordSession::default()
+    };
+    role.spec.options.record_session = Some(record);
+    let gate = Gate::with(me().as_str(), vec![role], Settings::default());
+    let answer = |typed: &str| {
+        let mut client = gate.ssh(&["-tt"], &["echo st''arted"]);
+        let mut client =
+            client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        client.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        let out = client.wait_with_output().unwrap();
+        (out.status.success(), text(&out.stdout) + &text(&out.stderr))
+    };
+
+    let (ok, said) = answer("yes\r");
+    assert!(ok && said.contains("Type `yes`") && said.contains("started"), "{said}");
+    for no in ["no\r", "\r", "\x03"] {
+        let (ok, said) = answer(no);
+        assert!(!ok && said.contains("did not agree") && !said.contains("started"), "{said}");
+    }
+    let out = gate.run("echo st''arted");
+    assert!(text(&out.stdout).is_empty() && text(&out.stderr).contains("agreement"), "{}", text(&out.stderr));
+}
+
+fn a_service_that_stops() {
+    let gate = gate();
+    let mut client = gate.ssh(&["-tt"], &["echo ready; sleep 600"]);
+    let mut client = client.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = client.stdout.take().unwrap();
+    let mut line = [0; 5];
+    stdout.read_exact(&mut line).unwrap();
+
+    drop(gate);
+
+    let out = client.wait_with_output().unwrap();
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    let said = rest + &text(&out.stderr);
+    assert!(!out.status.success() && said.contains("the service is stopping"), "{said}");
 }

@@ -1,0 +1,116 @@
+//! How the daemon refuses to start: at once, with everything it has to say, and nothing half done.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn moongate(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_moongate"))
+        .args(args)
+        .current_dir(dir)
+        .env_remove("MOONGATE_CONFIG")
+        .env_remove("MOONGATE_CONFIG_FILE")
+        .env_remove("MOONGATE_LOG")
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn every_mistake_of_the_file_and_the_command_line_is_shown_together() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("gate.yaml"), "auth_servic: {}\nssh_service: {enabled: perhaps}\n")
+        .unwrap();
+
+    let output = moongate(dir.path(), &["start", "-c", "gate.yaml", "--ca-pin=md5:1"]);
+
+    assert_eq!(output.status.code(), Some(1));
+    let said = said(&output);
+    for expected in [
+        "gate.yaml:1:1: auth_servic: unknown key; did you mean `auth_service`?",
+        "gate.yaml:2:24",
+        "--ca-pin",
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(!dir.path().join("host_id").exists());
+}
+
+#[test]
+fn services_to_come_are_named_and_alone_are_nothing_to_run() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("gate.yaml"), "teleport: {log: {severity: ERROR}}\n").unwrap();
+    let args = [
+        "start",
+        "-c",
+        "gate.yaml",
+        "--roles=app",
+        "--token=xyz",
+        "--auth-server=proxy.example.com:3080",
+        "--app-name=example-app",
+        "--app-uri=http://localhost:8080",
+        "--labels=group:dev",
+    ];
+
+    let output = moongate(dir.path(), &args);
+
+    assert_eq!(output.status.code(), Some(1));
+    let said = said(&output);
+    for expected in ["not in effect yet: --app-name", "not in effect yet: --roles=app", "nothing to run"] {
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn an_algorithm_this_build_does_not_have_is_answered_with_those_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("gate.yaml"), "moongate: {data_dir: ./d, ciphers: [3des-cbc]}\n").unwrap();
+
+    let output = moongate(dir.path(), &["start", "-c", "gate.yaml"]);
+
+    let said = said(&output);
+    assert!(said.contains("3des-cbc") && said.contains("aes256-gcm@openssh.com"), "{said}");
+}
+
+#[test]
+fn the_algorithms_of_files_in_the_field_are_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "moongate:\n  data_dir: ./d\n  \
+        ciphers: [aes128-ctr, aes192-ctr, aes256-ctr, aes128-gcm@openssh.com, chacha20-poly1305@openssh.com]\n  \
+        kex_algos: [curve25519-sha256@libssh.org, ecdh-sha2-nistp256, ecdh-sha2-nistp384, ecdh-sha2-nistp521]\n  \
+        mac_algos: [hmac-sha2-256-etm@openssh.com, hmac-sha2-256]\n";
+    std::fs::write(dir.path().join("gate.yaml"), text).unwrap();
+
+    // Without a token the start ends right after the algorithms were looked at.
+    let output =
+        moongate(dir.path(), &["start", "-c", "gate.yaml", "--roles=node", "--auth-server=127.0.0.1:1"]);
+
+    let said = said(&output);
+    assert!(said.contains("this host needs a token, because it has not joined yet"), "{said}");
+}
+
+#[test]
+fn a_file_is_written_tested_and_good() {
+    let dir = tempfile::tempdir().unwrap();
+
+    let written = moongate(dir.path(), &["configure", "--cluster-name", "demo-cluster", "-o", "tele.yaml"]);
+    assert!(written.status.success(), "{}", said(&written));
+    let tested = moongate(dir.path(), &["configure", "--test", "tele.yaml"]);
+    assert!(tested.status.success() && said(&tested).contains("good"), "{}", said(&tested));
+    let contradiction = moongate(dir.path(), &["configure", "--acme", "--key-file", "k"]);
+    assert_eq!(contradiction.status.code(), Some(1));
+    for expected in ["--acme needs --cluster-name", "--key-file needs --cert-file"] {
+        assert!(said(&contradiction).contains(expected), "{}", said(&contradiction));
+    }
+}
+
+#[test]
+fn a_command_that_is_none_is_a_usage_error() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(moongate(dir.path(), &["begin"]).status.code(), Some(2));
+    let version = moongate(dir.path(), &["version"]);
+    assert!(String::from_utf8_lossy(&version.stdout).starts_with("moongate "));
+}

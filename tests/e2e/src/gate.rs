@@ -3,6 +3,7 @@
 //! Listens on loopback only. Uses nothing of the rooms: the executable, its configuration file and its commands.
 
 use std::fmt::Write as _;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -36,11 +37,13 @@ pub struct Options {
     pub proxy_lines: String,
     /// Further environment of every process.
     pub environment: Vec<(String, String)>,
+    /// Start as this user instead of the test's own; needs root.
+    pub user: Option<u32>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { recording: "node", proxy_lines: String::new(), environment: Vec::new() }
+        Self { recording: "node", proxy_lines: String::new(), environment: Vec::new(), user: None }
     }
 }
 
@@ -340,6 +343,11 @@ fn start(name: &str, config: &Path, dir: &Path, options: &Options) -> Result<Pro
     executable()?;
     let mut command = command("moongate", dir);
     command.args(["start", "-c"]).arg(config);
+    if let Some(user) = options.user {
+        let id = user.to_string();
+        run(Command::new("chown").arg("-R").arg(&id).arg(dir))?.ok()?;
+        command.uid(user).gid(user);
+    }
     command.envs(options.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())));
     Process::start(name, &mut command, dir)
 }

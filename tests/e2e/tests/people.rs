@@ -1,8 +1,11 @@
 //! Invites, second factors, lock-out, and what people see of the gate.
 
-use e2e::gate::{Gate, NODE};
+use std::os::unix::fs::MetadataExt;
+
+use e2e::gate::{Gate, NODE, Options};
 use e2e::http;
-use e2e::person::Person;
+use e2e::person::{Person, target};
+use e2e::run::{LIMIT, run_with};
 use serde_json::{Value, json};
 
 #[test]
@@ -122,4 +125,22 @@ fn unknown_routes_and_odd_bodies_are_answered_in_kind() {
 
     assert!(!missing.text().contains("panicked"));
     assert!(refused.unwrap_err().to_string().contains("404"));
+}
+
+#[test]
+fn without_root_sessions_run_as_whoever_started_the_node() {
+    const NOBODY: u32 = 65534;
+    let gate = Gate::start_with(Options { user: Some(NOBODY), ..Options::default() }).unwrap();
+    let ann = gate.person("ann", "access", "nobody,root").unwrap();
+    std::fs::write(ann.home().join("file"), b"content").unwrap();
+    let there = gate.dir().join("there");
+    let batch = format!("put file {}\n", there.display());
+
+    let mut sftp = ann.program("sftp");
+    sftp.args(["-b", "-", "-F"]).arg(ann.ssh_config()).arg(target("nobody", NODE));
+    run_with(&mut sftp, batch.as_bytes(), LIMIT).unwrap().ok().unwrap();
+    let as_root = ann.on("root", NODE, "true").unwrap();
+
+    assert_eq!(std::fs::metadata(there).unwrap().uid(), NOBODY);
+    assert_ne!(as_root.code, 0);
 }

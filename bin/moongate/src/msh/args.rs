@@ -1,4 +1,5 @@
 //! The words of `msh`: one declaration yields parsing, `--help` and completions.
+#![allow(rustdoc::broken_intra_doc_links, reason = "help texts show optional parts in brackets")]
 
 use std::path::PathBuf;
 

@@ -35,7 +35,7 @@ pub(crate) struct Core {
     pub(crate) hasher: Hasher,
     pub(crate) tunnels: Tunnels,
     pub(crate) looks: crate::recordings::Looks,
-    pub(crate) static_tokens: Vec<crate::tokens::StaticHash>,
+    pub(crate) static_tokens: crate::tokens::StaticTokens,
     pub(crate) limits: Limits,
 }
 

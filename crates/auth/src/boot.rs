@@ -56,7 +56,7 @@ pub(crate) async fn open(settings: Settings, ground: Ground) -> Result<(Arc<Core
         Some(_) => {}
         None => create(&db, &settings, &vault, &random, clock.now()).await?,
     }
-    let static_tokens = tokens::read_static(&settings.static_tokens)?;
+    let static_tokens = tokens::StaticTokens::new(tokens::read_static(&settings.static_tokens)?);
     let keys = Arc::new(KeyCell::new(Keys::load(&db, &vault).await?));
     let rules = RuleFeed::new(Rules::load(&db, &keys.now(), &settings).await?);
     let files = DailyFiles::new(&settings.data_dir.join("log/events"), clock.clone(), health.clone());

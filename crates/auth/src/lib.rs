@@ -114,6 +114,15 @@ impl Authority {
         self.front.clone().serve(stream, peer, scope).await;
     }
 
+    /// Takes the tokens of a configuration file that was read again: only these count from now on.
+    ///
+    /// # Errors
+    /// One of them is unusable; then the old ones go on counting.
+    pub fn replace_static_tokens(&self, tokens: &[settings::StaticToken]) -> Result<(), Error> {
+        self.core.static_tokens.replace(tokens::read_static(tokens)?);
+        Ok(())
+    }
+
     /// The public halves of the trusted authorities.
     #[must_use]
     pub fn trust(&self) -> TrustBundle {

@@ -1,6 +1,7 @@
 //! Join tokens: kept by the SHA-256 of their secret, shown once; those of the configuration file only in memory.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use audit::event::Resource;
@@ -43,6 +44,26 @@ pub(crate) struct StaticHash {
     roles: BTreeSet<SystemRole>,
 }
 
+/// The tokens of the configuration file, replaced as a whole when it is read again.
+#[derive(Debug)]
+pub(crate) struct StaticTokens(RwLock<Arc<[StaticHash]>>);
+
+impl StaticTokens {
+    pub(crate) fn new(tokens: Vec<StaticHash>) -> Self {
+        Self(RwLock::new(tokens.into()))
+    }
+
+    /// Those that count now.
+    pub(crate) fn now(&self) -> Arc<[StaticHash]> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Only these count from now on.
+    pub(crate) fn replace(&self, tokens: Vec<StaticHash>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tokens.into();
+    }
+}
+
 /// Reads the tokens of the configuration file.
 pub(crate) fn read_static(tokens: &[StaticToken]) -> Result<Vec<StaticHash>, Error> {
     tokens
@@ -72,7 +93,7 @@ pub(crate) fn read_static(tokens: &[StaticToken]) -> Result<Vec<StaticHash>, Err
 pub(crate) async fn find(core: &Core, secret: &Secret) -> Answer<Option<Token>> {
     let hash = hash(secret);
     let mut found = None;
-    for token in &core.static_tokens {
+    for token in core.static_tokens.now().iter() {
         if bool::from(token.hash.as_bytes().ct_eq(hash.as_bytes())) {
             found = Some(shown_static(token));
         }
@@ -104,7 +125,7 @@ fn check_roles(roles: &BTreeSet<SystemRole>) -> Answer<()> {
 }
 
 pub(crate) async fn list(ctx: Ctx, _ask: ListTokens) -> Answer<Page<Token>> {
-    let mut items: Vec<Token> = ctx.core.static_tokens.iter().map(shown_static).collect();
+    let mut items: Vec<Token> = ctx.core.static_tokens.now().iter().map(shown_static).collect();
     items.extend(ctx.core.db.all::<Token>("tokens").await?.into_iter().map(|(_, doc)| doc.value));
     Ok(Page { items, next: String::new() })
 }
@@ -156,9 +177,9 @@ pub(crate) async fn delete(ctx: Ctx, ask: DeleteToken) -> Answer<Done> {
     let core = &ctx.core;
     let by_secret = hash(&Secret::new(ask.id.clone()));
     let is_it = |hash: &str| hash == by_secret || short(hash) == ask.id;
-    if core.static_tokens.iter().any(|t| is_it(&t.hash)) {
+    if core.static_tokens.now().iter().any(|t| is_it(&t.hash)) {
         return Err(Refusal::conflict(
-            "that token is in the configuration file: remove it there and restart",
+            "that token is in the configuration file: remove it there and send SIGHUP",
         ));
     }
     let all = core.db.all::<Token>("tokens").await?;

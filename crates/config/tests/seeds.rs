@@ -97,7 +97,7 @@ fn the_reference_block_without_that_list_loads() {
 
     assert_eq!(config.instance.nodename.as_ref().unwrap().as_str(), "graviton");
     assert_eq!(config.instance.algorithms.ciphers.len(), 5);
-    assert_eq!(config.auth.as_ref().unwrap().tokens.len(), 2);
+    assert_eq!(config.auth.as_ref().unwrap().tokens.len(), 1);
     assert_eq!(config.proxy.as_ref().unwrap().keypairs.len(), 2);
     let ssh = config.ssh.as_ref().unwrap();
     assert_eq!(ssh.labels.get("role").map(String::as_str), Some("leader"));

@@ -16,9 +16,10 @@ pub fn init(filter: &str, file: Option<&Path>, json: bool) -> io::Result<()> {
     let filter = EnvFilter::try_new(wanted).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(true);
     let done = match (file, json) {
-        (Some(path), _) => {
+        (Some(path), json) => {
             let file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
-            builder.with_ansi(false).with_writer(Mutex::new(file)).try_init()
+            let builder = builder.with_ansi(false).with_writer(Mutex::new(file));
+            if json { builder.json().try_init() } else { builder.try_init() }
         }
         (None, true) => builder.json().with_writer(io::stderr).try_init(),
         (None, false) => builder.with_ansi(false).with_writer(io::stderr).try_init(),

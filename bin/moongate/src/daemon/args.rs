@@ -65,7 +65,7 @@ pub(crate) struct Start {
     /// Do not verify whom is joined (first tries on loopback only)
     #[arg(long)]
     pub(crate) insecure: bool,
-    /// Read ~/.msh/environment of the target user
+    /// Read ~/.msh/environment of the target user (not in effect yet)
     #[arg(long)]
     pub(crate) permit_user_env: bool,
     /// Log more
@@ -110,7 +110,7 @@ pub(crate) struct Later {
 
 impl Later {
     /// The names of those given.
-    fn given(&self) -> Vec<String> {
+    fn given(&self, permit_user_env: bool) -> Vec<String> {
         let all = [
             ("--app-name", &self.app_name),
             ("--app-uri", &self.app_uri),
@@ -122,7 +122,8 @@ impl Later {
             ("--bootstrap", &self.bootstrap),
             ("--apply-on-startup", &self.apply_on_startup),
         ];
-        all.into_iter().filter(|(_, v)| v.is_some()).map(|(name, _)| name.to_owned()).collect()
+        let given = all.into_iter().filter(|(_, v)| v.is_some()).map(|(name, _)| name);
+        given.chain(permit_user_env.then_some("--permit-user-env")).map(str::to_owned).collect()
     }
 }
 
@@ -142,7 +143,7 @@ impl Start {
             data_dir: self.data_dir.clone(),
             insecure: self.insecure,
             permit_user_env: self.permit_user_env,
-            later: self.later.given(),
+            later: self.later.given(self.permit_user_env),
         }
     }
 }

@@ -74,13 +74,6 @@ fn run<S: Service + Send + 'static>(service: S, scope: &Scope) {
 }
 
 fn settings(ground: &Ground, config: &config::Auth) -> anyhow::Result<Settings> {
-    let tokens = config.tokens.iter().map(|token| StaticToken {
-        roles: token.roles.clone(),
-        value: match &token.value {
-            config::SecretSource::Literal(secret) => TokenValue::Plain(secret.clone()),
-            config::SecretSource::File(path) => TokenValue::File(path.clone()),
-        },
-    });
     let authentication = &config.authentication;
     let mut names: Vec<String> = config.public_addrs.iter().map(|a| a.host().to_owned()).collect();
     names.extend(ground.config.instance.advertise.iter().map(|a| a.host().to_owned()));
@@ -89,7 +82,7 @@ fn settings(ground: &Ground, config: &config::Auth) -> anyhow::Result<Settings> 
         host_id: ground.id.clone(),
         host_name: ground.name.clone(),
         data_dir: ground.config.instance.data_dir.clone(),
-        static_tokens: tokens.collect(),
+        static_tokens: static_tokens(config),
         second_factor: match authentication.second_factor {
             config::SecondFactor::Off => SecondFactor::Off,
             config::SecondFactor::Optional => SecondFactor::Optional,
@@ -108,6 +101,18 @@ fn settings(ground: &Ground, config: &config::Auth) -> anyhow::Result<Settings> 
         },
         times: Times { user_cert: authentication.default_session_ttl.0, ..Times::default() },
     })
+}
+
+/// The tokens of the file as the authority takes them.
+pub(crate) fn static_tokens(config: &config::Auth) -> Vec<StaticToken> {
+    let token = |token: &config::StaticToken| StaticToken {
+        roles: token.roles.clone(),
+        value: match &token.value {
+            config::SecretSource::Literal(secret) => TokenValue::Plain(secret.clone()),
+            config::SecretSource::File(path) => TokenValue::File(path.clone()),
+        },
+    };
+    config.tokens.iter().map(token).collect()
 }
 
 /// The configured name; without one the name of the first start, which is the host's.

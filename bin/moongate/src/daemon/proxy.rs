@@ -26,6 +26,8 @@ use super::rules::Rules;
 
 /// How often the proxy announces its addresses.
 const ANNOUNCE: Duration = Duration::from_secs(60);
+/// A timer's word for never.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(5);
 
 /// Starts the proxy on listeners that are bound already; gives what SIGHUP reloads.
@@ -65,10 +67,8 @@ pub(crate) fn start(
     let listeners = listeners.into_iter().map(TcpListener::into_std).collect::<Result<Vec<_>, _>>()?;
     let report = Arc::new(joined.client.clone());
     let built = Proxy::build(listeners, settings, report).context("cannot build the proxy")?;
-    let built = match config.reload_interval {
-        Some(every) => built.reload_every(every.0),
-        None => built,
-    };
+    let every = config.reload_interval.map_or(NEVER, |span| span.0);
+    let built = built.reload_every(every);
     let inner = scope.clone();
     scope.spawn_graceful("proxy", async move {
         if let Err(fault) = built.run(inner.clone()).await {

@@ -1,18 +1,20 @@
-//! SIGHUP: the file is read again; certificates for browsers and labels take effect, the rest is named and waits for a
+//! SIGHUP: the file is read again; certificates for browsers, join tokens and labels take effect, the rest is named and waits for a
 //! restart. A file that is not good changes nothing.
 
 use ::proxy::WebCerts;
 use config::Config;
 
 use super::args::Start;
-use super::file;
 use super::labels::Labels;
+use super::{authority, file};
 
 /// What can be replaced while running.
 #[derive(Clone, Default)]
 pub(crate) struct Reloadable {
     /// The proxy's certificates.
     pub(crate) certs: Option<WebCerts>,
+    /// The authority, for its tokens.
+    pub(crate) authority: Option<auth::Authority>,
     /// The node's labels.
     pub(crate) labels: Option<Labels>,
 }
@@ -43,6 +45,13 @@ pub(crate) async fn reload(args: &Start, now: &Config, parts: &Reloadable) -> Co
         old.labels.clone_from(&fresh.labels);
         old.commands.clone_from(&fresh.commands);
         tracing::info!("labels replaced");
+    }
+    if let (Some(old), Some(fresh), Some(authority)) = (&mut effective.auth, &new.auth, &parts.authority) {
+        // Always: a token's file may hold something else by now.
+        match authority.replace_static_tokens(&authority::static_tokens(fresh)) {
+            Ok(()) => old.tokens.clone_from(&fresh.tokens),
+            Err(error) => tracing::error!(%error, "the join tokens of the file are not taken"),
+        }
     }
     for section in differing(&effective, &new) {
         tracing::warn!(section, "changed in the file; takes effect after a restart");

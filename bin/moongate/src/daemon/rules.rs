@@ -28,7 +28,8 @@ impl Rules {
     pub(crate) fn start(ground: &Ground, joined: &Joined, scope: &Scope) -> anyhow::Result<Self> {
         let feed = follow(ground, joined, scope);
         let trust = trust(joined, &feed, scope)?;
-        Ok(Self { feed, trust, protocol: protocol(ground, joined, scope)? })
+        let protocol = protocol(ground, joined, &feed, scope)?;
+        Ok(Self { feed, trust, protocol })
     }
 }
 
@@ -72,26 +73,38 @@ fn trust(
     Ok(told)
 }
 
-/// Keys, certificate and algorithms of the protocol; new ones with each renewal.
+/// Keys, certificate, algorithms and probes of the protocol; anew with each renewal and each change of the rules.
 fn protocol(
     ground: &Ground,
     joined: &Joined,
+    feed: &watch::Receiver<Feed>,
     scope: &Scope,
 ) -> anyhow::Result<watch::Receiver<Arc<ssh::server::Config>>> {
     let algorithms = algorithms(&ground.config)?;
     let key = Arc::new(ssh::PrivateKey::from_openssh(joined.keys.ssh_openssh())?);
-    let make = move |identity: &HostIdentity| -> anyhow::Result<Arc<ssh::server::Config>> {
+    let make = move |identity: &HostIdentity, feed: &Feed| -> anyhow::Result<Arc<ssh::server::Config>> {
         let certificate = ssh::PublicKey::from_openssh(&identity.ssh_cert)?;
         let host_key = ssh::HostKey::certified(key.clone(), certificate)?;
         let mut config = ssh::server::Config::new(vec![host_key]);
         config.algorithms = algorithms.clone();
+        if let Some(cluster) = feed.snapshot.as_ref().map(|s| &s.config) {
+            let (every, misses) = (cluster.keep_alive_interval.0, cluster.keep_alive_count_max);
+            config.keepalive = Some(ssh::server::Keepalive { every, misses });
+        }
         Ok(Arc::new(config))
     };
-    let mut identity = joined.identity.clone();
-    let (tell, told) = watch::channel(make(&identity.borrow_and_update())?);
-    scope.spawn("host certificate", async move {
-        while identity.changed().await.is_ok() {
-            match make(&identity.borrow_and_update()) {
+    let (mut identity, mut feed) = (joined.identity.clone(), feed.clone());
+    let (tell, told) = watch::channel(make(&identity.borrow_and_update(), &feed.borrow_and_update())?);
+    scope.spawn("ssh protocol", async move {
+        loop {
+            let changed = tokio::select! {
+                changed = identity.changed() => changed,
+                changed = feed.changed() => changed,
+            };
+            if changed.is_err() {
+                return;
+            }
+            match make(&identity.borrow_and_update(), &feed.borrow_and_update()) {
                 Ok(config) => drop(tell.send_replace(config)),
                 Err(error) => tracing::error!(%error, "the renewed host certificate is unusable"),
             }

@@ -85,7 +85,8 @@ fn log(config: &Config, debug: bool) -> anyhow::Result<()> {
     let level = if debug { "debug" } else { log.severity.as_str() };
     let file = match &log.output {
         LogOutput::File(path) => Some(path.as_path()),
-        LogOutput::Stderr | LogOutput::Stdout | LogOutput::Syslog => None,
+        LogOutput::Stdout => Some(std::path::Path::new("/dev/stdout")),
+        LogOutput::Stderr | LogOutput::Syslog => None,
     };
     let failed = || format!("cannot log to {}", file.map(|f| f.display().to_string()).unwrap_or_default());
     runtime::telemetry::init(level, file, log.format == LogFormat::Json).with_context(failed)
@@ -220,7 +221,7 @@ async fn build(
     if let (Some(auth), Some(listener)) = (&config.auth, bound.auth) {
         authority = Some(authority::start(ground, auth, listener, &floors.auth).await?);
     }
-    let mut parts = Reloadable::default();
+    let mut parts = Reloadable { authority: authority.clone(), ..Reloadable::default() };
     let roles = roles(config);
     if roles.is_empty() {
         return Ok(parts);

@@ -1,11 +1,12 @@
 //! `auth_service:`.
 
+use model::SystemRole;
 use model::resource::RecordingMode;
 use model::time::Span;
 use std::time::Duration;
 
 use super::Make;
-use crate::{Address, Auth, Authentication, SecondFactor, StaticToken};
+use crate::{Address, Auth, Authentication, Finding, SecondFactor, StaticToken, Weight};
 
 impl Make<'_> {
     pub(super) fn auth(&mut self) -> Option<Auth> {
@@ -17,11 +18,7 @@ impl Make<'_> {
                 .or_else(|| Address::new("0.0.0.0", 3025).ok())?,
             public_addrs: file.addresses("auth_service.public_addr"),
             cluster_name: file.text("auth_service.cluster_name").and_then(|t| t.parse().ok()),
-            tokens: file
-                .texts("auth_service.tokens")
-                .into_iter()
-                .filter_map(|(t, _)| StaticToken::parse(t).ok())
-                .collect(),
+            tokens: self.tokens(),
             authentication: self.authentication(),
             session_recording: self.recording(),
             client_idle_timeout: file.span_or_never("auth_service.client_idle_timeout").flatten(),
@@ -33,6 +30,25 @@ impl Make<'_> {
             keep_alive_count_max: file.whole("auth_service.keep_alive_count_max").unwrap_or(3),
             message_of_the_day: file.text("auth_service.message_of_the_day").map(str::to_owned),
         })
+    }
+
+    /// The tokens; what they cannot give so far (another authority, robots) is left out and said.
+    fn tokens(&mut self) -> Vec<StaticToken> {
+        let mut all = Vec::new();
+        for (text, at) in self.file.texts("auth_service.tokens") {
+            let Ok(mut token) = StaticToken::parse(text) else { continue };
+            for role in [SystemRole::Auth, SystemRole::Bot] {
+                if token.roles.remove(&role) {
+                    let key = format!("auth_service.tokens: a token for `{role}`");
+                    let finding = Finding::error(self.raw.file(), Some(at), &key, "not in effect yet");
+                    self.findings.push(finding.weighing(Weight::NotYet));
+                }
+            }
+            if !token.roles.is_empty() {
+                all.push(token);
+            }
+        }
+        all
     }
 
     fn recording(&mut self) -> RecordingMode {
@@ -66,6 +82,10 @@ impl Make<'_> {
             Some("on") => SecondFactor::On,
             _ => self.second_factors(),
         };
+        let local = "auth_service.authentication.local_auth";
+        if file.truth(local) == Some(false) {
+            self.not_yet(local);
+        }
         Authentication {
             local: file.truth("auth_service.authentication.local_auth").unwrap_or(true),
             second_factor,

@@ -1,5 +1,9 @@
 //! `proxy_service:`.
 
+use std::time::Duration;
+
+use model::time::Span;
+
 use super::Make;
 use crate::{Address, KeyPair, Proxy, ProxyProtocol, Version};
 
@@ -22,7 +26,9 @@ impl Make<'_> {
             ssh_public_addrs: file.addresses("proxy_service.ssh_public_addr"),
             tunnel_public_addrs: file.addresses("proxy_service.tunnel_public_addr"),
             keypairs: self.keypairs(),
-            reload_interval: file.span_or_never("proxy_service.https_keypairs_reload_interval").flatten(),
+            reload_interval: file
+                .span_or_never("proxy_service.https_keypairs_reload_interval")
+                .unwrap_or(Some(Span(Duration::from_secs(60)))),
             proxy_protocol,
             trust_x_forwarded_for: file.truth("proxy_service.trust_x_forwarded_for").unwrap_or(false),
             trusted_fronts: file

@@ -13,7 +13,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("auth_service.proxy_protocol", Kind::OneOf(&["on", "off", "unspecified"]), "unspecified", "PROXY headers before the API's TLS.").later(),
     Key::new("auth_service.authentication", Kind::Section, "", "How people prove who they are."),
     Key::new("auth_service.authentication.type", Kind::OneOf(&["local", "github", "oidc", "saml", "false"]), "local", "Where identities come from; `local` has an effect so far."),
-    Key::new("auth_service.authentication.local_auth", Kind::Bool, "yes", "Passwords kept by the authority are good."),
+    Key::new("auth_service.authentication.local_auth", Kind::Bool, "yes", "Passwords kept by the authority are good; `no` has no effect yet."),
     Key::new("auth_service.authentication.second_factor", Kind::OneOf(&["off", "optional", "otp", "u2f", "webauthn", "on"]), "otp", "What is asked for beside the password; codes have an effect so far."),
     Key::new("auth_service.authentication.second_factors", Kind::ManyOf(&["otp", "webauthn", "sso"]), "", "What may be asked for beside the password; replaces `second_factor`."),
     Key::new("auth_service.authentication.u2f", Kind::Section, "", "Old security keys.").later(),

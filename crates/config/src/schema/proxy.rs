@@ -17,7 +17,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("proxy_service.https_keypairs[].cert_file", Kind::Path, "", "The certificate and its chain, PEM."),
     Key::new("proxy_service.https_key_file", Kind::Path, "", "The private key (old form of `https_keypairs`)."),
     Key::new("proxy_service.https_cert_file", Kind::Path, "", "The certificate (old form of `https_keypairs`)."),
-    Key::new("proxy_service.https_keypairs_reload_interval", Kind::SpanOrNever, "never", "How often the key pairs are read again; SIGHUP always does."),
+    Key::new("proxy_service.https_keypairs_reload_interval", Kind::SpanOrNever, "1m", "How often the key pairs are looked at and, if changed, read again; SIGHUP always does."),
     Key::new("proxy_service.acme", Kind::Section, "", "Certificates from an ACME authority.").later(),
     Key::new("proxy_service.acme.enabled", Kind::Bool, "no", "Get them."),
     Key::new("proxy_service.acme.email", Kind::Text, "", "Whom to write to about them."),

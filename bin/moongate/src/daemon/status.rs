@@ -16,7 +16,7 @@ const LINES: [(&str, &str); 5] = [
 /// Shows the session to `out`; `lookup` reads the environment.
 pub(crate) fn run(lookup: impl Fn(&str) -> Option<String>, out: &mut impl Write) -> anyhow::Result<()> {
     if lookup("SSH_SESSION_ID").is_none() {
-        bail!("this is not a session through a gate");
+        bail!("nothing here tells of a session through a gate (sessions without notice are not told)");
     }
     for (label, name) in LINES {
         if let Some(value) = lookup(name) {

@@ -154,6 +154,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Poll::Ready(written) => {
                     self.transport.written(written);
                     (moved, self.unflushed) = (true, true);
+                    if !self.said_goodbye && self.ending.is_some() {
+                        self.ending = Some(Instant::now() + FAREWELL);
+                    }
                 }
                 Poll::Pending => return Ok(moved),
             }
@@ -166,7 +169,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Reads once and takes in every whole packet. `None` at the stream's end.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<Option<bool>, Error> {
-        if self.hub.with(|hub| hub.congested()) {
+        // While keys are exchanged nothing queued can leave, and the peer's half of the exchange must still come in.
+        let slack = if self.transport.may_send() { 1 } else { 16 };
+        if self.hub.with(|hub| hub.congested(slack)) {
             return Ok(Some(false));
         }
         match self.transport.input().poll_fill(&mut self.stream, cx)? {

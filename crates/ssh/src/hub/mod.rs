@@ -305,9 +305,9 @@ impl Hub {
         Ok(())
     }
 
-    /// The peer makes us queue more than it reads: the driver stops reading.
-    pub(crate) fn congested(&self) -> bool {
-        self.control_bytes > MAX_CONTROL
+    /// The peer makes us queue more than it reads: the driver stops reading. `slack` widens the bound.
+    pub(crate) fn congested(&self, slack: usize) -> bool {
+        self.control_bytes > MAX_CONTROL * slack
     }
 
     // --- opening, from this side

@@ -139,12 +139,12 @@ fn a_flood_of_requests_is_bounded() {
 fn a_peer_that_reads_no_answers_is_not_read_from() {
     let mut hub = server();
     let ask = bytes(|out| GlobalRequest { wants_reply: true, kind: GlobalKind::Keepalive }.encode(out));
-    while !hub.congested() {
+    while !hub.congested(1) {
         hub.packet(&ask).unwrap();
     }
     assert!(hub.control_bytes <= MAX_CONTROL + 64);
     sent(&mut hub);
-    assert!(!hub.congested());
+    assert!(!hub.congested(1));
 }
 
 #[test]

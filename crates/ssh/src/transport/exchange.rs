@@ -12,11 +12,15 @@ use crate::keys::{USER_ALGORITHMS, verify};
 use crate::{Error, PublicKey};
 
 /// Host key algorithms a client takes, in its order of preference.
-const HOST_ALGORITHMS: [&str; 4] = [
+const HOST_ALGORITHMS: [&str; 8] = [
     "ssh-ed25519-cert-v01@openssh.com",
     "ecdsa-sha2-nistp256-cert-v01@openssh.com",
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
 ];
 const STRICT_CLIENT: &str = "kex-strict-c-v00@openssh.com";
 const STRICT_SERVER: &str = "kex-strict-s-v00@openssh.com";

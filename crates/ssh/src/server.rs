@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
+use tracing::debug;
 use wire::ssh::transport::Disconnect;
 use wire::ssh::userauth::{Banner, Failure, KeyOk, Method, Request as UserRequest, signed_data};
 use wire::ssh::{NameList, Reader, number, put_string};
@@ -222,11 +223,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, G: Gate> Door<'_, S, G> {
         let session = self.link.transport.session();
         let data = signed_data(session, request.user, CONNECTION, algorithm, blob);
         if verify(blob, algorithm, &data, signature).is_err() {
+            debug!(login = ?request.user, %key, "wrong signature");
             return Ok(Verdict::Refused);
         }
         Ok(match self.gate.admit(request.user, &key).await {
             Some(who) => Verdict::In(key, who),
-            None => Verdict::Refused,
+            None => {
+                debug!(login = ?request.user, %key, "not admitted");
+                Verdict::Refused
+            }
         })
     }
 }

@@ -171,21 +171,27 @@ fn no_descriptor_leaks() {
 }
 
 /// A system account that exists for the length of a test.
-pub(crate) struct Made(&'static str);
+pub(crate) struct Made(pub(crate) String);
 
 impl Made {
-    pub(crate) fn new(name: &'static str) -> Self {
-        let _ = Command::new("userdel").args(["-rf", name]).output();
+    /// Its name is this run's own: another may be going on.
+    pub(crate) fn new(word: &str) -> Self {
+        let name = format!("gate{word}{}", std::process::id());
+        let _ = Command::new("userdel").args(["-rf", &name]).output();
         let made =
-            Command::new("useradd").args(["-m", "-s", "/bin/bash", "-G", "games", name]).output().unwrap();
+            Command::new("useradd").args(["-m", "-s", "/bin/bash", "-G", "games", &name]).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         Self(name)
+    }
+
+    pub(crate) fn login(&self) -> Login {
+        self.0.parse().unwrap()
     }
 }
 
 impl Drop for Made {
     fn drop(&mut self) {
-        let _ = Command::new("userdel").args(["-rf", self.0]).output();
+        let _ = Command::new("userdel").args(["-rf", &self.0]).output();
     }
 }
 
@@ -198,11 +204,12 @@ fn another_account() {
         });
         return;
     }
-    let made = Made::new("gatetest1");
+    let made = Made::new("a");
+    let (login, name) = (made.login(), made.0.clone());
     with_spawner(|spawner| async move {
         assert_eq!(spawner.only_login(), None);
-        let account = spawner.lookup(&"gatetest1".parse().unwrap()).await.unwrap();
-        let user = nix::unistd::User::from_name("gatetest1").unwrap().unwrap();
+        let account = spawner.lookup(&login).await.unwrap();
+        let user = nix::unistd::User::from_name(&name).unwrap().unwrap();
 
         let (out, err, _) = run(
             &account,
@@ -214,11 +221,12 @@ fn another_account() {
 
         let lines: Vec<&str> = out.lines().collect();
         let uid = user.uid.to_string();
-        assert_eq!(lines[0], "gatetest1", "{out}{err}");
+        assert_eq!(lines[0], name, "{out}{err}");
         assert_eq!(lines[1], uid);
-        assert_eq!(lines[2], "gatetest1 games");
-        assert_eq!(lines[3], "/home/gatetest1");
-        assert_eq!(lines[4], "/home/gatetest1 /bin/bash gatetest1");
+        assert_eq!(lines[2], format!("{name} games"));
+        let home = format!("/home/{name}");
+        assert_eq!(lines[3], home);
+        assert_eq!(lines[4], format!("{home} /bin/bash {name}"));
         assert_eq!(lines[5], format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}"));
         assert!(lines[6].contains("Permission denied"), "{out}");
 
@@ -228,22 +236,23 @@ fn another_account() {
         drop(pty);
 
         // A home that is gone does not keep a person out.
-        std::fs::remove_dir_all("/home/gatetest1").unwrap();
+        std::fs::remove_dir_all(&home).unwrap();
         let (out, err, _) = run(&account, "pwd", &[]).await;
         assert_eq!(out, "/\n");
-        assert!(err.contains("could not enter home directory /home/gatetest1"), "{err}");
+        assert!(err.contains(&format!("could not enter home directory {home}")), "{err}");
     });
-    let expired = Command::new("chage").args(["-E", "1", made.0]).status().unwrap();
+    let expired = Command::new("chage").args(["-E", "1", &made.0]).status().unwrap();
     assert!(expired.success());
+    let login = made.login();
     with_spawner(|spawner| async move {
-        let refused = spawner.lookup(&"gatetest1".parse().unwrap()).await.unwrap_err();
+        let refused = spawner.lookup(&login).await.unwrap_err();
         assert!(refused.to_string().contains("expired"), "{refused}");
     });
 }
 
 fn agent_socket() {
-    let made = is_root().then(|| Made::new("gatetest2"));
-    let login = made.as_ref().map_or_else(me, |made| made.0.parse().unwrap());
+    let made = is_root().then(|| Made::new("b"));
+    let login = made.as_ref().map_or_else(me, Made::login);
     with_spawner(|spawner| async move {
         let account = spawner.lookup(&login).await.unwrap();
         let bound = account.agent_socket().await.unwrap();
@@ -265,8 +274,8 @@ fn agent_socket() {
 }
 
 fn sockets_with_rights() {
-    let made = is_root().then(|| Made::new("gatetest3"));
-    let login = made.as_ref().map_or_else(me, |made| made.0.parse().unwrap());
+    let made = is_root().then(|| Made::new("c"));
+    let login = made.as_ref().map_or_else(me, Made::login);
     with_spawner(|spawner| async move {
         let account = spawner.lookup(&login).await.unwrap();
         let dir = tempfile::tempdir().unwrap();

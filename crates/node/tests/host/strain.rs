@@ -84,20 +84,21 @@ fn another_account() {
         assert!(text(&out.stderr).contains("does not run as root"), "{}", text(&out.stderr));
         return;
     }
-    let made = super::start::Made::new("gatetest4");
-    let gate = Gate::new("gatetest4");
+    let made = super::start::Made::new("d");
+    let gate = Gate::new(&made.0);
 
     let out = gate.run("id -un; pwd; echo $HOME");
-    assert_eq!(text(&out.stdout), "gatetest4\n/home/gatetest4\n/home/gatetest4\n", "{}", text(&out.stderr));
+    let (name, home) = (made.0.clone(), format!("/home/{}", made.0));
+    assert_eq!(text(&out.stdout), format!("{name}\n{home}\n{home}\n"), "{}", text(&out.stderr));
     let (ok, said) =
         transfer(&gate, "sftp", &["-b", "-", &gate.destination()], "mkdir mine\nget /etc/shadow\n");
     assert!(!ok && said.contains("ermission denied"), "{said}");
-    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/home/gatetest4/mine").unwrap());
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("{home}/mine")).unwrap());
     assert_ne!(owner, 0);
     drop(made);
 
     let out = gate.run("true");
-    assert!(text(&out.stderr).contains("no account `gatetest4`"), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains(&format!("no account `{name}`")), "{}", text(&out.stderr));
 }
 
 fn many_sessions() {

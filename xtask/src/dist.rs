@@ -29,6 +29,7 @@ WantedBy=multi-user.target
 
 /// Builds everything into `target/dist`.
 pub(crate) fn run_dist(_arguments: &[String]) -> Result<()> {
+    crate::ui::where_possible()?;
     run(cargo().args(["build", "--release", "--locked", "--package", "moongate"]))?;
     let version = version()?;
     let arch = std::env::consts::ARCH;

@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         if !stale.is_empty() {
             bail!("run `cargo xtask gen` and commit what it wrote");
         }
-        return Ok(());
+        return crate::ui::client(true);
     }
     for name in &stale {
         match files.get(name) {
@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         }
         println!("wrote {name}");
     }
-    Ok(())
+    crate::ui::client(false)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::shell::{cargo, timed, words};
-use crate::{check, generate, packages, tidy};
+use crate::{check, generate, packages, tidy, ui};
 
 type Step = (&'static str, fn() -> Result<Vec<String>>);
 
@@ -20,6 +20,7 @@ const STEPS: &[Step] = &[
     ("clippy", || none(check::lint(&[]))),
     ("doc", || none(check::doc(&[]))),
     ("tests", rooms),
+    ("browser app", || none(ui::where_possible())),
     ("generated files", || none(generate::run(&["--check".to_owned()]))),
     ("end to end", end_to_end),
 ];

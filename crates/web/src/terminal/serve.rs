@@ -58,9 +58,11 @@ pub(crate) async fn serve(web: &Web, stream: BoxStream, came: Came) {
         .max_write_buffer_size(1024 * 1024);
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let ends = came.person.scope.token();
+    // Everything else of the session ends with it: what that looks like from here is not the reason.
     let outcome = tokio::select! {
-        outcome = run(web, &mut socket, &came) => outcome,
+        biased;
         () = ends.cancelled() => Err("you signed out".to_owned()),
+        outcome = run(web, &mut socket, &came) => outcome,
     };
     if let Err(why) = outcome {
         let _ = send(&mut socket, frame::news(&json!({"state": "refused", "why": why}))).await;

@@ -1,0 +1,18 @@
+// Written by `npm run gen` from docs/reference/openapi.json: change that, not this.
+import { json, type How } from '../lib/transport';
+import type { RecordingMode, Span } from './types';
+
+/** What getClusterConfig asks. */
+export interface GetClusterConfig {}
+/** What getClusterConfig answers. */
+export type GetClusterConfigAnswer = {
+  /** End a session that has been quiet this long; `None` never. */ "client_idle_timeout"?: Span | null;
+  /** End sessions when the certificate expires. */ "disconnect_expired_cert"?: boolean;
+  /** How many probes may go unanswered. */ "keep_alive_count_max": number;
+  /** How often an idle connection is probed. */ "keep_alive_interval": Span;
+  /** Where sessions are recorded. */ "session_recording": RecordingMode;
+};
+/** Settings of the whole cluster. */
+export function getClusterConfig(ask: GetClusterConfig = {}, how?: How): Promise<GetClusterConfigAnswer> {
+  return json<GetClusterConfigAnswer>('GET', '/v1/config', ask, how);
+}

@@ -1,0 +1,49 @@
+// Words in two languages. A dictionary is complete or it does not compile; {name} is replaced, {n} picks key_one or key.
+import { en } from '../text/en';
+import { zh } from '../text/zh';
+
+export type Language = 'en' | 'zh-CN';
+export type Words = Record<string, string>;
+
+const kept = localStorage.getItem('language');
+const guessed: Language = navigator.language.toLowerCase().startsWith('zh') ? 'zh-CN' : 'en';
+export const speech = $state<{ language: Language }>({ language: kept === 'en' || kept === 'zh-CN' ? kept : guessed });
+
+const books: Record<Language, Words> = { en: { ...en }, 'zh-CN': { ...zh } };
+
+/** Adds the words of a part that was loaded later. */
+export function learn(words: Record<Language, Words>): void {
+  Object.assign(books.en, words.en);
+  Object.assign(books['zh-CN'], words['zh-CN']);
+}
+
+export function speak(language: Language): void {
+  speech.language = language;
+  localStorage.setItem('language', language);
+  document.documentElement.lang = language;
+}
+document.documentElement.lang = speech.language;
+
+export function t(key: string, with_: Record<string, string | number> = {}): string {
+  const book = books[speech.language];
+  const n = with_['n'];
+  const one = typeof n === 'number' && new Intl.PluralRules(speech.language).select(n) === 'one' ? book[`${key}_one`] : undefined;
+  return (one ?? book[key] ?? key).replace(/\{(\w+)\}/g, (_, name: string) => String(with_[name] ?? ''));
+}
+
+/** A moment in the viewer's zone. */
+export function when(at: string | null | undefined): string {
+  if (!at) return '';
+  return new Intl.DateTimeFormat(speech.language, { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(at));
+}
+
+/** How long ago, in words. */
+export function ago(at: string | null | undefined, now = Date.now()): string {
+  if (!at) return '';
+  const seconds = Math.round((Date.parse(at) - now) / 1000);
+  const format = new Intl.RelativeTimeFormat(speech.language, { numeric: 'auto' });
+  for (const [unit, size] of [['day', 86400], ['hour', 3600], ['minute', 60]] as const) {
+    if (Math.abs(seconds) >= size) return format.format(Math.round(seconds / size), unit);
+  }
+  return format.format(seconds, 'second');
+}

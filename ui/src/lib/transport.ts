@@ -1,0 +1,86 @@
+// How calls travel: relative to the page, with the session's cookie and token. Errors carry the server's own words.
+
+export interface How {
+  signal?: AbortSignal;
+  /** Nobody asked by hand: no sign of life for the idle limit. */
+  background?: boolean;
+}
+
+export class Refused extends Error {
+  constructor(readonly status: number, readonly fault: string, message: string) {
+    super(message);
+  }
+}
+
+let csrf = '';
+let onSignedOut: () => void = () => {};
+
+export function use(token: string): void {
+  csrf = token;
+}
+
+export function whenSignedOut(tell: () => void): void {
+  onSignedOut = tell;
+}
+
+/** An address beside the page: the app works under any path. */
+export function at(path: string): string {
+  return new URL(path.replace(/^\//, ''), location.href.split(/[?#]/)[0]).href;
+}
+
+function fill(method: string, path: string, ask: object): { url: string; body?: string } {
+  const rest: Record<string, unknown> = { ...ask };
+  const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => {
+    const value = rest[name];
+    delete rest[name];
+    return encodeURIComponent(String(value));
+  });
+  if (method !== 'GET') return { url: at(filled), body: JSON.stringify(rest) };
+  const url = new URL(at(filled));
+  for (const [name, value] of Object.entries(rest)) {
+    if (value === undefined || value === null || value === '') continue;
+    url.searchParams.set(name, typeof value === 'object' ? JSON.stringify(value) : String(value));
+  }
+  return { url: url.href };
+}
+
+export async function send(method: string, path: string, ask: object, how: How = {}): Promise<Response> {
+  const { url, body } = fill(method, path, ask);
+  const headers: Record<string, string> = {};
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (method !== 'GET') headers['X-CSRF-Token'] = csrf;
+  if (how.background) headers['X-Background'] = '1';
+  let response: Response;
+  try {
+    response = await fetch(url, { method, headers, body, signal: how.signal, credentials: 'same-origin', cache: 'no-store' });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') throw error;
+    throw new Refused(0, 'unreachable', '');
+  }
+  if (response.ok) return response;
+  const said = await response.json().catch(() => ({}));
+  if (response.status === 401 && !path.startsWith('/webapi/sessions')) onSignedOut();
+  throw new Refused(response.status, said.fault ?? 'internal', said.message ?? '');
+}
+
+export async function json<T>(method: string, path: string, ask: object, how?: How): Promise<T> {
+  return (await send(method, path, ask, how)).json() as Promise<T>;
+}
+
+export async function bytes<T>(method: string, path: string, ask: object, how?: How): Promise<T> {
+  return new Uint8Array(await (await send(method, path, ask, how)).arrayBuffer()) as T;
+}
+
+/** One JSON value a line; empty lines are heartbeats. */
+export async function* lines<T>(method: string, path: string, ask: object, how?: How): AsyncGenerator<T> {
+  const response = await send(method, path, ask, how);
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const parts = (rest + value).split('\n');
+    rest = parts.pop() ?? '';
+    for (const part of parts) if (part) yield JSON.parse(part) as T;
+  }
+}

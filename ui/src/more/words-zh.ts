@@ -1,0 +1,27 @@
+import type { MoreKey } from './words-en';
+
+export const zh: Record<MoreKey, string> = {
+  'place.live': '进行中', 'place.recordings': '录像', 'place.events': '审计日志', 'place.users': '用户',
+  'place.tokens': '加入令牌', 'place.roles': '角色',
+  'col.user': '用户', 'col.login': '账号', 'col.node': '节点', 'col.started': '开始时间', 'col.length': '时长',
+  'col.command': '命令', 'col.state': '状态', 'col.from': '来源', 'col.event': '事件', 'col.code': '代码',
+  'col.time': '时间', 'col.roles': '角色', 'col.created': '创建时间', 'col.expires': '到期时间', 'col.id': '编号', 'col.size': '大小',
+  'filter.user': '用户', 'filter.types': '事件类型,以逗号分隔', 'filter.from': '起始', 'filter.to': '截止', 'filter.session': '会话',
+  'more.older': '显示更早的', 'more.export': '导出为 JSON', 'more.shell': '交互式', 'more.never': '永不', 'more.cancel': '取消',
+  'rec.none': '还没有录像。', 'rec.noneHint': '会话一开始就会出现在这里。',
+  'rec.live': '进行中', 'rec.complete': '完整', 'rec.abandoned': '中断:节点已离线',
+  'rec.play': '播放', 'rec.pause': '暂停', 'rec.speed': '速度', 'rec.idle': '跳过空闲', 'rec.position': '位置',
+  'rec.back': '全部录像', 'rec.transcript': '文字记录', 'rec.screen': '画面', 'rec.find': '在文字记录中查找',
+  'rec.link': '此刻的链接', 'rec.loading': '正在获取第 {n} 段,共 {all} 段……', 'rec.keys': '空格键播放或暂停,方向键移动 5 秒,J 和 L 移动 10 秒,0 至 9 跳到十分之几处,< 和 > 调整速度,I 跳过空闲。',
+  'rec.verify': '验证', 'rec.verifying': '正在验证 {n} / {all}……', 'rec.proven': '已验证:{n} 段,完整',
+  'rec.growing': '目前已验证 {n} 段;结尾尚无法证明', 'rec.broken': '第 {n} 段不可信:{why}',
+  'rec.mark': '尺寸 {cols}×{rows}', 'rec.ended': '结束', 'rec.gap': '录像中有缺口', 'rec.nothing': '还没有显示任何内容。',
+  'live.none': '当前没有人在工作。', 'live.noneHint': '进行中的会话会显示在这里。', 'live.end': '终止', 'live.reason': '原因(写入审计日志)', 'live.endTitle': '终止 {user} 在 {node} 上的会话?', 'live.watch': '观看',
+  'events.none': '没有匹配的事件。', 'events.noneHint': '请放宽时间范围或清除筛选条件。', 'events.detail': '事件',
+  'users.none': '没有用户。', 'users.new': '新建用户', 'users.name': '名称', 'users.roles': '角色', 'users.logins': '节点上的账号,以逗号分隔', 'users.make': '生成邀请链接',
+  'users.link': '邀请链接', 'users.linkHint': '仅可使用一次,有效期至 {at}。只显示这一次。', 'users.reset': '重置', 'users.remove': '删除', 'users.removeTitle': '删除 {name}?',
+  'users.removeHint': '进行中的会话会立即终止。请输入名称以确认。', 'users.invited': '已邀请', 'users.locked': '锁定至 {at}', 'users.active': '正常',
+  'tokens.none': '没有有效的令牌。', 'tokens.noneHint': '令牌可让一台或多台主机加入集群。', 'tokens.new': '新建令牌', 'tokens.for': '用途', 'tokens.ttl': '有效期', 'tokens.make': '生成令牌',
+  'tokens.command': '在新主机上运行', 'tokens.hint': '有效期至 {at}。密钥只显示这一次。', 'tokens.remove': '删除', 'tokens.static': '来自配置文件', 'tokens.minutes': '{n} 分钟',
+  'roles.none': '没有角色。', 'roles.edit': '编辑', 'roles.save': '保存', 'roles.new': '新建角色', 'roles.saved': '已保存', 'roles.noEffect': '已保存,但尚未生效:{keys}', 'roles.yaml': '角色(YAML)',
+};

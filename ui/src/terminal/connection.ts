@@ -1,0 +1,187 @@
+// One terminal's connection: a ticket, a WebSocket, acknowledgements, and coming back to the same shell after a loss.
+import { at, json, Refused } from '../lib/transport';
+import * as wire from './wire';
+
+export type Goal = { node: string; login: string } | { terminal: string };
+export type Status =
+  | { state: 'dialing' | 'open' | 'again' }
+  | { state: 'ended'; status?: number; signal?: string }
+  | { state: 'refused'; why: string; blocked?: boolean };
+
+export interface Ends {
+  /** Draws output; `drawn` is called when it is on the screen. */
+  draw(bytes: Uint8Array, drawn: () => void): void;
+  status(status: Status): void;
+  latency(ms: number): void;
+  size(): { cols: number; rows: number };
+  /** The terminal's id, to come back by. */
+  named(id: string): void;
+}
+
+const PING_EVERY = 10_000;
+const SILENCE = 25_000;
+/** Input on its way that the node has not taken. */
+const MAX_UNTAKEN = 256 * 1024;
+const MAX_RETRIES = 20;
+
+export class Connection {
+  private socket: WebSocket | null = null;
+  private seen = 0;
+  private drawn = 0;
+  private heard = 0;
+  private retries = 0;
+  private waiting: Uint8Array[] = [];
+  private sent = 0;
+  private taken = 0;
+  private over = false;
+  private opened = false;
+  private timer = 0;
+  private probe = 0;
+  private id: string | null = null;
+
+  constructor(private goal: Goal, private ends: Ends) {
+    if ('terminal' in goal) this.id = goal.terminal;
+    void this.connect();
+  }
+
+  type(bytes: Uint8Array): void {
+    if (this.over) return;
+    for (let i = 0; i < bytes.length; i += wire.MAX_INPUT_FRAME) this.waiting.push(bytes.subarray(i, i + wire.MAX_INPUT_FRAME));
+    this.push();
+  }
+
+  resize(cols: number, rows: number): void {
+    if (this.opened) this.send(wire.resize(cols, rows));
+  }
+
+  /** Ends the shell. */
+  close(): void {
+    this.over = true;
+    this.send(wire.close());
+    this.drop();
+  }
+
+  /** Lets go and leaves the shell running for a while. */
+  leave(): void {
+    this.over = true;
+    this.drop();
+  }
+
+  private drop(): void {
+    clearTimeout(this.timer);
+    clearInterval(this.probe);
+    this.socket?.close();
+    this.socket = null;
+    this.opened = false;
+  }
+
+  private push(): void {
+    while (this.opened && this.waiting.length && this.sent - this.taken < MAX_UNTAKEN) {
+      const bytes = this.waiting.shift()!;
+      this.sent += bytes.length;
+      this.send(wire.input(bytes));
+    }
+  }
+
+  private send(frame: ArrayBuffer): void {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(frame);
+  }
+
+  private async connect(): Promise<void> {
+    if (this.over) return;
+    this.ends.status({ state: this.id ? 'again' : 'dialing' });
+    const goal = this.id ? { terminal: this.id } : this.goal;
+    let ticket: string;
+    try {
+      ticket = (await json<{ ticket: string }>('POST', '/webapi/terminal/tickets', goal)).ticket;
+    } catch (error) {
+      const refused = error instanceof Refused ? error : new Refused(0, 'unreachable', '');
+      if (refused.status === 0 || refused.status >= 500) return this.retry();
+      return this.finish({ state: 'refused', why: refused.status === 404 ? 'the terminal is over' : refused.message });
+    }
+    if (this.over) return;
+    const socket = new WebSocket(at('/webapi/terminal').replace(/^http/, 'ws'));
+    socket.binaryType = 'arraybuffer';
+    this.socket = socket;
+    this.sent = this.taken = 0;
+    this.heard = performance.now();
+    let upgraded = false;
+    socket.onopen = () => {
+      upgraded = true;
+      socket.send(JSON.stringify({ ticket, ...this.ends.size(), seen: this.drawn }));
+      this.seen = this.drawn;
+    };
+    socket.onmessage = (event: MessageEvent<ArrayBuffer>) => this.hear(event.data);
+    socket.onclose = () => {
+      if (this.socket !== socket) return;
+      clearInterval(this.probe);
+      this.opened = false;
+      // The ticket came over HTTP but the upgrade never does: something in between eats it.
+      if (!upgraded && this.retries >= 2) return this.finish({ state: 'refused', why: '', blocked: true });
+      this.retry();
+    };
+    clearInterval(this.probe);
+    this.probe = window.setInterval(() => {
+      if (performance.now() - this.heard > SILENCE) socket.close();
+      else this.send(wire.ping(performance.now()));
+    }, PING_EVERY);
+  }
+
+  private retry(): void {
+    if (this.over) return;
+    if (this.retries >= MAX_RETRIES) return this.finish({ state: 'refused', why: 'the gate does not answer' });
+    this.ends.status({ state: this.id ? 'again' : 'dialing' });
+    const pause = Math.min(10_000, 250 * 2 ** this.retries) * (0.75 + Math.random() / 2);
+    this.retries += 1;
+    this.timer = window.setTimeout(() => void this.connect(), pause);
+  }
+
+  private finish(status: Status): void {
+    this.over = true;
+    this.drop();
+    this.ends.status(status);
+  }
+
+  private hear(data: ArrayBuffer): void {
+    this.heard = performance.now();
+    const message = wire.decode(data);
+    switch (message?.kind) {
+      case 'output': return this.output(message.offset, message.bytes);
+      case 'taken':
+        this.taken = message.bytes;
+        return this.push();
+      case 'pong': return this.ends.latency(performance.now() - message.stamp);
+      case 'news': return this.news(message.news);
+    }
+  }
+
+  private output(offset: number, bytes: Uint8Array): void {
+    const fresh = bytes.subarray(Math.max(0, this.seen - offset));
+    const end = offset + bytes.length;
+    if (!fresh.length) return;
+    this.seen = end;
+    this.ends.draw(fresh, () => {
+      this.drawn = Math.max(this.drawn, end);
+      this.send(wire.ack(this.drawn));
+    });
+  }
+
+  private news(news: wire.News): void {
+    switch (news.state) {
+      case 'open':
+        this.opened = true;
+        this.retries = 0;
+        if (news.terminal) {
+          this.id = news.terminal;
+          this.ends.named(news.terminal);
+        }
+        this.ends.status({ state: 'open' });
+        this.send(wire.ping(performance.now()));
+        return this.push();
+      case 'ended': return this.finish({ state: 'ended', status: news.status, signal: news.signal });
+      case 'lost':
+      case 'refused': return this.finish({ state: 'refused', why: news.why ?? '' });
+      case 'dialing': return;
+    }
+  }
+}

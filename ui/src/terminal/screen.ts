@@ -1,0 +1,63 @@
+// An xterm.js terminal dressed in our tokens: WebGL where it works, the DOM where it does not. OSC 52 stays off: what
+// runs on a node neither reads nor writes the clipboard.
+import { FitAddon } from '@xterm/addon-fit';
+import { SearchAddon } from '@xterm/addon-search';
+import { WebglAddon } from '@xterm/addon-webgl';
+import { Terminal, type ITheme } from '@xterm/xterm';
+import '@xterm/xterm/css/xterm.css';
+import { adoptStyles } from './styles';
+
+export interface Screen {
+  terminal: Terminal;
+  fit: FitAddon;
+  search: SearchAddon;
+  renderer: () => 'webgl' | 'dom';
+}
+
+function colours(): ITheme {
+  const style = getComputedStyle(document.documentElement);
+  const token = (name: string) => style.getPropertyValue(name).trim();
+  return {
+    background: token('--term-back'), foreground: token('--term-ink'), cursor: token('--term-cursor'),
+    selectionBackground: token('--term-selection'),
+  };
+}
+
+export function fontSize(): number {
+  const kept = Number(localStorage.getItem('terminal.size'));
+  return kept >= 8 && kept <= 40 ? kept : 14;
+}
+
+export function make(parent: HTMLElement, options: { disableStdin?: boolean; scrollback?: number } = {}): Screen {
+  adoptStyles();
+  const terminal = new Terminal({
+    fontFamily: 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "Noto Sans Mono CJK SC", monospace',
+    fontSize: fontSize(),
+    scrollback: 5000,
+    theme: colours(),
+    minimumContrastRatio: 4.5,
+    macOptionIsMeta: true,
+    allowProposedApi: true,
+    ...options,
+  });
+  const fit = new FitAddon();
+  const search = new SearchAddon();
+  terminal.loadAddon(fit);
+  terminal.loadAddon(search);
+  terminal.open(parent);
+  // Answered here so that no later addon can turn it on.
+  terminal.parser.registerOscHandler(52, () => true);
+  let renderer: 'webgl' | 'dom' = 'dom';
+  try {
+    const webgl = new WebglAddon();
+    webgl.onContextLoss(() => {
+      webgl.dispose();
+      renderer = 'dom';
+    });
+    terminal.loadAddon(webgl);
+    renderer = 'webgl';
+  } catch {
+    renderer = 'dom';
+  }
+  return { terminal, fit, search, renderer: () => renderer };
+}

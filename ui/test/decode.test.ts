@@ -1,0 +1,39 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { KIND, Malformed, parse, shown, size } from '../src/more/decode';
+import { sealHolds } from '../src/more/proof';
+
+const golden = new Uint8Array(readFileSync(new URL('../../crates/audit/testdata/segment-v1.bin', import.meta.url)));
+
+test('the golden segment reads as the reader in Rust reads it', () => {
+  const segment = parse(golden);
+  expect(segment.session).toBe('09090909-0909-4909-8909-090909090909');
+  expect(segment).toMatchObject({ n: 0, last: true, recovered: false, started: 1_000_000, first: 0, until: 900_000 });
+  expect(segment.frames.length).toBe(22);
+  expect(segment.frames.map((f) => f.kind)).toContain(KIND.output);
+  expect(segment.frames[0]!.kind).toBe(KIND.start);
+  expect(size(segment.frames[0]!)).not.toBeNull();
+  const text = segment.frames.map(shown).filter((b) => b !== null).map((b) => new TextDecoder().decode(b)).join('');
+  expect(text.length).toBeGreaterThan(0);
+});
+
+test('its seal holds, and no longer when a bit is turned', async () => {
+  expect(await sealHolds(golden)).toBe(true);
+  let refused = 0;
+  for (let at = 0; at < golden.length; at += 7) {
+    const bent = golden.slice();
+    bent[at]! ^= 1;
+    try {
+      if (!(await sealHolds(bent))) refused += 1;
+    } catch {
+      refused += 1;
+    }
+  }
+  expect(refused).toBe(Math.ceil(golden.length / 7));
+});
+
+test('what is cut off or too long is refused, never read beyond', () => {
+  for (let length = 0; length < golden.length; length += 1) expect(() => parse(golden.slice(0, length))).toThrow();
+  expect(() => parse(new Uint8Array([...golden, 0]))).toThrow(Malformed);
+  expect(() => parse(new Uint8Array(5 * 1024 * 1024))).toThrow(Malformed);
+});

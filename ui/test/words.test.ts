@@ -1,0 +1,22 @@
+import { expect, test } from 'vitest';
+import { en as more } from '../src/more/words-en';
+import { zh as moreZh } from '../src/more/words-zh';
+import { en } from '../src/text/en';
+import { zh } from '../src/text/zh';
+
+const slots = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map((m) => m[1]).sort().join();
+
+test.each([['everybody', en, zh], ['some', more, moreZh]] as [string, Record<string, string>, Record<string, string>][])(
+  'the words of %s are complete in both languages', (_, english, chinese) => {
+    expect(Object.keys(chinese).sort()).toEqual(Object.keys(english).sort());
+    for (const [key, text] of Object.entries(english)) {
+      expect(chinese[key], key).not.toBe('');
+      expect(slots(chinese[key]!), key).toBe(slots(text));
+      if (!/^(tokens\.for|term\.ms|nodes\.of)$/.test(key)) expect(/[\u4e00-\u9fff]/.test(chinese[key]!), key).toBe(true);
+    }
+  });
+
+test('what everybody may load says nothing of what only some may see', () => {
+  const words = [...Object.values(en), ...Object.values(zh)].join('\n');
+  expect(words).not.toMatch(/record|replay|audit|录像|录制|审计|回放/i);
+});

@@ -1,0 +1,79 @@
+//! The browser app: packages from the lock file, types, unit tests, a build with its budget.
+//!
+//! Needs node and npm; without them the gate is built without the app and says so on its front page.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell::{root, run, which};
+
+fn folder() -> PathBuf {
+    root().join("ui")
+}
+
+fn npm(arguments: &[&str]) -> Command {
+    let mut command = Command::new("npm");
+    command.current_dir(folder()).args(arguments);
+    command
+}
+
+/// Whether the app can be built here.
+fn possible() -> bool {
+    which("node").is_some() && which("npm").is_some()
+}
+
+/// `ui`: everything.
+pub(crate) fn command(_arguments: &[String]) -> Result<()> {
+    if !possible() {
+        bail!("the browser app needs node 20 and npm");
+    }
+    packages()?;
+    all()
+}
+
+/// Everything, where the tools and their packages can be had.
+pub(crate) fn where_possible() -> Result<()> {
+    if !possible() {
+        eprintln!("no node and npm here: the browser app is neither checked nor built");
+        return Ok(());
+    }
+    if let Err(error) = packages() {
+        eprintln!("{error:#}: the browser app is neither checked nor built");
+        return Ok(());
+    }
+    all()
+}
+
+fn all() -> Result<()> {
+    for word in ["check", "test", "build"] {
+        run(&mut npm(&["run", "--silent", word]))?;
+    }
+    Ok(())
+}
+
+/// Installs what the lock file names, unless that has been done for this lock file.
+fn packages() -> Result<()> {
+    let lock = std::fs::read(folder().join("package-lock.json")).context("ui/package-lock.json")?;
+    let kept = folder().join("node_modules/.moongate-lock");
+    if std::fs::read(&kept).is_ok_and(|k| k == lock) {
+        return Ok(());
+    }
+    run(&mut npm(&["ci", "--no-audit", "--no-fund"]))?;
+    std::fs::write(&kept, lock).context("ui/node_modules")
+}
+
+/// Writes the app's client from the API's description, or says that it is stale. Needs node alone.
+pub(crate) fn client(check: bool) -> Result<()> {
+    if which("node").is_none() {
+        eprintln!("no node here: the browser app's client is not looked at");
+        return Ok(());
+    }
+    let mut command = Command::new("node");
+    command.current_dir(folder()).arg("scripts/gen.mjs");
+    if check {
+        command.arg("--check");
+    }
+    run(&mut command)
+}

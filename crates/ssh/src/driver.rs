@@ -25,6 +25,8 @@ use crate::transport::Transport;
 const BATCH: usize = 128 * 1024;
 /// Below so many, more are sealed.
 const LOW: usize = 64 * 1024;
+/// With more waiting, which only answers of the transport itself can cause, the peer is not read from.
+const MOST: usize = 512 * 1024;
 /// Turns before other tasks get theirs.
 const TURNS: usize = 16;
 /// A key exchange must be done within.
@@ -61,8 +63,8 @@ pub struct Keepalive {
 /// Moves the bytes of one connection until it ends. Spawn it in the scope that owns the connection; dropping it ends
 /// the connection. Returns `Ok` when either side said goodbye or the peer closed the stream.
 pub struct Driver<S> {
-    stream: S,
-    transport: Box<Transport>,
+    pub(crate) stream: S,
+    pub(crate) transport: Box<Transport>,
     hub: Arc<Shared>,
     rekey: Rekey,
     keepalive: Option<Keepalive>,
@@ -171,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn read(&mut self, cx: &mut Context<'_>) -> Result<Option<bool>, Error> {
         // While keys are exchanged nothing queued can leave, and the peer's half of the exchange must still come in.
         let slack = if self.transport.may_send() { 1 } else { 16 };
-        if self.hub.with(|hub| hub.congested(slack)) {
+        if self.transport.output().len() > MOST || self.hub.with(|hub| hub.congested(slack)) {
             return Ok(Some(false));
         }
         match self.transport.input().poll_fill(&mut self.stream, cx)? {
@@ -209,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn clock(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Error> {
         self.watch_exchange();
         let now = Instant::now();
-        let mut next = self.keys_since + self.rekey.every;
+        let mut next = later(self.keys_since, self.rekey.every);
         if self.transport.ready() && now >= next {
             self.transport.rekey()?;
             return Ok(Poll::Ready(()));
@@ -221,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
         }
         if let Some(keepalive) = self.keepalive {
-            let due = self.heard + keepalive.every * (self.asked + 1);
+            let due = later(self.heard, keepalive.every.saturating_mul(self.asked + 1));
             if now >= due {
                 if self.asked >= keepalive.misses {
                     return Err(Error::Unresponsive);
@@ -313,4 +315,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
             }
         }
     }
+}
+
+/// So long after, or in a year: settings may say "never" with any number.
+fn later(at: Instant, by: Duration) -> Instant {
+    at + by.min(Duration::from_secs(365 * 24 * 3600))
 }

@@ -157,3 +157,29 @@ async fn what_was_read_by_nobody_is_given_back_when_the_channel_is_dropped() {
 
     assert_eq!(joined.client.held(), 0);
 }
+
+#[tokio::test]
+async fn a_flood_of_pings_whose_answers_nobody_reads_is_bounded() {
+    use std::task::{Context, Waker};
+    let world = World::new();
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let (client, server) = world.shake(ours, theirs).await;
+    let (mut client, mut server) = (client.unwrap(), server.unwrap());
+    let mut ping = vec![wire::ssh::number::PING];
+    wire::ssh::put_string(&mut ping, &[0; 1000]);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut most = 0;
+
+    for _ in 0..4000 {
+        client.driver.transport.send(|out| out.extend_from_slice(&ping)).unwrap();
+        let driver = &mut client.driver;
+        let wrote = crate::link::poll_write(&mut driver.transport, &mut driver.stream, &mut cx);
+        assert!(!matches!(wrote, std::task::Poll::Ready(Err(_))));
+        assert!(std::pin::Pin::new(&mut server.driver).poll(&mut cx).is_pending());
+        most = most.max(server.driver.transport.output().len());
+        tokio::task::consume_budget().await;
+    }
+
+    assert!(most > 512 * 1024, "the flood was no flood: {most}");
+    assert!(most < 1024 * 1024, "{most}");
+}

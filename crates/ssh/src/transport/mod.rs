@@ -32,7 +32,7 @@ pub(crate) const MAX_PACKET: usize = 256 * 1024;
 /// Packets under one key; far below the 2^32 where numbers repeat.
 const MAX_PACKETS: u64 = 1 << 31;
 /// Answers to pings that may wait for a key exchange.
-const MAX_PONGS: usize = 16;
+const MAX_PONGS: usize = 256;
 
 /// One direction's numbers.
 #[derive(Default)]

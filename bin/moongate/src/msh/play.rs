@@ -79,10 +79,6 @@ async fn replay(source: &Source, from: Duration, wanted: &Play) -> Result<()> {
                 let gap = frame.at.saturating_sub(last);
                 let gap = if wanted.skip_idle_time { gap.min(IDLE) } else { gap };
                 stdout.flush()?;
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "a player waits: nothing else runs in this process"
-                )]
                 std::thread::sleep(gap.div_f64(speed));
                 last = frame.at;
             }

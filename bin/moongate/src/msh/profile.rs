@@ -158,8 +158,9 @@ impl Home {
     pub(crate) fn trust_hosts(&self, profile: &Profile, trust: &TrustBundle) -> Result<()> {
         private_dir(&self.0)?;
         let mark = format!(" *.{0} type=host", profile.cluster);
-        let hosts =
-            format!("{},{},*.{}", gate_name(&profile.web_proxy_addr), profile.cluster, profile.cluster);
+        let gate = gate_name(&profile.web_proxy_addr);
+        let port = profile.web_proxy_addr.rsplit_once(':').map_or("3080", |(_, port)| port);
+        let hosts = format!("{gate},[{gate}]:{port},{0},*.{0}", profile.cluster);
         let kept = fs::read_to_string(self.known_hosts()).unwrap_or_default();
         let mut lines: Vec<String> =
             kept.lines().filter(|l| !l.ends_with(&mark.trim_start().to_owned())).map(str::to_owned).collect();

@@ -35,6 +35,11 @@ impl Drop for Raw {
     }
 }
 
+/// A variable of the person's environment, when it is text.
+fn env_text(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok()
+}
+
 fn size() -> Size {
     match tcgetwinsize(std::io::stdout()) {
         Ok(found) => Size {
@@ -71,12 +76,12 @@ pub(crate) async fn run(entered: &Entered, wanted: &Ssh, login: &str, scope: &Sc
     }
     let with_terminal = (wanted.command.is_empty() || wanted.tty) && std::io::stdin().is_terminal();
     for name in ["LANG", "LC_ALL", "LC_CTYPE", "COLORTERM"] {
-        if let Ok(value) = std::env::var(name) {
+        if let Some(value) = env_text(name) {
             channel.env(name, value)?;
         }
     }
     if with_terminal || wanted.tty {
-        let term = std::env::var("TERM").unwrap_or_else(|_| "xterm-256color".into());
+        let term = env_text("TERM").unwrap_or_else(|| "xterm-256color".into());
         channel
             .request_pty(Pty { term, size: size(), modes: Vec::new() })
             .await

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::packages;
-use crate::shell::{cargo, output, run, target_dir};
+use crate::shell::{cargo, output, root, run, target_dir};
+use crate::{packages, ui};
 
 /// How long the gate may take to answer.
 const READY: Duration = Duration::from_secs(60);
@@ -26,6 +26,11 @@ const NODE: &str = "garden";
 /// Builds, prepares and becomes the gate.
 pub(crate) fn run_demo(arguments: &[String]) -> Result<()> {
     packages::ensure(packages::BUILD)?;
+    if !root().join("ui/dist").exists()
+        && let Err(error) = ui::where_possible()
+    {
+        eprintln!("without the browser app: {error:#}");
+    }
     run(cargo().args(["build", "--locked", "--package", "moongate"]))?;
     let dir = directory(arguments)?;
     let [port, auth_port] = ports()?;

@@ -1,7 +1,7 @@
 //! `msh login`, `logout` and `status`.
 
 use anyhow::{Context as _, Result};
-use model::api::access::SignIn;
+use model::api::access::{SignIn, WhoAmI};
 use model::api::certs::UserCerts;
 use model::identity::Subject;
 use model::time::Span;
@@ -56,7 +56,7 @@ pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Res
         user,
         cluster: certs.cluster.to_string(),
         insecure: common.insecure,
-        carrier: contact.dialer.carrier().map(|c| c.to_string()).unwrap_or_default(),
+        carrier: String::new(),
     };
     let keys = home.keys(&profile);
     let comment = format!("{}@{}", profile.user, profile.cluster);
@@ -69,6 +69,14 @@ pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Res
     write_private(&keys.trust(), serde_json::to_string_pretty(&certs.trust)?.as_bytes())?;
     home.trust_hosts(&profile, &certs.trust)?;
     home.keep(&profile)?;
+    // The first call with the new certificate finds out what carries it, so that `msh status` can tell.
+    let way = gate::by_profile(&home, &profile, scope)?;
+    match way.client.call(&WhoAmI {}).await {
+        Ok(_) => remember_way(&home, &profile, &way),
+        Err(error) => {
+            eprintln!("msh: signed in, but the gate cannot be reached with the new certificate: {error}")
+        }
+    }
     if wanted.add_keys_to_agent != "no" {
         let life = (Clock::system().now(), certs.expires);
         agent::offer(&ssh, &certs.ssh_cert, &comment, life, wanted.add_keys_to_agent == "yes").await?;
@@ -196,7 +204,9 @@ fn block(status: &Status, now: Timestamp) -> String {
 
 /// Notes how the gate was reached this time, for `msh status`.
 pub(crate) fn remember_way(home: &Home, profile: &Profile, way: &Way) {
-    if let Some(carrier) = way.dialer.carrier().map(|c| c.to_string()).filter(|c| *c != profile.carrier) {
+    if let Some(carrier) =
+        way.dialer.carrier().map(|c| format!("{c} ({})", c.why)).filter(|c| *c != profile.carrier)
+    {
         let changed = Profile { carrier, ..profile.clone() };
         if let Err(error) = home.keep(&changed) {
             tracing::debug!(%error, "cannot note the carrier");

@@ -8,6 +8,7 @@ export default defineConfig({
   base: './',
   plugins: [svelte()],
   build: {
+    outDir: 'dist/app',
     target: 'es2022',
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },

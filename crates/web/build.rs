@@ -1,7 +1,7 @@
 //! Lists the files of the browser app, when it has been built, so that they become part of the program.
 //!
-//! Looks at `MOONGATE_UI_DIST`, else at `ui/dist` of the repository. Without either the list is empty and the front
-//! page says so. A change is noticed when that folder was there before, or when the variable or this file changes.
+//! Looks at `MOONGATE_UI_DIST`, else at `ui/dist/app` of the repository. Without either the list is empty and the front
+//! page says so. `ui/dist` is always there, so that a first build of the app is noticed like every later one.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     let here = variable("CARGO_MANIFEST_DIR").ok_or("cargo did not say where the crate is")?;
     let out = variable("OUT_DIR").ok_or("cargo did not say where output goes")?;
-    let dist = variable("MOONGATE_UI_DIST").unwrap_or_else(|| here.join("../../ui/dist"));
+    let built = here.join("../../ui/dist");
+    if built.exists() {
+        println!("cargo::rerun-if-changed={}", built.display());
+    }
+    let dist = variable("MOONGATE_UI_DIST").unwrap_or_else(|| built.join("app"));
     let mut list = String::from("&[\n");
     if let Ok(dist) = dist.canonicalize() {
         println!("cargo::rerun-if-changed={}", dist.display());

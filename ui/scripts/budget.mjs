@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 
-const dist = join(dirname(fileURLToPath(import.meta.url)), '../dist');
+const dist = join(dirname(fileURLToPath(import.meta.url)), '../dist/app');
 const BUDGET = 350 * 1024;
 const page = readFileSync(join(dist, 'index.html'), 'utf8');
 const wrong = [];

@@ -1,6 +1,6 @@
 export const en = {
   'place.live': 'Live', 'place.recordings': 'Recordings', 'place.events': 'Audit log', 'place.users': 'Users',
-  'place.tokens': 'Join tokens', 'place.roles': 'Roles',
+  'place.tokens': 'Tokens', 'place.roles': 'Roles',
   'col.user': 'User', 'col.login': 'Account', 'col.node': 'Node', 'col.started': 'Began', 'col.length': 'Length',
   'col.command': 'Command', 'col.state': 'State', 'col.from': 'From', 'col.event': 'Event', 'col.code': 'Code',
   'col.time': 'Time', 'col.roles': 'Roles', 'col.created': 'Made', 'col.expires': 'Ends', 'col.id': 'Id', 'col.size': 'Size',

@@ -31,7 +31,7 @@ export function fontSize(): number {
 export function make(parent: HTMLElement, options: { disableStdin?: boolean; scrollback?: number } = {}): Screen {
   adoptStyles();
   const terminal = new Terminal({
-    fontFamily: 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "Noto Sans Mono CJK SC", monospace',
+    fontFamily: 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", "Noto Sans Mono CJK SC", monospace',
     fontSize: fontSize(),
     scrollback: 5000,
     theme: colours(),

@@ -1,9 +1,9 @@
-// xterm.js writes <style> elements, which our content security policy rightly refuses. The same text as a constructed
-// sheet is allowed, so style elements made from here on adopt one instead.
+// xterm.js writes <style> elements, which our content security policy rightly refuses, even empty ones. The same text as
+// a constructed sheet is allowed, so who asks for a style element from here on gets one that adopts such a sheet.
 
-const sheets = new WeakMap<HTMLStyleElement, CSSStyleSheet>();
+const sheets = new WeakMap<HTMLElement, CSSStyleSheet>();
 
-function adopt(element: HTMLStyleElement, text: string): void {
+function adopt(element: HTMLElement, text: string): void {
   let sheet = sheets.get(element);
   if (!sheet) {
     sheet = new CSSStyleSheet();
@@ -13,7 +13,7 @@ function adopt(element: HTMLStyleElement, text: string): void {
   sheet.replaceSync(text);
 }
 
-function release(element: HTMLStyleElement): void {
+function release(element: HTMLElement): void {
   const sheet = sheets.get(element);
   document.adoptedStyleSheets = document.adoptedStyleSheets.filter((other) => other !== sheet);
   sheets.delete(element);
@@ -26,8 +26,10 @@ export function adoptStyles(): void {
   done = true;
   const make = document.createElement.bind(document);
   document.createElement = ((name: string, options?: ElementCreationOptions) => {
-    const element = make(name, options);
-    if (element instanceof HTMLStyleElement) {
+    const styles = name.toLowerCase() === 'style';
+    const element = make(styles ? 'span' : name, options);
+    if (styles) {
+      element.hidden = true;
       Object.defineProperty(element, 'textContent', { set: (text: string) => adopt(element, text), get: () => '' });
       element.remove = () => {
         release(element);

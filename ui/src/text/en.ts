@@ -3,7 +3,7 @@ export const en = {
   'app.menu': 'Places',
   'app.language': 'Language',
   'app.theme': 'Appearance',
-  'theme.auto': 'As the system', 'theme.light': 'Light', 'theme.dark': 'Dark', 'theme.contrast': 'High contrast',
+  'theme.auto': 'System', 'theme.light': 'Light', 'theme.dark': 'Dark', 'theme.contrast': 'High contrast',
   'app.signOut': 'Sign out',
   'app.loading': 'One moment …',
   'app.unreachable': 'The gate cannot be reached. This page tries again by itself.',

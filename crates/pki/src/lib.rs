@@ -21,9 +21,9 @@ pub use trust::Trust;
 /// The most bytes any key, certificate or signature given to this room may have.
 pub const MAX_BLOB: usize = 64 * 1024;
 
-/// How long before "now" a new certificate starts to be good, so that a target whose clock is a little slow
+/// How long before "now" a new certificate starts to be good, so that a target whose clock is minutes slow
 /// accepts it.
-pub const BACKDATE: std::time::Duration = std::time::Duration::from_secs(60);
+pub const BACKDATE: std::time::Duration = std::time::Duration::from_secs(300);
 
 /// Why a key, certificate or identity was refused, or could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

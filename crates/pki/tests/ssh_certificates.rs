@@ -63,8 +63,8 @@ fn time_bounds_are_kept() {
     let cert = user_cert(&world.user_ca, &ann(), &key(10).ssh_public());
     let at = |t| verify_user(&cert, &world.trust, None, t);
 
-    assert!(at(now() - std::time::Duration::from_secs(60)).is_ok());
-    assert!(matches!(at(now() - std::time::Duration::from_secs(61)), Err(Error::NotYetValid(_))));
+    assert!(at(now() - std::time::Duration::from_secs(300)).is_ok());
+    assert!(matches!(at(now() - std::time::Duration::from_secs(301)), Err(Error::NotYetValid(_))));
     assert!(at(later(43_199)).is_ok());
     assert_eq!(at(later(43_200)), Err(Error::Expired(later(43_200))));
 }

@@ -86,8 +86,8 @@ fn time_bounds_are_kept() {
     let cert = leaf(&world.user_ca, &ann(), &[]).unwrap();
     let at = |t| verify_client(&cert, &world.trust, t);
 
-    assert!(at(now() - std::time::Duration::from_secs(60)).is_ok());
-    assert!(matches!(at(now() - std::time::Duration::from_secs(61)), Err(Error::NotYetValid(_))));
+    assert!(at(now() - std::time::Duration::from_secs(300)).is_ok());
+    assert!(matches!(at(now() - std::time::Duration::from_secs(301)), Err(Error::NotYetValid(_))));
     assert!(matches!(at(later(43_200)), Err(Error::Expired(_))));
     assert!(matches!(at(later(50_000)), Err(Error::Expired(_))));
 }

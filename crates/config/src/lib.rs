@@ -1,6 +1,6 @@
 //! `moongate.yaml`: text in, a [`Config`] that cannot be wrong or every [`Finding`] out, all together.
 //!
-//! Pure: no files, no environment, no clock. The keys are data ([`schema::KEYS`]): the loader, the suggestions, the
+//! Pure: no files, no environment, no clock. The keys are data ([`schema::keys`]): the loader, the suggestions, the
 //! reference page and the file `moongate configure` writes all derive from that one table. Input is bounded
 //! ([`tree::MAX_BYTES`], [`tree::MAX_DEPTH`], [`tree::MAX_NODES`]); a decoder that meets more says so and stops.
 //!

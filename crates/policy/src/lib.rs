@@ -1,4 +1,4 @@
-//! May they? One pure function answers for every session and every API call: [`decide`].
+//! May they? One pure function answers for every session and every API call: [`decide()`].
 //!
 //! Default deny, deny beats allow, no I/O, no clock, total over its input. [`explain`] is the same walk keeping its
 //! notes. Knows roles and locks as data ([`Rules`]); does not know where they come from, nor what a session is.

@@ -9,7 +9,7 @@ use crate::ask::{Action, Ask, Object, Of, SshAction, Target};
 use crate::options::Obligations;
 use crate::rules::Rules;
 
-/// A yes. Only [`crate::decide`] makes one; it carries what was asked, so that it cannot be used for something else,
+/// A yes. Only [`crate::decide()`] makes one; it carries what was asked, so that it cannot be used for something else,
 /// and cannot be copied.
 #[derive(Debug, PartialEq)]
 pub struct Permit {

@@ -1,7 +1,7 @@
 //! Copies bytes both ways between two streams, unread, until both directions have ended.
 //!
-//! One direction's end is passed on and the other goes on. A direction holds [`SMALL`] bytes while idle and up to
-//! [`LARGE`] while busy. Back-pressure is the streams' own: nothing is queued here.
+//! One direction's end is passed on and the other goes on. A direction holds `SMALL` bytes while idle and up to
+//! `LARGE` while busy. Back-pressure is the streams' own: nothing is queued here.
 
 use std::io;
 use std::pin::Pin;

@@ -1,7 +1,7 @@
 //! The I/O around `wire::mux`: one task moves bytes between a connection and its streams.
 //!
-//! Writes go out in batches of at most [`BATCH`] bytes, so that a keystroke waits behind one batch, not behind a copy.
-//! The read buffer grows to [`MAX_READ`] under load and shrinks when idle. Streams and the pump share the state machine
+//! Writes go out in batches of at most `BATCH` bytes, so that a keystroke waits behind one batch, not behind a copy.
+//! The read buffer grows to `MAX_READ` under load and shrinks when idle. Streams and the pump share the state machine
 //! under a lock that is never held across an await.
 
 use std::collections::BTreeMap;

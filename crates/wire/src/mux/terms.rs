@@ -47,7 +47,7 @@ impl Default for Settings {
 /// Something the shell should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The peer opened a stream. Whoever takes the event must in the end [`Mux::release`] it.
+    /// The peer opened a stream. Whoever takes the event must in the end [`super::Mux::release`] it.
     Opened {
         /// The stream.
         id: StreamId,

@@ -142,6 +142,7 @@ async fn people_see_the_nodes_they_may_use_and_no_others() {
 
     assert_eq!(seen.iter().map(|n| n.node.name.as_str()).collect::<Vec<_>>(), ["web-1"]);
     assert_eq!(seen[0].logins, ["root"]);
+    assert!(seen[0].node.seal_key.is_empty() && !all[0].node.seal_key.is_empty(), "what seals is for admins");
     assert_eq!(all.len(), 2);
     assert_eq!(found[0].node.name.as_str(), "db-1");
     assert_eq!(searched[0].node.name.as_str(), "web-1");

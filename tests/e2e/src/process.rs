@@ -85,12 +85,16 @@ impl Process {
         family(self.id()).into_iter().map(rss_kib).sum()
     }
 
-    /// Resident memory of it and those descendants that run the same program, in KiB.
+    /// Resident memory of it and those descendants that run the same program, in KiB. The program's own pages, which
+    /// they share, count once.
     #[must_use]
     pub fn own_rss_kib(&self) -> u64 {
         let program = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
         let own = program(self.id());
-        family(self.id()).into_iter().filter(|pid| program(*pid) == own).map(rss_kib).sum()
+        let same: Vec<u32> = family(self.id()).into_iter().filter(|pid| program(*pid) == own).collect();
+        let private: u64 = same.iter().map(|pid| status_kib(*pid, "RssAnon:")).sum();
+        let shared = same.iter().map(|pid| status_kib(*pid, "RssFile:")).max().unwrap_or(0);
+        private + shared
     }
 
     /// How many descendants have this name.
@@ -155,10 +159,14 @@ fn cpu_seconds(pid: u32) -> f64 {
 }
 
 fn rss_kib(pid: u32) -> u64 {
+    status_kib(pid, "VmRSS:")
+}
+
+fn status_kib(pid: u32, field: &str) -> u64 {
     std::fs::read_to_string(format!("/proc/{pid}/status"))
         .ok()
         .and_then(|text| {
-            let line = text.lines().find(|l| l.starts_with("VmRSS:"))?;
+            let line = text.lines().find(|l| l.starts_with(field))?;
             line.split_whitespace().nth(1)?.parse().ok()
         })
         .unwrap_or(0)

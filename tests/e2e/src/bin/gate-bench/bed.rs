@@ -1,6 +1,7 @@
 //! What is measured on: two `sshd`s, a gate of three processes, one client home, and one SSH configuration.
 
 use std::cell::{RefCell, RefMut};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -58,6 +59,16 @@ impl Effort {
         idle: 1000,
         short: 3000,
     };
+    /// The same on a machine that is needed for other things too.
+    pub(crate) const SHORT: Self = Self {
+        rounds: 3,
+        commands: 30,
+        window: Duration::from_secs(4),
+        bytes: 1 << 28,
+        keys: 150,
+        idle: 200,
+        short: 600,
+    };
     /// For trying the harness.
     pub(crate) const QUICK: Self = Self {
         rounds: 1,
@@ -72,26 +83,48 @@ impl Effort {
 
 /// Everything that runs while measuring.
 pub(crate) struct Bed {
-    dir: tempfile::TempDir,
     /// The target's `sshd`.
     pub(crate) sshd: Process,
     /// The jump host's `sshd`.
     pub(crate) bastion: Process,
     gate: Option<RefCell<Gate>>,
     person: Option<Person>,
+    account: Account,
+    dir: tempfile::TempDir,
+}
+
+/// A local account with a plain shell and no start-up files, so that the shell is not what is measured.
+struct Account(String);
+
+impl Account {
+    fn make() -> Result<Self> {
+        let name = format!("gatebench{}", std::process::id());
+        run(Command::new("useradd").args(["-M", "-d", "/tmp", "-s", "/bin/sh", "-p", "*", &name]))?.ok()?;
+        Ok(Self(name))
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        run(Command::new("userdel").args(["-f", &self.0])).ok();
+    }
 }
 
 impl Bed {
     /// Starts everything and proves each way once; a baseline has no gate.
     pub(crate) fn make(baseline: bool) -> Result<Self> {
         let dir = tempfile::tempdir()?;
+        // The account's own keys are read with its rights.
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))?;
         keygen(&dir.path().join("user"))?;
         let (port, jump_port) = (free()?, free()?);
+        let account = Account::make()?;
         let sshd = sshd(dir.path(), "target", port)?;
         let bastion = sshd_bastion(dir.path(), jump_port)?;
         let gate = if baseline { None } else { Some(Gate::start_apart(Options::default())?) };
-        let person = gate.as_ref().map(|g| g.person("bench", "access", "root")?.with_agent()).transpose()?;
-        let bed = Self { dir, sshd, bastion, gate: gate.map(RefCell::new), person };
+        let person =
+            gate.as_ref().map(|g| g.person("bench", "access", &account.0)?.with_agent()).transpose()?;
+        let bed = Self { account, dir, sshd, bastion, gate: gate.map(RefCell::new), person };
         bed.write_config(port, jump_port)?;
         for way in bed.ways() {
             let probe = || run(bed.ssh().args([way.host, "true"])).ok()?.ok().ok();
@@ -113,11 +146,12 @@ impl Bed {
         };
         let key = dir.join("user");
         let plain = format!(
-            "    HostName 127.0.0.1\n    User root\n    IdentityFile {}\n    IdentitiesOnly yes\n    UserKnownHostsFile {}\n",
+            "    HostName 127.0.0.1\n    User {}\n    IdentityFile {}\n    IdentitiesOnly yes\n    UserKnownHostsFile {}\n",
+            self.account.0,
             key.display(),
             known.display()
         );
-        let gates = self.gate().map(|gate| gates(&own, gate.port)).unwrap_or_default();
+        let gates = self.gate().map(|gate| gates(&own, gate.port, &self.account.0)).unwrap_or_default();
         let text = format!(
             "Host direct\n{plain}    Port {port}\n\
              Host bastion\n{plain}    Port {jump_port}\n\
@@ -181,15 +215,15 @@ impl Bed {
 }
 
 /// The two ways through the gate: as `msh config` says, and by jumping with the stock client alone.
-fn gates(own: &str, port: u16) -> String {
+fn gates(own: &str, port: u16, user: &str) -> String {
     let same =
         ["UserKnownHostsFile", "IdentityFile", "CertificateFile", "IdentitiesOnly", "HostKeyAlgorithms"];
     let lines: Vec<&str> =
         own.lines().filter(|l| same.iter().any(|k| l.trim_start().starts_with(k))).take(5).collect();
     let name = format!("{NODE}.{CLUSTER}");
     format!(
-        "Host {name}\n    User root\n\
-         Host gatejump\n    HostName {name}\n    User root\n    ProxyJump bench@127.0.0.1:{port}\n{}\n",
+        "Host {name}\n    User {user}\n\
+         Host gatejump\n    HostName {name}\n    User {user}\n    ProxyJump bench@127.0.0.1:{port}\n{}\n",
         lines.join("\n")
     )
 }

@@ -2,7 +2,7 @@
 //!
 //! Everything runs on loopback with the stock client: straight to an `sshd`, through a second `sshd` as a jump host,
 //! and through a gate whose authority, proxy and node are three processes with recording on. Started by
-//! `cargo xtask bench gate`; `--quick` shortens every round, `--baseline` leaves the gate out, a further word runs only
+//! `cargo xtask bench gate`; `--short` and `--quick` do less of everything, `--baseline` leaves the gate out, a further word runs only
 //! the measures that contain it.
 #![forbid(unsafe_code)]
 
@@ -52,7 +52,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<String> {
-    let effort = if arguments.iter().any(|a| a == "--quick") { Effort::QUICK } else { Effort::FULL };
+    let effort = match arguments.iter().map(String::as_str).find(|a| matches!(*a, "--quick" | "--short")) {
+        Some("--quick") => Effort::QUICK,
+        Some(_) => Effort::SHORT,
+        None => Effort::FULL,
+    };
     let words: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
     let bed = Bed::make(arguments.iter().any(|a| a == "--baseline"))?;
     let mut rows = Vec::new();
@@ -74,5 +78,5 @@ fn run(arguments: &[String]) -> Result<String> {
             }
         }
     }
-    Ok(report::page(&rows))
+    Ok(report::page(&rows, &effort))
 }

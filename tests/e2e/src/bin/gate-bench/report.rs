@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
-use crate::bed::WAYS;
+use crate::bed::{Effort, WAYS};
 
 /// One measure over every way.
 pub(crate) struct Row {
@@ -62,18 +62,29 @@ fn number(value: f64) -> String {
 }
 
 /// The whole page.
-pub(crate) fn page(rows: &[Row]) -> String {
+pub(crate) fn page(rows: &[Row], effort: &Effort) -> String {
     let mut page = String::from(
         "# Performance\n\nMeasured with `cargo xtask bench gate`, all in one run, in interleaved rounds, everything on loopback.\n\n",
     );
     for (what, text) in machine() {
         let _ = writeln!(page, "- {what}: {text}");
     }
+    let _ = writeln!(
+        page,
+        "- effort: {} rounds; {} commands for a latency; {} s for a rate; {} MiB for a stream; {} keystrokes; {} idle terminals",
+        effort.rounds,
+        effort.commands,
+        effort.window.as_secs(),
+        effort.bytes >> 20,
+        effort.keys,
+        effort.idle
+    );
     page.push_str(
         "\nWays: **direct** to one `sshd`; **jump** through a second `sshd` (`ssh -J`); **gate** with the stock client \
          and `ProxyCommand msh proxy ssh`; **gate -J** with the stock client alone. The gate's authority, proxy and node \
          are three processes; recording and tunnel are on. Values are medians over the rounds unless the row says \
-         otherwise. CPU seconds are read from `/proc` and include finished children.\n\n",
+         otherwise. CPU seconds are read from `/proc` and include finished children. The target account \
+         has a plain shell and no start-up files.\n\n",
     );
     let names = WAYS.map(|w| w.name).join(" | ");
     let _ = writeln!(page, "| measure | {names} | gate / direct | gate -J / direct | wanted | note |");

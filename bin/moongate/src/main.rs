@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    node::memory::frugal();
     let mut args: Vec<OsString> = std::env::args_os().collect();
     let called = name_of(args.first());
     if let Some(other) = args.get(1).and_then(|a| a.to_str()).filter(|_| called == "moongate")

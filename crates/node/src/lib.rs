@@ -12,6 +12,7 @@ pub mod env;
 mod error;
 mod fd;
 pub mod labels;
+pub mod memory;
 pub mod privilege;
 pub mod pty;
 mod pump;

@@ -89,12 +89,20 @@ impl Process {
     /// they share, count once.
     #[must_use]
     pub fn own_rss_kib(&self) -> u64 {
+        let shared = self.same_program().map(|pid| status_kib(pid, "RssFile:")).max().unwrap_or(0);
+        self.private_kib() + shared
+    }
+
+    /// The part of [`Process::own_rss_kib`] that is not pages of files, in KiB.
+    #[must_use]
+    pub fn private_kib(&self) -> u64 {
+        self.same_program().map(|pid| status_kib(pid, "RssAnon:")).sum()
+    }
+
+    fn same_program(&self) -> impl Iterator<Item = u32> {
         let program = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
         let own = program(self.id());
-        let same: Vec<u32> = family(self.id()).into_iter().filter(|pid| program(*pid) == own).collect();
-        let private: u64 = same.iter().map(|pid| status_kib(*pid, "RssAnon:")).sum();
-        let shared = same.iter().map(|pid| status_kib(*pid, "RssFile:")).max().unwrap_or(0);
-        private + shared
+        family(self.id()).into_iter().filter(move |pid| program(*pid) == own)
     }
 
     /// How many descendants have this name.

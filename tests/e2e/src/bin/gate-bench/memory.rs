@@ -33,13 +33,24 @@ fn now(bed: &Bed) -> Result<(u64, u64)> {
     Ok((gate.node(NODE)?.own_rss_kib(), proxy + auth))
 }
 
+/// The private part of the same.
+fn private(bed: &Bed) -> Result<(u64, u64)> {
+    let mut gate = bed.gate()?;
+    let proxy = gate.proxy.as_ref().map_or(0, Process::private_kib);
+    let auth = gate.auth.private_kib();
+    Ok((gate.node(NODE)?.private_kib(), proxy + auth))
+}
+
 /// Before anything was asked of them.
 pub(crate) fn idle(bed: &Bed, _effort: &Effort) -> Result<Vec<Row>> {
     std::thread::sleep(SETTLE);
     let (node, others) = now(bed)?;
+    let (own, theirs) = private(bed)?;
+    let note = |kib: u64| format!("{:.1} MiB private, the rest pages of the program's file", mib(kib));
     Ok(vec![
-        Row::new("idle node, MiB resident", "≤ 15 MiB", ours(mib(node))),
-        Row::new("idle proxy and authority together, MiB resident", "≤ 40 MiB", ours(mib(others))),
+        Row::new("idle node, MiB resident", "≤ 15 MiB", ours(mib(node))).with_note(note(own)),
+        Row::new("idle proxy and authority together, MiB resident", "≤ 40 MiB", ours(mib(others)))
+            .with_note(note(theirs)),
     ])
 }
 

@@ -1,11 +1,13 @@
 //! One stream of bytes down and up, with what it costs on both machines.
 
+use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::bed::{Bed, Effort, Way};
+use crate::echo::Held;
 use crate::report::Row;
 use crate::stats::median;
 
@@ -20,9 +22,11 @@ pub(crate) fn both_ways(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
             for (way, [speed, target, between]) in bed.ways().iter().zip(&mut taken) {
                 let before = bed.cpu(way);
                 let start = Instant::now();
-                way_of(bed, way, effort.bytes)?;
+                // The session is kept until its processor time has been read.
+                let session = way_of(bed, way, effort.bytes)?;
                 let seconds = start.elapsed().as_secs_f64();
                 let after = bed.cpu(way);
+                drop(session);
                 let mib = mib(effort.bytes);
                 speed.push(mib / seconds);
                 target.push((after.0 - before.0) * 1024.0 / mib);
@@ -37,30 +41,42 @@ pub(crate) fn both_ways(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-type Transfer = fn(&Bed, &Way, u64) -> Result<()>;
+type Transfer = fn(&Bed, &Way, u64) -> Result<Vec<Held>>;
 
-fn down(bed: &Bed, way: &Way, bytes: u64) -> Result<()> {
+fn down(bed: &Bed, way: &Way, bytes: u64) -> Result<Vec<Held>> {
     let mut command = bed.ssh();
-    command.args([way.host, &format!("head -c {bytes} /dev/zero")]);
-    finish(command.stdin(Stdio::null()).stdout(Stdio::null()))
+    command.args([way.host, &format!("head -c {bytes} /dev/zero; exec sleep 60")]);
+    let mut ssh = Held(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?);
+    read(&mut ssh, bytes)?;
+    Ok(vec![ssh])
 }
 
-fn up(bed: &Bed, way: &Way, bytes: u64) -> Result<()> {
+fn up(bed: &Bed, way: &Way, bytes: u64) -> Result<Vec<Held>> {
     let mut source = Command::new("head")
         .args(["-c", &bytes.to_string(), "/dev/zero"])
         .stdout(Stdio::piped())
         .spawn()
         .context("head")?;
     let pipe = source.stdout.take().context("no pipe")?;
-    let ended = finish(bed.ssh().args([way.host, "cat > /dev/null"]).stdin(pipe).stdout(Stdio::null()));
-    source.kill().ok();
-    source.wait()?;
-    ended
+    let source = Held(source);
+    let mut command = bed.ssh();
+    command.args([way.host, "cat > /dev/null; echo; exec sleep 60"]);
+    let mut ssh = Held(command.stdin(pipe).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?);
+    read(&mut ssh, 1)?;
+    Ok(vec![source, ssh])
 }
 
-fn finish(command: &mut Command) -> Result<()> {
-    let out = command.stderr(Stdio::piped()).spawn()?.wait_with_output()?;
-    ensure!(out.status.success(), "{}: {}", out.status, String::from_utf8_lossy(&out.stderr));
+/// Reads that many bytes of its output.
+fn read(ssh: &mut Held, bytes: u64) -> Result<()> {
+    let output = ssh.0.stdout.take().context("no stdout")?;
+    let mut some = output.take(bytes);
+    let mut buffer = vec![0; 1 << 18];
+    let mut left = bytes;
+    while left > 0 {
+        let read = u64::try_from(some.read(&mut buffer)?)?;
+        ensure!(read > 0, "the stream ended {left} bytes early");
+        left -= read;
+    }
     Ok(())
 }
 

@@ -258,6 +258,33 @@ fn a_stuck_reader_does_not_stop_its_neighbours() {
     assert_eq!(answered, 5);
 }
 
+#[test]
+fn a_jump_through_the_one_port_needs_nothing_but_an_agent() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap().with_agent().unwrap();
+    let known = format!("UserKnownHostsFile={}", ann.home().join(".msh/known_hosts").display());
+    let jump = format!("ann@127.0.0.1:{}", gate.port);
+    let config = ann.home().join("bare");
+    std::fs::write(&config, format!("Host *\n {}\n BatchMode yes\n", known.replace('=', " "))).unwrap();
+
+    let ran =
+        run(ann.program("ssh").arg("-F").arg(&config).args(["-J", &jump, &root(), "echo jumped"])).unwrap();
+
+    assert_eq!(ran.ok().unwrap().text(), "jumped\n");
+}
+
+#[test]
+fn an_agent_is_forwarded_on_request_only() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap().with_agent().unwrap();
+
+    let with = run(&mut ann.ssh(&["-A", &root(), "ssh-add -l"])).unwrap();
+    let without = run(&mut ann.ssh(&["-a", &root(), "ssh-add -l"])).unwrap();
+
+    assert!(with.ok().unwrap().text().contains("ED25519"));
+    assert_ne!(without.code, 0);
+}
+
 fn said_back(port: u16) -> Result<Vec<u8>> {
     let mut stream = until("a listener", LIMIT, || TcpStream::connect(("127.0.0.1", port)).ok())?;
     stream.write_all(b"ping")?;

@@ -153,7 +153,7 @@ impl Bed {
         );
         let gates = self.gate().map(|gate| gates(&own, gate.port, &self.account.0)).unwrap_or_default();
         let text = format!(
-            "Host direct\n{plain}    Port {port}\n\
+            "KexAlgorithms curve25519-sha256\nHost direct\n{plain}    Port {port}\n\
              Host bastion\n{plain}    Port {jump_port}\n\
              Host jump\n{plain}    Port {port}\n    ProxyJump bastion\n{gates}{own}"
         );

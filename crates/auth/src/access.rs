@@ -14,11 +14,11 @@ use model::resource::{Kind, User};
 use model::{Timestamp, UserName};
 use store::{Condition, StoreError, Txn};
 
+use crate::account::{self, Secrets, needs_code, themself};
 use crate::authority::Core;
 use crate::db::{Doc, encode, key, single};
 use crate::dispatch::Ctx;
 use crate::refusal::{Answer, Refusal};
-use crate::users::{self, Secrets, needs_code, themself};
 use crate::{certs, gate, totp};
 
 /// Wrong tries before a lock-out.
@@ -119,8 +119,8 @@ fn check_code(core: &Core, counted: &Try, otp: &str) -> Answer<Option<i64>> {
 /// Counts a try before it is made. `None` when there is no such user or no try left.
 async fn count_try(core: &Core, name: &UserName) -> Answer<Option<Try>> {
     loop {
-        let Some(user) = users::find(core, name).await? else { return Ok(None) };
-        let Some(mut secrets) = users::secrets(core, name).await? else { return Ok(None) };
+        let Some(user) = account::find(core, name).await? else { return Ok(None) };
+        let Some(mut secrets) = account::secrets(core, name).await? else { return Ok(None) };
         let now = core.now();
         let kept = &mut secrets.value;
         if kept.locked_until.is_some_and(|at| at > now) {
@@ -171,7 +171,7 @@ async fn failed(core: &Core, counted: Try) -> Refusal {
 
 async fn lock_out(core: &Core, name: &UserName) -> Answer<Option<Timestamp>> {
     loop {
-        let Some(mut secrets) = users::secrets(core, name).await? else { return Ok(None) };
+        let Some(mut secrets) = account::secrets(core, name).await? else { return Ok(None) };
         if secrets.value.tries < MAX_TRIES || secrets.value.locked_until.is_some() {
             return Ok(None);
         }
@@ -189,7 +189,7 @@ async fn lock_out(core: &Core, name: &UserName) -> Answer<Option<Timestamp>> {
 async fn settle(core: &Core, counted: &Try, step: i64, used_code: bool) -> Answer<()> {
     let name = &counted.user.value.name;
     loop {
-        let Some(mut secrets) = users::secrets(core, name).await? else { return Err(wrong()) };
+        let Some(mut secrets) = account::secrets(core, name).await? else { return Err(wrong()) };
         let kept = &mut secrets.value;
         let changed = kept.password != counted.secrets.value.password;
         if changed || (used_code && kept.last_step >= step) {

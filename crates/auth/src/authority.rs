@@ -10,13 +10,16 @@ use runtime::{Clock, Health, Random};
 use store::Blobs;
 
 use crate::db::Db;
+use crate::error::Error;
 use crate::keys::KeyCell;
 use crate::limits::Limiter;
+use crate::looks::Looks;
 use crate::password::Hasher;
 use crate::refusal::{Answer, Refusal};
 use crate::rules::RuleFeed;
 use crate::settings::Settings;
 use crate::sink::Log;
+use crate::static_tokens::StaticTokens;
 use crate::tunnels::Tunnels;
 use crate::vault::Vault;
 
@@ -34,8 +37,8 @@ pub(crate) struct Core {
     pub(crate) log: Log,
     pub(crate) hasher: Hasher,
     pub(crate) tunnels: Tunnels,
-    pub(crate) looks: crate::recordings::Looks,
-    pub(crate) static_tokens: crate::tokens::StaticTokens,
+    pub(crate) looks: Looks,
+    pub(crate) static_tokens: StaticTokens,
     pub(crate) limits: Limits,
 }
 
@@ -58,6 +61,11 @@ impl Limits {
 impl Core {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Reads the rules anew, after a write that may have changed them.
+    pub(crate) async fn refresh_rules(&self) -> Result<(), Error> {
+        self.rules.refresh(&self.db, &self.keys.now(), &self.settings).await
     }
 
     /// Gives an event its envelope.

@@ -13,12 +13,12 @@ use crate::daily::DailyFiles;
 use crate::db::{Db, encode, key, single};
 use crate::error::Error;
 use crate::keys::{self, KeyCell, Keys};
+use crate::looks::Looks;
 use crate::password::Hasher;
-use crate::recordings::Looks;
 use crate::rules::{RuleFeed, Rules};
 use crate::settings::Settings;
 use crate::sink::Writer;
-use crate::tokens;
+use crate::static_tokens::{StaticTokens, read_static};
 use crate::tunnels::Tunnels;
 use crate::vault::Vault;
 
@@ -56,7 +56,7 @@ pub(crate) async fn open(settings: Settings, ground: Ground) -> Result<(Arc<Core
         Some(_) => {}
         None => create(&db, &settings, &vault, &random, clock.now()).await?,
     }
-    let static_tokens = tokens::StaticTokens::new(tokens::read_static(&settings.static_tokens)?);
+    let static_tokens = StaticTokens::new(read_static(&settings.static_tokens)?);
     let keys = Arc::new(KeyCell::new(Keys::load(&db, &vault).await?));
     let rules = RuleFeed::new(Rules::load(&db, &keys.now(), &settings).await?);
     let files = DailyFiles::new(&settings.data_dir.join("log/events"), clock.clone(), health.clone());

@@ -3,7 +3,7 @@
 //! Renewing never widens: same id, same roles. An id belongs to whoever joined with it first, as long as their
 //! certificate lives: another key under the same id is refused until an admin removes the node.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ use model::api::certs::{HostCerts, Join, Renew, UserCerts};
 use model::api::cluster::CaKind;
 use model::resource::User;
 use model::time::Span;
-use model::{Identity, Labels, NodeId, NodeName, Subject, SystemRole, Timestamp};
+use model::{Identity, NodeId, Subject, Timestamp};
 use pki::ssh::{HostRequest, PublicKey, UserRequest};
 use pki::x509::Leaf;
-use serde::{Deserialize, Serialize};
 use store::{Condition, Txn};
 
 use crate::authority::Core;
 use crate::db::{encode, key};
 use crate::dispatch::Ctx;
+use crate::host::Host;
 use crate::refusal::{Answer, Refusal};
 use crate::settings::LONGEST_USER_CERT;
-use crate::{gate, tokens};
+use crate::{gate, static_tokens, tokens};
 
 /// The shortest life worth a certificate.
 const SHORTEST: Duration = Duration::from_secs(60);
@@ -38,21 +38,6 @@ pub(crate) struct UserWish<'a> {
     pub(crate) ssh_key: &'a str,
     pub(crate) tls_key_pem: &'a str,
     pub(crate) ttl: Option<Span>,
-}
-
-/// A host that joined.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Host {
-    pub(crate) id: NodeId,
-    pub(crate) name: NodeName,
-    pub(crate) roles: BTreeSet<SystemRole>,
-    /// Labels its token gave it: they win over what it says of itself.
-    #[serde(default)]
-    pub(crate) labels: Labels,
-    /// Hex SHA-256 of its TLS key, as last certified.
-    pub(crate) tls_key: String,
-    /// When its certificates end.
-    pub(crate) expires: Timestamp,
 }
 
 /// Issues a person's certificates; gives the event to be written before they are handed out.
@@ -252,7 +237,7 @@ pub(crate) async fn join(ctx: Ctx, ask: Join) -> Answer<HostCerts> {
         host_id: ask.id.to_string(),
         node_name: ask.name.to_string(),
         method: "token".into(),
-        token_name: tokens::id_of(&ask.token),
+        token_name: static_tokens::id_of(&ask.token),
         role: ask.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
     });
     match outcome {

@@ -13,11 +13,11 @@ use model::resource::{Kind, Node, User, Verb};
 use model::{Identity, Login, NodeId, NodeName, Subject, SystemRole, Timestamp, UserName};
 use policy::{Action, Ask, Object, Of, Target};
 
+use crate::account;
 use crate::authority::Core;
-use crate::certs::Host;
 use crate::db::key;
+use crate::host::Host;
 use crate::refusal::{Answer, Refusal};
-use crate::users;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
@@ -143,7 +143,7 @@ async fn current(core: &Core, identity: &Identity) -> Answer<Identity> {
     let Subject::User { name, roles, traits, logins } = &identity.subject else {
         return Ok(identity.clone());
     };
-    let user = users::find(core, name).await?.ok_or_else(Refusal::not_found)?.value;
+    let user = account::find(core, name).await?.ok_or_else(Refusal::not_found)?.value;
     let roles = roles.intersection(&user.roles).cloned().collect();
     let subject = Subject::User { name: name.clone(), roles, traits: traits.clone(), logins: logins.clone() };
     Ok(Identity { subject, ..identity.clone() })

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use audit::event::Connection;
 use audit::event::kinds::{MfaAdd, PasswordChange};
-use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
 use model::api::Done;
 use model::api::access::{AcceptInvite, GetInvite, Invite};
@@ -16,13 +15,14 @@ use model::{Secret, Timestamp, UserName};
 use serde::{Deserialize, Serialize};
 use store::{Condition, Txn};
 
+use crate::account::{self, Secrets, themself};
 use crate::authority::Core;
 use crate::db::{Doc, encode, key};
 use crate::dispatch::Ctx;
 use crate::password::check_rules;
 use crate::refusal::{Answer, Refusal};
 use crate::settings::SecondFactor;
-use crate::users::{self, Secrets, themself};
+use crate::vault::hash;
 use crate::{cluster, totp};
 
 const DEFAULT_TTL: Duration = Duration::from_secs(3_600);
@@ -51,11 +51,6 @@ impl NewInvite {
     pub(crate) fn add_to(&self, txn: Txn) -> Answer<Txn> {
         Ok(txn.put_until(key("invites", &self.hash)?, encode(&self.kept)?, Some(self.expires)))
     }
-}
-
-/// The hash a secret is kept by.
-pub(crate) fn hash(secret: &Secret) -> String {
-    HEXLOWER.encode(digest(&SHA256, secret.expose().as_bytes()).as_ref())
 }
 
 /// Makes a link.
@@ -110,7 +105,7 @@ pub(crate) async fn accept(ctx: Ctx, ask: AcceptInvite) -> Answer<Done> {
     check_rules(&ask.password, name.as_str())?;
     let (totp, last_step) = second_factor(core, &hash, &doc.value, &ask.otp)?;
     let with_factor = totp.is_some();
-    let user = users::find(core, &name).await?.ok_or_else(Refusal::not_found)?;
+    let user = account::find(core, &name).await?.ok_or_else(Refusal::not_found)?;
     let password = core.hasher.hash(&ask.password).await?;
     let secrets = Secrets { password: Some(password), totp, last_step, ..Secrets::default() };
     let link = key("invites", &hash)?;

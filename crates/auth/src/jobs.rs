@@ -11,8 +11,9 @@ use runtime::Scope;
 use store::StoreError;
 
 use crate::authority::Core;
-use crate::certs::{Host, HostWish, issue_host};
+use crate::certs::{HostWish, issue_host};
 use crate::error::Error;
+use crate::host::Host;
 use crate::janitor;
 use crate::keys::Keys;
 use crate::rules::FAMILIES;
@@ -53,7 +54,7 @@ async fn reread(core: &Core, family: &'static str) -> Result<(), Error> {
     if family == "cas" {
         core.keys.replace(Keys::load(&core.db, &core.vault).await?);
     }
-    core.rules.refresh(core).await
+    core.refresh_rules().await
 }
 
 async fn housekeeping(core: Arc<Core>) {
@@ -64,7 +65,7 @@ async fn housekeeping(core: Arc<Core>) {
         let swept = core.db.store().sweep().await.map(|_| ()).map_err(|e| e.to_string());
         core.health.ran("expiry sweep", core.now(), swept);
         // Locks that ended are gone from the rules only when someone looks.
-        let fresh = core.rules.refresh(&core).await.map_err(|e| e.to_string());
+        let fresh = core.refresh_rules().await.map_err(|e| e.to_string());
         core.health.ran("policy refresh", core.now(), fresh);
         let cleaned = janitor::sweep(&core).await.map(|_| ()).map_err(|e| e.message);
         core.health.ran("recording janitor", core.now(), cleaned);

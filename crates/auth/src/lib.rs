@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod account;
 mod authority;
 mod boot;
 mod certs;
@@ -16,6 +17,7 @@ pub mod error;
 mod events;
 mod gate;
 mod heard;
+mod host;
 mod invites;
 mod janitor;
 mod jobs;
@@ -23,6 +25,7 @@ mod keys;
 mod limits;
 mod live;
 mod locks;
+mod looks;
 mod nodes;
 mod password;
 mod query;
@@ -33,12 +36,14 @@ mod rules;
 mod server;
 pub mod settings;
 mod sink;
+mod static_tokens;
 mod tls;
 mod tokens;
 mod totp;
 mod tunnels;
 mod users;
 mod vault;
+mod verbs;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -119,7 +124,7 @@ impl Authority {
     /// # Errors
     /// One of them is unusable; then the old ones go on counting.
     pub fn replace_static_tokens(&self, tokens: &[settings::StaticToken]) -> Result<(), Error> {
-        self.core.static_tokens.replace(tokens::read_static(tokens)?);
+        self.core.static_tokens.replace(static_tokens::read_static(tokens)?);
         Ok(())
     }
 
@@ -140,7 +145,7 @@ impl Authority {
     /// # Errors
     /// A key or name is not acceptable, or the store failed.
     pub async fn certify_local(&self, host: LocalHost) -> Result<HostCerts, Error> {
-        let kept = certs::Host {
+        let kept = host::Host {
             id: host.id,
             name: host.name,
             roles: host.roles,

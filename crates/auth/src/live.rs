@@ -63,6 +63,6 @@ pub(crate) async fn end(ctx: Ctx, ask: EndSession) -> Answer<Done> {
     core.note(&event).await?;
     let until = core.now() + ENDS_KEPT;
     core.db.commit(Txn::new().put_until(key("ends", &ask.id)?, encode(&ask)?, Some(until))).await?;
-    core.rules.refresh(core).await?;
+    core.refresh_rules().await?;
     Ok(Done {})
 }

@@ -53,7 +53,7 @@ pub(crate) async fn create(ctx: Ctx, ask: CreateLock) -> Answer<Lock> {
         created_by: ctx.pass.name(),
     };
     core.db.commit(Txn::new().put_until(key("locks", &lock.id)?, encode(&lock)?, lock.expires)).await?;
-    core.rules.refresh(core).await?;
+    core.refresh_rules().await?;
     let resource = Resource { name: lock.id.to_string(), expires: lock.expires, ..Resource::default() };
     core.note(&LockCreated { who: ctx.pass.who(), resource, target }).await?;
     Ok(lock)
@@ -67,7 +67,7 @@ pub(crate) async fn delete(ctx: Ctx, ask: DeleteLock) -> Answer<Done> {
         store::StoreError::Conflict(_) => Refusal::not_found(),
         other => other.into(),
     })?;
-    core.rules.refresh(core).await?;
+    core.refresh_rules().await?;
     let resource = Resource { name: ask.id.to_string(), ..Resource::default() };
     core.note(&LockDeleted { who: ctx.pass.who(), resource }).await?;
     Ok(Done {})

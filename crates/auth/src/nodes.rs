@@ -9,10 +9,10 @@ use model::{Labels, SystemRole};
 use store::Txn;
 
 use crate::authority::Core;
-use crate::certs::Host;
 use crate::db::{encode, key};
 use crate::dispatch::Ctx;
 use crate::gate;
+use crate::host::Host;
 use crate::refusal::{Answer, Refusal};
 
 const MAX_LABELS: usize = 256;

@@ -4,9 +4,6 @@
 //! segment came or the janitor gave up. Late segments of an abandoned recording are still taken: nothing sealed is
 //! lost, and the recording is open again until its last segment comes.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
-
 use audit::event::kinds::{RecordingAccess, SessionUpload};
 use audit::event::{Event, Server, SessionRef, Stamp};
 use audit::recording::chain::receipt;
@@ -22,7 +19,7 @@ use model::api::recordings::{
     RecordingState, SegmentReceipt, UploadState,
 };
 use model::resource::{Kind, Node, Verb};
-use model::{NodeId, RequestId, SessionId, SystemRole, Timestamp, UserName};
+use model::{NodeId, RequestId, SessionId, SystemRole, Timestamp};
 use policy::Object;
 use serde::{Deserialize, Serialize};
 use store::{Condition, Key, Range, Txn};
@@ -52,23 +49,6 @@ pub(crate) struct Recording {
     pub(crate) listed: String,
     #[serde(default)]
     pub(crate) closing_signature: String,
-}
-
-/// Who has looked at what since the start: a second look at a segment is the same look. Bounded.
-#[derive(Default)]
-pub(crate) struct Looks(Mutex<BTreeSet<(UserName, SessionId)>>);
-
-impl Looks {
-    const MAX: usize = 10_000;
-
-    /// True the first time.
-    fn is_first(&self, who: &UserName, session: &SessionId) -> bool {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= Self::MAX {
-            seen.clear();
-        }
-        seen.insert((who.clone(), session.clone()))
-    }
 }
 
 /// Where a segment's bytes are.

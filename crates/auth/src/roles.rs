@@ -67,7 +67,7 @@ pub(crate) async fn put(ctx: Ctx, ask: PutRole) -> Answer<RoleWritten> {
         return Err(Refusal::bad("the role is larger than 64 KiB"));
     }
     let revision = core.db.commit(Txn::new().when(condition).put(place, value)).await?.revision;
-    core.rules.refresh(core).await?;
+    core.refresh_rules().await?;
     let resource =
         Resource { name: ask.name.to_string(), updated_by: Some(ctx.pass.name()), ..Resource::default() };
     let who = ctx.pass.who();
@@ -97,7 +97,7 @@ pub(crate) async fn delete(ctx: Ctx, ask: DeleteRole) -> Answer<Done> {
         StoreError::Conflict(_) => Refusal::conflict("the role changed at the same time"),
         other => other.into(),
     })?;
-    core.rules.refresh(core).await?;
+    core.refresh_rules().await?;
     let resource = Resource { name: ask.name.to_string(), ..Resource::default() };
     core.note(&RoleDeleted { who: ctx.pass.who(), resource }).await?;
     Ok(Done {})

@@ -8,7 +8,6 @@ use model::resource::{Lock, Role};
 use store::Range;
 use tokio::sync::watch;
 
-use crate::authority::Core;
 use crate::db::Db;
 use crate::error::Error;
 use crate::keys::Keys;
@@ -74,8 +73,8 @@ impl RuleFeed {
     }
 
     /// Reads them anew: after every write of ours before it is answered, and when another server's is seen.
-    pub(crate) async fn refresh(&self, core: &Core) -> Result<(), Error> {
-        let fresh = Rules::load(&core.db, &core.keys.now(), &core.settings).await?;
+    pub(crate) async fn refresh(&self, db: &Db, keys: &Keys, settings: &Settings) -> Result<(), Error> {
+        let fresh = Rules::load(db, keys, settings).await?;
         self.0.send_if_modified(|old| {
             let newer = fresh.snapshot.revision >= old.snapshot.revision && !fresh.says_the_same(old);
             if newer {

@@ -31,6 +31,7 @@ use crate::gate::{self, Caller};
 use crate::heard::Heard;
 use crate::query::{Fields, read_query};
 use crate::refusal::{Answer, Refusal};
+use crate::verbs;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -59,7 +60,7 @@ impl Front {
     pub(crate) fn new(core: Arc<Core>, tls: Arc<ServerConfig>) -> Self {
         Self {
             core,
-            table: Arc::new(Table::build()),
+            table: Arc::new(verbs::table()),
             tls,
             half_open: Arc::new(Semaphore::new(HALF_OPEN)),
             connections: Arc::new(Semaphore::new(CONNECTIONS)),

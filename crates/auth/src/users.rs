@@ -2,59 +2,24 @@
 
 use std::collections::BTreeSet;
 
+use audit::event::Resource;
 use audit::event::kinds::{ResetTokenCreate, UserCreate, UserDelete, UserUpdate};
-use audit::event::{Resource, Who};
 use model::api::users::{CreateUser, DeleteUser, GetUser, InviteLink, ListUsers, ResetUser, UpdateUser};
 use model::api::{Done, Page};
 use model::resource::{Lock, LockTarget, User};
-use model::{RequestId, RoleName, Timestamp, UserName};
-use serde::{Deserialize, Serialize};
+use model::{RequestId, RoleName, UserName};
 use store::{Condition, Txn};
 
+use crate::account::{Secrets, find, secrets};
 use crate::authority::Core;
 use crate::db::{Doc, encode, key};
 use crate::dispatch::Ctx;
 use crate::invites::{self, NewInvite};
-use crate::password::Hashed;
 use crate::refusal::{Answer, Refusal};
-use crate::settings::{LONGEST_USER_CERT, SecondFactor};
-
-/// What is kept about a user and shown to nobody.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Secrets {
-    /// The password; none until the invite is accepted, none after a reset.
-    pub(crate) password: Option<Hashed>,
-    /// The second factor's key, sealed for `secrets/<name>`.
-    pub(crate) totp: Option<String>,
-    /// The last time step a code was used of.
-    #[serde(default)]
-    pub(crate) last_step: i64,
-    /// Tries since the last good one.
-    #[serde(default)]
-    pub(crate) tries: u32,
-    /// When the last of them was.
-    #[serde(default)]
-    pub(crate) last_try: Timestamp,
-    /// Locked out until then.
-    #[serde(default)]
-    pub(crate) locked_until: Option<Timestamp>,
-    /// The invite or reset link that is open, by the hash of its secret.
-    #[serde(default)]
-    pub(crate) invite: Option<String>,
-}
+use crate::settings::LONGEST_USER_CERT;
 
 /// The message of the lock that outlives a deleted user's certificates.
 const DELETED: &str = "the user was deleted";
-
-/// Reads one user.
-pub(crate) async fn find(core: &Core, name: &UserName) -> Answer<Option<Doc<User>>> {
-    Ok(core.db.get::<User>(&key("users", name)?).await?)
-}
-
-/// Reads one user's secrets; empty ones when there are none.
-pub(crate) async fn secrets(core: &Core, name: &UserName) -> Answer<Option<Doc<Secrets>>> {
-    Ok(core.db.get::<Secrets>(&key("secrets", name)?).await?)
-}
 
 /// A user as shown.
 async fn shown(core: &Core, doc: Doc<User>) -> Answer<User> {
@@ -139,7 +104,7 @@ pub(crate) async fn create(ctx: Ctx, ask: CreateUser) -> Answer<InviteLink> {
         }
         other => other.into(),
     })?;
-    core.rules.refresh(core).await?;
+    core.refresh_rules().await?;
     let event = UserCreate {
         who: ctx.pass.who(),
         resource: Resource { name: ask.name.to_string(), ..Resource::default() },
@@ -238,7 +203,7 @@ pub(crate) async fn delete(ctx: Ctx, ask: DeleteUser) -> Answer<Done> {
         txn = txn.delete(key("invites", invite)?);
     }
     core.db.commit(txn).await?;
-    core.rules.refresh(core).await?;
+    core.refresh_rules().await?;
     let resource = Resource { name: ask.name.to_string(), ..Resource::default() };
     core.note(&UserDelete { who: ctx.pass.who(), resource }).await?;
     Ok(Done {})
@@ -248,18 +213,4 @@ async fn deletion_locks(core: &Core, name: &UserName) -> Answer<Vec<RequestId>> 
     let locks = core.db.all::<Lock>("locks").await?;
     let of_deletion = |lock: &Lock| lock.message == DELETED && lock.target.user.as_ref() == Some(name);
     Ok(locks.into_iter().map(|(_, d)| d.value).filter(of_deletion).map(|l| l.id).collect())
-}
-
-/// Whether this user must give a code when signing in.
-pub(crate) fn needs_code(core: &Core, secrets: &Secrets) -> bool {
-    match core.settings.second_factor {
-        SecondFactor::Otp => true,
-        SecondFactor::Optional => secrets.totp.is_some(),
-        SecondFactor::Off => false,
-    }
-}
-
-/// Who did something by signing in or by a link: the user themself.
-pub(crate) fn themself(name: &str) -> Who {
-    Who { user_kind: Some("user".into()), ..Who::user(name) }
 }

@@ -8,12 +8,19 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::{BASE64, HEXLOWER};
+use model::Secret;
 use runtime::Random;
 
 use crate::error::Error;
 
 const NONCE: usize = 12;
+
+/// The hash a secret is kept by.
+pub(crate) fn hash(secret: &Secret) -> String {
+    HEXLOWER.encode(digest(&SHA256, secret.expose().as_bytes()).as_ref())
+}
 
 /// Seals and opens. The key never leaves it but to `pki`, which seals authority keys itself.
 pub(crate) struct Vault {

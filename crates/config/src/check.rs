@@ -183,7 +183,7 @@ fn flaw_of(kind: Kind, text: &str, plain: bool) -> Option<String> {
         Kind::Address(port) | Kind::Addresses(port) => named(Address::parse(text, port).map(drop)),
         Kind::Networks => unfit(is_network(text)),
         Kind::Span => unfit(text.parse::<model::time::Span>().is_ok_and(|s| !s.0.is_zero())),
-        Kind::SpanOrNever => unfit(never(text) || text.parse::<model::time::Span>().is_ok()),
+        Kind::SpanOrNever => unfit(scalar::never(text) || text.parse::<model::time::Span>().is_ok()),
         Kind::Path | Kind::Token => text.trim().is_empty().then(|| "empty".to_owned()),
         _ => None,
     }
@@ -195,11 +195,6 @@ fn is_network(text: &str) -> bool {
     let Ok(base) = base.parse::<std::net::IpAddr>() else { return false };
     let most = if base.is_ipv4() { 32 } else { 128 };
     bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most))
-}
-
-/// Words for "no limit".
-pub(crate) fn never(text: &str) -> bool {
-    text.eq_ignore_ascii_case("never") || text == "0"
 }
 
 fn only_lists(kind: Kind) -> bool {

@@ -24,6 +24,7 @@ pub mod reference;
 mod scalar;
 pub mod schema;
 pub mod tree;
+mod unfit;
 pub mod yaml;
 
 pub use address::Address;
@@ -34,6 +35,7 @@ pub use config::{
 pub use finding::{Finding, Findings, Weight};
 pub use flags::Flags;
 pub use join::{CaPin, SecretSource, StaticToken};
+pub use unfit::Unfit;
 
 /// What loading gave: the configuration, and what is worth saying about it at start.
 #[derive(Clone, Debug)]
@@ -63,24 +65,5 @@ pub fn load(file: &str, text: &str, flags: &Flags) -> Result<Loaded, Findings> {
             Ok(Loaded { config, notes: findings })
         }
         _ => Err(Findings(findings)),
-    }
-}
-
-/// Why a text that a program (not a file) gave is not what was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not {expected}")]
-pub struct Unfit {
-    /// The text, shortened.
-    pub text: String,
-    /// What was expected, with an example.
-    pub expected: String,
-}
-
-impl Unfit {
-    pub(crate) fn new(text: &str, expected: impl Into<String>) -> Self {
-        Self {
-            text: text.chars().take(80).flat_map(char::escape_default).collect(),
-            expected: expected.into(),
-        }
     }
 }

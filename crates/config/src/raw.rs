@@ -6,7 +6,7 @@ use model::time::Span;
 
 use crate::schema::{self, Kind};
 use crate::tree::{At, Node, Value};
-use crate::{Address, Finding, Version, check, scalar};
+use crate::{Address, Finding, Version, scalar};
 
 /// A file whose keys were checked against the schema.
 pub(crate) struct RawConfig {
@@ -136,7 +136,7 @@ impl<'a> Part<'a> {
     /// A length of time or `never`; the outer `None` means the key is absent.
     pub(crate) fn span_or_never(&self, path: &str) -> Option<Option<Span>> {
         let text = self.text(path)?;
-        if check::never(text) {
+        if scalar::never(text) {
             return Some(None);
         }
         text.parse::<Span>().ok().map(|s| Some(s).filter(|s| !s.0.is_zero()))

@@ -52,6 +52,11 @@ pub(crate) fn number(text: &str) -> Option<serde_json::Number> {
     text.parse::<f64>().ok().and_then(serde_json::Number::from_f64)
 }
 
+/// Words for "no limit".
+pub(crate) fn never(text: &str) -> bool {
+    text.eq_ignore_ascii_case("never") || text == "0"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
 use crate::Finding;
+pub use crate::finding::At;
 
 /// Longest text.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -17,19 +18,8 @@ pub const MAX_DEPTH: usize = 64;
 /// Most nodes, aliases expanded.
 pub const MAX_NODES: usize = 100_000;
 
-/// A place in a text. Lines and columns count from one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct At {
-    /// The line.
-    pub line: usize,
-    /// The column, in characters.
-    pub column: usize,
-}
-
-impl At {
-    fn of(marker: &Marker) -> Self {
-        Self { line: marker.line().max(1), column: marker.col() + 1 }
-    }
+fn at(marker: &Marker) -> At {
+    At { line: marker.line().max(1), column: marker.col() + 1 }
 }
 
 /// A value and its place.
@@ -112,13 +102,13 @@ pub fn parse(text: &str) -> (Vec<Node>, Vec<Flaw>) {
     for event in Parser::new_from_str(text) {
         match event {
             Ok((event, span)) => {
-                if !builder.take(event, At::of(&span.start)) {
+                if !builder.take(event, at(&span.start)) {
                     break;
                 }
             }
             Err(error) => {
                 let line = error.info().replace('\n', " ");
-                builder.flaw(At::of(error.marker()), "", format!("not YAML: {line}"));
+                builder.flaw(at(error.marker()), "", format!("not YAML: {line}"));
                 break;
             }
         }

@@ -6,6 +6,7 @@
 
 mod ask;
 mod decide;
+mod expression;
 mod matcher;
 mod options;
 mod permit;

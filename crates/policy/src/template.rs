@@ -5,7 +5,7 @@
 
 use model::identity::Traits;
 
-use crate::matcher::{MAX_PATTERN, expression};
+use crate::expression::{MAX_PATTERN, expression};
 
 /// `prefix{{source}}suffix`, with exactly one source.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::Findings;
+use super::findings::Findings;
 
 /// One fuzz entry point.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::Findings;
+use super::findings::Findings;
 
 /// Above this a file looks for its second idea.
 const LONG: usize = 500;

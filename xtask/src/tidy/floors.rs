@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Findings;
+use super::findings::Findings;
 use super::metadata::{Metadata, Role};
 
 /// A room, its floor, and what it may use beside the ground.

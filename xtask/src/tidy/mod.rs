@@ -13,28 +13,13 @@ mod circles;
 mod decoders;
 mod dependencies;
 mod files;
+mod findings;
 mod floors;
 mod metadata;
 mod walls;
 
 pub(crate) use decoders::{Entry, entries};
-
-/// What the rules found.
-#[derive(Default)]
-struct Findings {
-    errors: Vec<String>,
-    warnings: Vec<String>,
-}
-
-impl Findings {
-    fn error(&mut self, rule: &str, text: impl AsRef<str>) {
-        self.errors.push(format!("{rule}: {}", text.as_ref()));
-    }
-
-    fn warn(&mut self, rule: &str, text: impl AsRef<str>) {
-        self.warnings.push(format!("{rule}: {}", text.as_ref()));
-    }
-}
+use findings::Findings;
 
 /// Prints the findings; any error fails.
 pub(crate) fn command(_arguments: &[String]) -> Result<()> {

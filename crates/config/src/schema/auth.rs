@@ -1,6 +1,6 @@
 //! The section `auth_service:`: the authority.
 
-use super::{Key, Kind};
+use super::key::{Key, Kind};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[

@@ -1,6 +1,6 @@
 //! The section `moongate:` (or `teleport:`): what concerns the whole process.
 
-use super::{Key, Kind};
+use super::key::{Key, Kind};
 
 const METHODS: &[&str] = &[
     "token",

@@ -1,6 +1,6 @@
 //! The remaining sections: what watches the process, and services of a later day.
 
-use super::{Key, Kind};
+use super::key::{Key, Kind};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[

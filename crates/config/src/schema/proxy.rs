@@ -1,6 +1,6 @@
 //! The section `proxy_service:`: the one port.
 
-use super::{Key, Kind};
+use super::key::{Key, Kind};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[

@@ -1,6 +1,6 @@
 //! The agents' sections: SSH, applications, databases, Kubernetes.
 
-use super::{Key, Kind};
+use super::key::{Key, Kind};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::certs::UserCerts;
-use super::{Asker, Call, Done, Endpoint, Page, verb};
+use super::verb::{Asker, Call, Done, Endpoint, Page, verb};
 use crate::resource::{Kind, Verb};
 use crate::time::Span;
 use crate::{Login, NodeId, NodeName, Secret, SessionId, Timestamp, UserName};

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Asker, Call, Endpoint, verb};
+use super::verb::{Asker, Call, Endpoint, verb};
 use crate::Timestamp;
 use crate::resource::{Kind, Verb};
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cluster::TrustBundle;
-use super::{Asker, Call, Endpoint, verb};
+use super::verb::{Asker, Call, Endpoint, verb};
 use crate::{Labels, NodeId, NodeName, Secret, SystemRole};
 
 /// A person's certificates.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Asker, Call, Endpoint, verb};
+use super::verb::{Asker, Call, Endpoint, verb};
 use crate::resource::{ClusterConfig, Kind, Lock, Role, Verb};
 use crate::{ClusterName, Level};
 

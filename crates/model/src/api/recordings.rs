@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Asker, Call, Endpoint, Page, verb};
+use super::verb::{Asker, Call, Endpoint, Page, verb};
 use crate::resource::{Kind, Verb};
 use crate::{Login, NodeId, SessionId, Timestamp, UserName};
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Asker, Call, Done, Endpoint, Page, verb};
+use super::verb::{Asker, Call, Done, Endpoint, Page, verb};
 use crate::RoleName;
 use crate::resource::{Kind, Role, Verb};
 

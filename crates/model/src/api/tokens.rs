@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Asker, Call, Done, Endpoint, Page, verb};
+use super::verb::{Asker, Call, Done, Endpoint, Page, verb};
 use crate::resource::{Kind, Token, Verb};
 use crate::time::Span;
 use crate::{Labels, Secret, SystemRole, Timestamp};

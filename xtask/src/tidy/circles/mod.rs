@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::tree::{Graph, Tree};
-use super::Findings;
 use super::files::File;
+use super::findings::Findings;
 use super::metadata::Metadata;
 
 mod imports;
@@ -18,23 +18,21 @@ mod words;
 /// How many files of each crate stand in some circle; a crate that is not listed has none. Lower a number when it
 /// falls; do not raise one.
 const ALLOWED: &[(&str, usize)] = &[
-    ("audit", 5),
-    ("auth", 16),
+    ("audit", 3),
     ("client", 5),
-    ("config", 15),
+    ("config", 2),
     ("e2e", 2),
-    ("model", 11),
+    ("model", 3),
     ("moongate", 8),
     ("node", 11),
     ("pki", 4),
-    ("policy", 4),
+    ("policy", 2),
     ("proxy", 4),
     ("session", 11),
     ("ssh", 4),
     ("tunnel", 2),
     ("web", 15),
     ("wire", 2),
-    ("xtask", 7),
 ];
 
 pub(super) fn check(metadata: &Metadata, files: &[File], findings: &mut Findings) {

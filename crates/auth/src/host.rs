@@ -1,0 +1,21 @@
+//! A host that joined, as kept: whose id it is, what it may be, the labels its token gave it.
+
+use std::collections::BTreeSet;
+
+use model::{Labels, NodeId, NodeName, SystemRole, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A host that joined.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Host {
+    pub(crate) id: NodeId,
+    pub(crate) name: NodeName,
+    pub(crate) roles: BTreeSet<SystemRole>,
+    /// Labels its token gave it: they win over what it says of itself.
+    #[serde(default)]
+    pub(crate) labels: Labels,
+    /// Hex SHA-256 of its TLS key, as last certified.
+    pub(crate) tls_key: String,
+    /// When its certificates end.
+    pub(crate) expires: Timestamp,
+}

@@ -125,6 +125,22 @@ const LAST_WORDS: [&str; 3] = ["EmitEvents", "PutSegment", "GetUpload"];
 
 async fn host(core: &Core, endpoint: &Endpoint, caller: &Caller, role: Option<SystemRole>) -> Answer<Pass> {
     let identity = known(core, caller)?;
+    holds(core, identity, role, LAST_WORDS.contains(&endpoint.name)).await?;
+    Ok(Pass(Kept::Host(identity.clone())))
+}
+
+/// Lets a connection through that passes on somebody else's: only a proxy of the cluster says whose it is.
+pub(crate) async fn admit_relay(core: &Core, caller: &Caller) -> Answer<()> {
+    holds(core, known(core, caller)?, Some(SystemRole::Proxy), false).await
+}
+
+/// A host that has its place still, or may do without, and speaks for the role.
+async fn holds(
+    core: &Core,
+    identity: &Identity,
+    role: Option<SystemRole>,
+    without_place: bool,
+) -> Answer<()> {
     let Some(id) = identity.host().filter(|_| role.is_none_or(|role| identity.speaks_for(role))) else {
         return Err(Refusal::not_found());
     };
@@ -132,10 +148,10 @@ async fn host(core: &Core, endpoint: &Endpoint, caller: &Caller, role: Option<Sy
         return Err(Refusal::not_found());
     }
     let place = key("hosts", id)?;
-    if !LAST_WORDS.contains(&endpoint.name) && core.db.get::<Host>(&place).await?.is_none() {
+    if !without_place && core.db.get::<Host>(&place).await?.is_none() {
         return Err(Refusal::not_found());
     }
-    Ok(Pass(Kept::Host(identity.clone())))
+    Ok(())
 }
 
 /// The identity as far as it still holds: a deleted user has nothing, a taken role is gone at once.

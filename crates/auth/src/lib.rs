@@ -31,6 +31,7 @@ mod password;
 mod query;
 mod recordings;
 mod refusal;
+mod relayed;
 mod roles;
 mod rules;
 mod server;
@@ -111,7 +112,7 @@ impl Authority {
     }
 
     /// Serves one connection to its end: a TCP stream, or one end of an in-memory pipe. `peer` is told to rate
-    /// limits and records. Ends within seconds of `scope`'s cancellation.
+    /// limits and records; a proxy may name another inside its own TLS. Ends within seconds of `scope`'s cancellation.
     pub async fn accept<S>(&self, stream: S, peer: Option<SocketAddr>, scope: Scope)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -22,8 +22,10 @@ use model::api::{Endpoint, Shape};
 use runtime::Scope;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use wire::route::RELAY_ALPN;
 
 use crate::authority::Core;
 use crate::dispatch::{Ctx, Reply, Source, Table};
@@ -31,7 +33,7 @@ use crate::gate::{self, Caller};
 use crate::heard::Heard;
 use crate::query::{Fields, read_query};
 use crate::refusal::{Answer, Refusal};
-use crate::verbs;
+use crate::{relayed, verbs};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -80,23 +82,81 @@ impl Front {
             tracing::warn!(?peer, "too many half-open connections: one was closed");
             return;
         };
-        let handshake = TlsAcceptor::from(self.tls.clone()).accept(stream);
-        let stream = match tokio::time::timeout(HANDSHAKE, handshake).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(?peer, %error, "TLS handshake failed"),
-            Err(_) => return tracing::debug!(?peer, "TLS handshake took too long"),
-        };
+        let Some(stream) = self.handshake(stream, peer).await else { return };
         let caller = Caller { identity: self.identity(&stream), peer };
+        if !is_relay(&stream) {
+            return self.talk(stream, caller, half_open, scope).await;
+        }
+        // Somebody else's connection stands in the proxy's and ends with its certificate at the latest.
+        let life = self.life_of(&caller);
+        let _ = tokio::time::timeout(life, self.relayed(stream, caller, half_open, scope)).await;
+    }
+
+    async fn handshake<S>(&self, stream: S, peer: Option<SocketAddr>) -> Option<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let handshake = TlsAcceptor::from(self.tls.clone()).accept(stream);
+        match tokio::time::timeout(HANDSHAKE, handshake).await {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(?peer, %error, "TLS handshake failed");
+                None
+            }
+            Err(_) => {
+                tracing::debug!(?peer, "TLS handshake took too long");
+                None
+            }
+        }
+    }
+
+    /// A proxy passes a connection on: whose it is, then their TLS as if they had come here themselves.
+    async fn relayed<S>(
+        self,
+        mut stream: TlsStream<S>,
+        proxy: Caller,
+        half_open: OwnedSemaphorePermit,
+        scope: Scope,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        if gate::admit_relay(&self.core, &proxy).await.is_err() {
+            return tracing::warn!(peer = ?proxy.peer, "only proxies pass connections on: one was closed");
+        }
+        let peer = match tokio::time::timeout(HANDSHAKE, relayed::source(&mut stream)).await {
+            Ok(Ok(peer)) => Some(peer),
+            Ok(Err(error)) => {
+                return tracing::warn!(peer = ?proxy.peer, %error, "a proxy does not say for whom");
+            }
+            Err(_) => return tracing::debug!(peer = ?proxy.peer, "a proxy does not say for whom in time"),
+        };
+        let Some(stream) = self.handshake(stream, peer).await else { return };
+        if is_relay(&stream) {
+            return tracing::warn!(?peer, "a passed-on connection inside another was closed");
+        }
+        let caller = Caller { identity: self.identity(&stream), peer };
+        self.talk(stream, caller, half_open, scope).await;
+    }
+
+    async fn talk<S>(
+        self,
+        stream: TlsStream<S>,
+        caller: Caller,
+        half_open: OwnedSemaphorePermit,
+        scope: Scope,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         // Still half open: whoever says nothing after the handshake holds no place for long.
         let stream = match tokio::time::timeout(HANDSHAKE, Heard::begin(stream)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(_)) | Err(_) => return tracing::debug!(?peer, "nothing was asked"),
+            Ok(Err(_)) | Err(_) => return tracing::debug!(peer = ?caller.peer, "nothing was asked"),
         };
         drop(half_open);
         self.converse(TokioIo::new(stream), caller, scope).await;
     }
 
-    fn identity<S>(&self, stream: &tokio_rustls::server::TlsStream<S>) -> Option<Identity> {
+    fn identity<S>(&self, stream: &TlsStream<S>) -> Option<Identity> {
         let leaf = stream.get_ref().1.peer_certificates()?.first()?;
         pki::x509::verify_client(leaf, self.core.keys.now().trust(), self.core.now()).ok()
     }
@@ -196,6 +256,10 @@ impl Front {
             }
         })
     }
+}
+
+fn is_relay<S>(stream: &TlsStream<S>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(RELAY_ALPN)
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

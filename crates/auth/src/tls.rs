@@ -14,6 +14,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use wire::route::{RELAY_ALPN, Route};
 
 use crate::error::Error;
 use crate::keys::KeyCell;
@@ -55,7 +56,8 @@ pub(crate) fn server_config(
         .map_err(|e| Error::Tls(e.to_string()))?
         .with_client_cert_verifier(Arc::new(callers))
         .with_cert_resolver(shown);
-    config.alpn_protocols = vec![b"moongate-auth".to_vec(), b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols =
+        vec![Route::Auth.alpn().to_vec(), RELAY_ALPN.to_vec(), b"h2".to_vec(), b"http/1.1".to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))

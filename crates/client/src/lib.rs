@@ -15,6 +15,7 @@ pub mod host;
 mod link;
 pub mod person;
 pub mod proxy_env;
+pub mod relay;
 mod request;
 pub mod socket;
 pub mod tls;

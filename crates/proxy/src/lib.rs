@@ -29,6 +29,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
+use client::Keyring;
+use client::proxy_env::HostPort;
+
 pub use address::{BadNetwork, Network, ProxyHeaders};
 pub use client::{BoxStream, Stream};
 pub use gate::{Gate, Settings};
@@ -74,24 +77,35 @@ pub trait WebHandler: Send + Sync + 'static {
 
 /// Reaches the authority: the bytes of the route `moongate-auth` go there unread.
 pub trait AuthDial: Send + Sync + 'static {
-    /// A fresh connection, TLS not begun. `peer` is who asked, for logs.
+    /// A fresh connection on which `peer`'s TLS can begin; the authority takes `peer` for who is at the other end.
     fn connect(&self, peer: SocketAddr) -> BoxFuture<'_, io::Result<BoxStream>>;
 }
 
-/// The authority at fixed addresses, tried in order.
+/// The authority at fixed addresses, tried in order. It believes us about who a connection comes from because our
+/// host certificate goes around it.
 #[derive(Debug, Clone)]
-pub struct AuthAddresses(pub Vec<client::proxy_env::HostPort>);
+pub struct AuthAddresses {
+    /// Where.
+    pub addresses: Vec<HostPort>,
+    /// Our host certificate, as it is renewed.
+    pub keyring: Keyring,
+}
+
+impl AuthAddresses {
+    async fn dial(&self, at: &HostPort, peer: SocketAddr) -> io::Result<BoxStream> {
+        let stream = tokio::net::TcpStream::connect((at.host.as_str(), at.port)).await?;
+        client::socket::tune(&stream, client::socket::Use::Single);
+        client::relay::wrap(Box::new(stream), at, &self.keyring, peer).await.map_err(io::Error::other)
+    }
+}
 
 impl AuthDial for AuthAddresses {
-    fn connect(&self, _peer: SocketAddr) -> BoxFuture<'_, io::Result<BoxStream>> {
+    fn connect(&self, peer: SocketAddr) -> BoxFuture<'_, io::Result<BoxStream>> {
         Box::pin(async move {
             let mut last = io::Error::other("no address of the authority is configured");
-            for at in &self.0 {
-                match tokio::net::TcpStream::connect((at.host.as_str(), at.port)).await {
-                    Ok(stream) => {
-                        client::socket::tune(&stream, client::socket::Use::Single);
-                        return Ok(Box::new(stream) as BoxStream);
-                    }
+            for at in &self.addresses {
+                match self.dial(at, peer).await {
+                    Ok(stream) => return Ok(stream),
                     Err(error) => last = error,
                 }
             }

@@ -12,6 +12,10 @@ pub const PROXY_SERVER_NAME: &str = "proxy.moongate.internal";
 /// The server name every authority's host certificate carries.
 pub const AUTH_SERVER_NAME: &str = "auth.moongate.internal";
 
+/// ALPN of a proxy's own connection to the authority's port, in which it passes somebody else's on: a PROXY header
+/// with that somebody's address, then their bytes. No route: the one port does not know it.
+pub const RELAY_ALPN: &[u8] = b"moongate-relay";
+
 /// A destination behind the one port that is not the web.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Route {
@@ -100,6 +104,7 @@ mod tests {
             assert_eq!(Route::parse(route.alpn()), Some(route));
         }
         assert_eq!(Route::parse(b"moongate-ssh2"), None);
+        assert_eq!(Route::parse(RELAY_ALPN), None);
     }
 
     #[test]

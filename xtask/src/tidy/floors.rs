@@ -61,7 +61,7 @@ pub(super) const ROOMS: &[Room] = &[
         name: "auth",
         floor: 3,
         pure: false,
-        may_use: &["policy", "pki", "audit", "store"],
+        may_use: &["policy", "pki", "audit", "store", "wire"],
         wall: "the authority answers questions; it dials nobody and parses no terminal",
     },
     Room {

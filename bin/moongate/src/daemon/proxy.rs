@@ -112,7 +112,8 @@ fn authority(ground: &Ground, joined: &Joined) -> anyhow::Result<Arc<dyn AuthDia
     }
     match &ground.config.upstream {
         Upstream::Auth(all) => {
-            Ok(Arc::new(AuthAddresses(all.iter().map(host_port).collect::<Result<_, _>>()?)))
+            let addresses = all.iter().map(host_port).collect::<Result<_, _>>()?;
+            Ok(Arc::new(AuthAddresses { addresses, keyring: joined.keyring.clone() }))
         }
         Upstream::Here | Upstream::Proxy(_) => {
             bail!(

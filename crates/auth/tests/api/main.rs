@@ -14,6 +14,7 @@ mod joining;
 mod lasting;
 mod log;
 mod recordings;
+mod relayed;
 mod resources;
 mod sign_in;
 mod world;

@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use wire::route::{PROXY_SERVER_NAME, Route, UPGRADE_PATH};
 
+use crate::bare::{Bare, Records, leaves_tls_after};
 use crate::connect::{BoxFuture, BoxStream, Connect, ConnectError};
 use crate::hop;
 pub use crate::proxy_env::{HostPort, ProxyEnv};
@@ -185,7 +186,7 @@ impl Dialer {
     fn socket_use(route: Route) -> Use {
         match route {
             Route::Tunnel => Use::Tunnel,
-            Route::Auth | Route::Ssh => Use::Single,
+            Route::Auth | Route::Ssh | Route::Carrier => Use::Single,
         }
     }
 
@@ -200,9 +201,13 @@ impl Dialer {
     /// The TLS that counts: verified by the cluster's authorities, route negotiated.
     async fn inner(&self, stream: BoxStream, route: Route) -> Result<BoxStream, ConnectError> {
         let config = self.config(route.alpn(), &self.0.keyring.current())?;
-        let stream = secure(stream, config, fixed_name(route.server_name()), &self.0.to).await?;
+        let stream =
+            secure(Records::new(stream), config, fixed_name(route.server_name()), &self.0.to).await?;
         if stream.get_ref().1.alpn_protocol() == Some(route.alpn()) {
-            return Ok(Box::new(stream));
+            return Ok(match leaves_tls_after(route) {
+                Some(limit) => Box::new(Bare::new(tokio_rustls::TlsStream::from(stream), limit)),
+                None => Box::new(stream),
+            });
         }
         Err(ConnectError::Refused {
             by: self.0.to.to_string(),

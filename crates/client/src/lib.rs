@@ -4,6 +4,7 @@
 //! and the cluster's certificates; knows no session, no policy and no target.
 #![forbid(unsafe_code)]
 
+pub mod bare;
 pub mod call;
 pub mod connect;
 pub mod dial;

@@ -94,12 +94,12 @@ pub(crate) fn server_name(to: &HostPort) -> Result<ServerName<'static>, ConnectE
 }
 
 /// One TLS handshake with a deadline.
-pub(crate) async fn secure(
-    stream: BoxStream,
+pub(crate) async fn secure<S: crate::Stream>(
+    stream: S,
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     to: &HostPort,
-) -> Result<tokio_rustls::client::TlsStream<BoxStream>, ConnectError> {
+) -> Result<tokio_rustls::client::TlsStream<S>, ConnectError> {
     let text = to.to_string();
     tokio::time::timeout(HANDSHAKE, TlsConnector::from(config).connect(name, stream))
         .await

@@ -222,6 +222,7 @@ impl Gate {
                 Wish::Route(Route::Auth) => self.pass_on(stream, visit).await,
                 Wish::Route(Route::Tunnel) => self.tunnel(stream, visit).await,
                 Wish::Route(Route::Ssh) => self.ssh(stream, visit).await,
+                Wish::Route(Route::Carrier) => self.carrier(stream, visit).await,
                 // A stranger's names fail the handshake with the alert that says so.
                 Wish::Web | Wish::Stranger => self.web(stream, visit, &hello).await,
             }
@@ -249,6 +250,14 @@ impl Gate {
         let good_for = self.good_for(&identity);
         let served = self.registry().serve(stream, &identity, visit.carrier.name(), good_for).await;
         served.map(|_| ()).map_err(|e| e.to_string())
+    }
+
+    /// An agent's connection for one stream of its tunnel.
+    async fn carrier(&self, stream: Rewind<BoxStream>, visit: Visit) -> Result<(), Dropped> {
+        let (stream, identity) = self.0.tls.accept_route(Box::new(stream), Route::Carrier).await?;
+        self.registry().claim(Box::new(stream), &identity).await.map_err(|e| e.to_string())?;
+        drop(visit.pending);
+        Ok(())
     }
 
     /// A person's stream to a node.

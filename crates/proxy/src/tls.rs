@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use client::bare::{Bare, Records, leaves_tls_after};
 use client::{BoxStream, Keyring, Material};
 use model::Identity;
 use pki::Trust;
@@ -41,6 +42,7 @@ pub(crate) struct Tls {
 struct HostConfigs {
     tunnel: Arc<ServerConfig>,
     ssh: Arc<ServerConfig>,
+    carrier: Arc<ServerConfig>,
     web: Arc<ServerConfig>,
 }
 
@@ -72,6 +74,7 @@ impl Tls {
         let configs = HostConfigs {
             tunnel: self.route_config(Route::Tunnel, shown.clone())?,
             ssh: self.route_config(Route::Ssh, shown.clone())?,
+            carrier: self.route_config(Route::Carrier, shown.clone())?,
             web: web_config(&self.provider, shown)?,
         };
         *cached = Some((material, configs.clone()));
@@ -92,23 +95,29 @@ impl Tls {
         Ok(Arc::new(config))
     }
 
-    /// Shakes hands on a route of ours; says whose certificate the other end has.
+    /// Shakes hands on a route of ours; says whose certificate the other end has. Where the route's bytes are sealed by
+    /// themselves, TLS is left as the route says.
     pub(crate) async fn accept_route(
         &self,
         stream: BoxStream,
         route: Route,
-    ) -> Result<(TlsStream<BoxStream>, Identity), String> {
+    ) -> Result<(BoxStream, Identity), String> {
         let configs = self.host()?;
         let config = match route {
             Route::Tunnel => configs.tunnel,
             Route::Ssh => configs.ssh,
+            Route::Carrier => configs.carrier,
             Route::Auth => return Err("the authority's route is passed on, not accepted".into()),
         };
-        let stream = accept(stream, config).await?;
+        let stream = accept(Records::new(stream), config).await?;
         let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let leaf = leaf.ok_or("no client certificate")?;
         let trust = self.trust.borrow().clone();
         let identity = pki::x509::verify_client(leaf, &trust, self.clock.now()).map_err(|e| e.to_string())?;
+        let stream: BoxStream = match leaves_tls_after(route) {
+            Some(limit) => Box::new(Bare::new(tokio_rustls::TlsStream::from(stream), limit)),
+            None => Box::new(stream),
+        };
         Ok((stream, identity))
     }
 
@@ -126,7 +135,7 @@ impl Tls {
     }
 }
 
-async fn accept(stream: BoxStream, config: Arc<ServerConfig>) -> Result<TlsStream<BoxStream>, String> {
+async fn accept<S: client::Stream>(stream: S, config: Arc<ServerConfig>) -> Result<TlsStream<S>, String> {
     tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream))
         .await
         .map_err(|_| format!("no handshake within {HANDSHAKE:?}"))?

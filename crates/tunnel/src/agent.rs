@@ -16,6 +16,7 @@ use wire::dial::DialHeader;
 use wire::mux::{ResetCode, Settings, Side};
 
 use crate::Connect;
+use crate::lift;
 use crate::registry::reason;
 use crate::shell::{self, Handle, Incoming};
 use crate::stream::Stream;
@@ -177,7 +178,9 @@ impl Keeper {
     async fn stand(&self, io: crate::BoxIo, replaced: Option<Handle>, scope: &Scope) -> Fate {
         // Proxies dial us; we never dial through them.
         let settings = Settings { max_outgoing: 0, ..Settings::default() };
-        let (handle, incoming, pump) = shell::start(io, Side::Dialer, settings);
+        let (handle, incoming, mut pump) = shell::start(io, Side::Dialer, settings);
+        let lifts = lift::dial_for(handle.place(), pump.lifts(), self.connect.clone(), scope.clone());
+        scope.spawn("connections for single streams", lifts);
         let proxy = self.connect.name();
         tracing::info!(%proxy, carrier = self.connect.carrier(), "tunnel up");
         self.note(true, None);

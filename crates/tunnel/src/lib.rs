@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod lift;
 pub mod registry;
 pub mod shell;
+mod state;
 pub mod stream;
 
 use std::future::Future;
@@ -16,6 +18,7 @@ use std::pin::Pin;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use agent::{Agent, Arrival, Arrivals, Link};
+pub use lift::Unclaimed;
 pub use registry::{DialError, Registry};
 pub use shell::{Ended, Handle, Pump};
 pub use stream::Stream;
@@ -38,6 +41,11 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub trait Connect: Send + Sync + 'static {
     /// A fresh connection. Keeps its own deadline.
     fn connect(&self) -> BoxFuture<'_, Result<BoxIo, BoxError>>;
+
+    /// A fresh connection on the route for single streams, which leaves TLS at once.
+    fn connect_for_one(&self) -> BoxFuture<'_, Result<BoxIo, BoxError>> {
+        Box::pin(async { Err("this way carries tunnels only".into()) })
+    }
 
     /// The proxy's address, for people.
     fn name(&self) -> String;

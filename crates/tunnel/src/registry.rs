@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use model::api::nodes::TunnelState;
 use model::{Identity, NodeId, NodeName, Subject};
+use runtime::Random;
 use tokio::sync::watch;
 use wire::dial::{DialHeader, Refusal, Target};
 use wire::mux::{OpenError, Settings, Side};
 
-use crate::Io;
+use crate::lift::{Desk, Lifter, Unclaimed};
 use crate::shell::{self, Ended, Handle};
 use crate::stream::Stream;
+use crate::{BoxIo, Io};
 
 /// Why there is no stream to a node.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +75,7 @@ struct Inner {
     agents: Mutex<Agents>,
     changed: watch::Sender<u64>,
     settings: Settings,
+    desk: Desk,
 }
 
 #[derive(Default)]
@@ -87,18 +90,14 @@ impl std::fmt::Debug for Registry {
     }
 }
 
-impl Default for Registry {
-    fn default() -> Self {
-        // Agents never open streams towards a proxy.
-        Self::with(Settings { max_incoming: 0, ..Settings::default() })
-    }
-}
-
 impl Registry {
-    /// An empty registry whose tunnels have these bounds.
+    /// An empty registry. `random` makes the tokens of streams that get a connection of their own.
     #[must_use]
-    pub fn with(settings: Settings) -> Self {
-        let inner = Inner { agents: Mutex::default(), changed: watch::Sender::new(0), settings };
+    pub fn new(random: Random) -> Self {
+        // Agents never open streams towards a proxy.
+        let settings = Settings { max_incoming: 0, ..Settings::default() };
+        let desk = Desk::new(random);
+        let inner = Inner { agents: Mutex::default(), changed: watch::Sender::new(0), settings, desk };
         Self(Arc::new(inner))
     }
 
@@ -125,7 +124,9 @@ impl Registry {
         let Subject::Host { id, name, .. } = &identity.subject else {
             return Err(NotAHost(identity.display_name()));
         };
-        let (handle, _nothing_comes, pump) = shell::start(io, Side::Listener, self.0.settings.clone());
+        let lifter = Lifter { desk: self.0.desk.clone(), node: id.clone() };
+        let (handle, _nothing_comes, pump) =
+            shell::start_with(io, Side::Listener, self.0.settings.clone(), Some(lifter));
         let entry = Entry { name: name.clone(), carrier: carrier.to_owned(), handle: handle.clone() };
         let registered = Registered { registry: self.clone(), id: id.clone(), handle: handle.clone() };
         self.register(id.clone(), entry);
@@ -142,6 +143,15 @@ impl Registry {
         drop(registered);
         tracing::info!(node = %id, %name, why = %reason(&ended), "tunnel down");
         Ok(ended)
+    }
+
+    /// Takes a connection that the agent whom `identity` names dialed for one of its streams.
+    ///
+    /// # Errors
+    /// No stream of that agent waits for it, or it broke.
+    pub async fn claim(&self, io: BoxIo, identity: &Identity) -> Result<(), Unclaimed> {
+        let Subject::Host { id, .. } = &identity.subject else { return Err(Unclaimed::Unknown) };
+        self.0.desk.claim(io, id).await
     }
 
     fn register(&self, id: NodeId, entry: Entry) {

@@ -4,22 +4,23 @@
 //! The read buffer grows to `MAX_READ` under load and shrinks when idle. Streams and the pump share the state machine
 //! under a lock that is never held across an await.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use wire::Malformed;
 use wire::dial::Class;
-use wire::mux::{self, Dead, Event, Mux, OpenError, ResetCode, Settings, Side, StreamId};
+use wire::mux::{self, Dead, Event, Mux, OpenError, ResetCode, Settings, Side};
 
+use crate::lift::{self, Lift, Lifter, Place};
+use crate::state::{Shared, State};
 use crate::stream::Stream;
 
 /// Bytes handed to the connection at a time.
@@ -66,60 +67,6 @@ pub struct Incoming {
     pub metadata: Vec<u8>,
     /// Its bytes.
     pub stream: Stream,
-}
-
-pub(crate) struct State {
-    pub(crate) mux: Mux,
-    pub(crate) readers: BTreeMap<StreamId, Waker>,
-    pub(crate) writers: BTreeMap<StreamId, Waker>,
-    pub(crate) over: bool,
-    pump: Option<Waker>,
-    close: bool,
-    close_when_idle: bool,
-}
-
-impl State {
-    /// Wakes the pump if it sleeps and there is something to do.
-    pub(crate) fn nudge(&mut self) {
-        if (self.mux.has_output() || self.close || self.may_close())
-            && let Some(pump) = self.pump.take()
-        {
-            pump.wake();
-        }
-    }
-
-    fn may_close(&self) -> bool {
-        self.close_when_idle && self.mux.open_streams() == 0
-    }
-}
-
-/// What streams, handles and the pump share.
-pub(crate) struct Shared {
-    state: Mutex<State>,
-    epoch: Instant,
-    leaving: watch::Sender<bool>,
-    ended: watch::Sender<bool>,
-}
-
-impl Shared {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn now(&self) -> Duration {
-        self.epoch.elapsed()
-    }
-
-    /// Every stream is over; whoever waits on one learns of it. Twice is once.
-    fn end(&self) {
-        let mut state = self.lock();
-        state.over = true;
-        let readers = std::mem::take(&mut state.readers);
-        let writers = std::mem::take(&mut state.writers);
-        drop(state);
-        readers.into_values().chain(writers.into_values()).for_each(Waker::wake);
-        self.ended.send_replace(true);
-    }
 }
 
 /// One end of a tunnel: opens streams, asks questions, says goodbye. Clones are the same end.
@@ -204,6 +151,11 @@ impl Handle {
         let _ = self.0.ended.subscribe().wait_for(|ended| *ended).await;
     }
 
+    /// What gives its streams connections of their own.
+    pub(crate) fn place(&self) -> Arc<dyn Place> {
+        self.0.clone()
+    }
+
     /// True when both are ends of the same tunnel's same side.
     #[must_use]
     pub fn is_same(&self, other: &Handle) -> bool {
@@ -216,6 +168,7 @@ pub struct Pump<S> {
     io: S,
     shared: Arc<Shared>,
     incoming: mpsc::Sender<Incoming>,
+    lifts: Option<mpsc::Sender<Lift>>,
     inbox: Inbox,
     outbox: Vec<u8>,
     sent: usize,
@@ -230,28 +183,29 @@ pub fn start<S>(io: S, side: Side, settings: Settings) -> (Handle, mpsc::Receive
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    start_with(io, side, settings, None)
+}
+
+/// The same, with streams that `lifter` asks connections for.
+pub(crate) fn start_with<S>(
+    io: S,
+    side: Side,
+    settings: Settings,
+    lifter: Option<Lifter>,
+) -> (Handle, mpsc::Receiver<Incoming>, Pump<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (incoming, taken) = mpsc::channel(BACKLOG);
     let mux = Mux::new(side, settings, Duration::ZERO);
     let epoch = Instant::now();
     let timer = Box::pin(tokio::time::sleep_until(epoch + mux.deadline()));
-    let shared = Arc::new(Shared {
-        state: Mutex::new(State {
-            mux,
-            readers: BTreeMap::new(),
-            writers: BTreeMap::new(),
-            over: false,
-            pump: None,
-            close: false,
-            close_when_idle: false,
-        }),
-        epoch,
-        leaving: watch::Sender::new(false),
-        ended: watch::Sender::new(false),
-    });
+    let shared = Arc::new(Shared::new(mux, epoch, lifter));
     let pump = Pump {
         io,
         shared: shared.clone(),
         incoming,
+        lifts: None,
         inbox: Inbox::default(),
         outbox: Vec::new(),
         sent: 0,
@@ -295,12 +249,25 @@ impl Inbox {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
+    /// Takes up what the peer asks for: connections for single streams.
+    pub(crate) fn lifts(&mut self) -> mpsc::Receiver<Lift> {
+        let (lifts, wanted) = mpsc::channel(lift::BACKLOG);
+        self.lifts = Some(lifts);
+        wanted
+    }
+
     /// Collects who is to be woken, and hands over what was opened.
     fn handle_events(&mut self, state: &mut State) {
         while let Some(event) = state.mux.event() {
             match event {
                 Event::Readable(id) => self.wakers.extend(state.readers.remove(&id)),
                 Event::Writable(id) => self.wakers.extend(state.writers.remove(&id)),
+                Event::Lifted { id, token } => {
+                    // Passed over when there are too many: the stream stays where it is.
+                    if let Some(lifts) = &self.lifts {
+                        let _ = lifts.try_send(Lift { id, token });
+                    }
+                }
                 Event::GoingAway => {
                     self.shared.leaving.send_replace(true);
                 }
@@ -410,7 +377,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         }
         let mut state = self.shared.lock();
         state.mux.tick(self.shared.now()).map_err(Ended::Dead)?;
-        let next = self.shared.epoch + state.mux.deadline();
+        let next = self.shared.epoch() + state.mux.deadline();
         drop(state);
         self.timer.as_mut().reset(next.max(Instant::now() + Duration::from_millis(10)));
         self.inbox.shrink();

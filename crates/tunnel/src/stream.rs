@@ -1,23 +1,32 @@
 //! One stream of a tunnel as bytes in and bytes out.
 //!
 //! Reading is what lets the peer send more; a stream nobody reads holds at most its window. Dropping one that was not
-//! shut down resets it at both ends.
+//! shut down resets it at both ends. A stream that carries much goes on over a connection of its own ([`crate::lift`]);
+//! whoever holds it sees no difference.
 
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wire::mux::{Read, ResetCode, StreamError, StreamId};
 
-use crate::shell::Shared;
+use crate::BoxIo;
+use crate::lift::{Load, Place};
+use crate::state::{Shared, State};
 
 /// A stream. Reads end with an error, not an end of file, when it was reset or the tunnel broke.
 pub struct Stream {
     shared: Arc<Shared>,
     id: StreamId,
+    load: Load,
+    own: Option<BoxIo>,
+    /// The peer's direction comes over our own connection now.
+    moved_in: bool,
+    /// Ours does.
+    moved_out: bool,
 }
 
 impl fmt::Debug for Stream {
@@ -28,12 +37,70 @@ impl fmt::Debug for Stream {
 
 impl Stream {
     pub(crate) fn new(shared: Arc<Shared>, id: StreamId) -> Self {
-        Self { shared, id }
+        Self { shared, id, load: Load::default(), own: None, moved_in: false, moved_out: false }
     }
 
     /// Cuts the stream off at both ends, and says why.
     pub fn reset(self, code: ResetCode) {
         self.shared.lock().mux.reset(self.id, code);
+    }
+
+    /// Notes what was carried; the proxy's side asks for a connection when it is much.
+    fn carried(&mut self, count: usize) {
+        if self.load.add(count)
+            && let Some(lifter) = self.shared.lifter()
+            && let Some(token) = self.load.ask(lifter, self.weak(), self.id)
+        {
+            let mut state = self.shared.lock();
+            state.mux.lift(self.id, token);
+            state.nudge();
+        }
+    }
+
+    fn weak(&self) -> Weak<dyn Place> {
+        let shared: Arc<dyn Place> = self.shared.clone();
+        Arc::downgrade(&shared)
+    }
+
+    /// Reads through the tunnel; `None` once the peer goes on over our own connection.
+    fn poll_tunnel(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<Option<io::Result<()>>> {
+        let mut state = self.shared.lock();
+        let read = state.mux.read(self.id, out.initialize_unfilled(), self.shared.now());
+        match read {
+            Ok(Read::Bytes(count)) => {
+                out.advance(count);
+                state.nudge();
+                drop(state);
+                self.carried(count);
+                Poll::Ready(Some(Ok(())))
+            }
+            Ok(Read::End) => Poll::Ready(Some(Ok(()))),
+            Ok(Read::Moved) => Poll::Ready(None),
+            Err(error) => Poll::Ready(Some(Err(as_io(error)))),
+            Ok(Read::Blocked) if state.over => Poll::Ready(Some(Err(broken()))),
+            Ok(Read::Blocked) => {
+                state.readers.insert(self.id, cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The connection of our own, once it is there.
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut BoxIo>>> {
+        if self.own.is_none() {
+            let mut state = self.shared.lock();
+            self.own = state.own.remove(&self.id);
+            if self.own.is_none() {
+                if state.over {
+                    return Poll::Ready(Err(broken()));
+                }
+                state.readers.insert(self.id, cx.waker().clone());
+            }
+        }
+        match &mut self.own {
+            Some(own) => Poll::Ready(Ok(Pin::new(own))),
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -52,56 +119,75 @@ fn as_io(error: StreamError) -> io::Error {
     io::Error::new(kind, error)
 }
 
+/// Moves our direction to the stream's own connection, when there is one and the direction still goes on.
+fn leave(state: &mut State, id: StreamId, own: &mut Option<BoxIo>) -> bool {
+    if own.is_none() {
+        *own = state.own.remove(&id);
+    }
+    own.is_some() && state.mux.leave(id)
+}
+
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.shared.lock();
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if out.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        let read = state.mux.read(self.id, out.initialize_unfilled(), self.shared.now());
-        match read {
-            Ok(Read::Bytes(count)) => {
-                out.advance(count);
-                state.nudge();
-                Poll::Ready(Ok(()))
+        if !self.moved_in {
+            if let Some(done) = ready!(self.poll_tunnel(cx, out)) {
+                return Poll::Ready(done);
             }
-            Ok(Read::End) => Poll::Ready(Ok(())),
-            Err(error) => Poll::Ready(Err(as_io(error))),
-            Ok(Read::Blocked) if state.over => Poll::Ready(Err(broken())),
-            Ok(Read::Blocked) => {
-                state.readers.insert(self.id, cx.waker().clone());
-                Poll::Pending
-            }
+            self.moved_in = true;
         }
+        ready!(self.poll_own(cx))?.poll_read(cx, out)
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut state = self.shared.lock();
-        if state.over {
-            return Poll::Ready(Err(broken()));
-        }
-        match state.mux.write(self.id, bytes) {
-            Ok(0) if !bytes.is_empty() => {
-                state.writers.insert(self.id, cx.waker().clone());
-                Poll::Pending
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if !this.moved_out {
+            let mut state = this.shared.lock();
+            if !leave(&mut state, this.id, &mut this.own) {
+                if state.over {
+                    return Poll::Ready(Err(broken()));
+                }
+                return match state.mux.write(this.id, bytes) {
+                    Ok(0) if !bytes.is_empty() => {
+                        state.writers.insert(this.id, cx.waker().clone());
+                        Poll::Pending
+                    }
+                    Ok(count) => {
+                        state.nudge();
+                        drop(state);
+                        this.carried(count);
+                        Poll::Ready(Ok(count))
+                    }
+                    Err(error) => Poll::Ready(Err(as_io(error))),
+                };
             }
-            Ok(count) => {
-                state.nudge();
-                Poll::Ready(Ok(count))
-            }
-            Err(error) => Poll::Ready(Err(as_io(error))),
+            state.nudge();
+            this.moved_out = true;
         }
+        ready!(this.poll_own(cx))?.poll_write(cx, bytes)
     }
 
     /// The pump sends what is queued without being asked.
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.moved_out {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_own(cx))?.poll_flush(cx)
     }
 
     /// Ends our direction after what is queued. The other goes on.
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.moved_out {
+            return ready!(self.poll_own(cx))?.poll_shutdown(cx);
+        }
         let mut state = self.shared.lock();
         state.mux.finish(self.id);
         state.nudge();
@@ -115,6 +201,10 @@ impl Drop for Stream {
         state.mux.release(self.id);
         state.readers.remove(&self.id);
         state.writers.remove(&self.id);
+        let unused = state.own.remove(&self.id);
         state.nudge();
+        drop(state);
+        // Closing a connection is nothing to do under the lock.
+        drop(unused);
     }
 }

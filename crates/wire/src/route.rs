@@ -25,11 +25,13 @@ pub enum Route {
     Tunnel,
     /// A node's SSH service. Needs a user certificate; a [`crate::dial::DialHeader`] follows.
     Ssh,
+    /// One stream of a tunnel on a connection of its own.
+    Carrier,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Route; 3] = [Route::Auth, Route::Tunnel, Route::Ssh];
+    pub const ALL: [Route; 4] = [Route::Auth, Route::Tunnel, Route::Ssh, Route::Carrier];
 
     /// The name offered in ALPN.
     #[must_use]
@@ -38,6 +40,7 @@ impl Route {
             Route::Auth => b"moongate-auth",
             Route::Tunnel => b"moongate-tunnel",
             Route::Ssh => b"moongate-ssh",
+            Route::Carrier => b"moongate-carrier",
         }
     }
 
@@ -52,7 +55,7 @@ impl Route {
     pub const fn server_name(self) -> &'static str {
         match self {
             Route::Auth => AUTH_SERVER_NAME,
-            Route::Tunnel | Route::Ssh => PROXY_SERVER_NAME,
+            Route::Tunnel | Route::Ssh | Route::Carrier => PROXY_SERVER_NAME,
         }
     }
 }
@@ -63,6 +66,7 @@ impl std::fmt::Display for Route {
             Route::Auth => "auth",
             Route::Tunnel => "tunnel",
             Route::Ssh => "ssh",
+            Route::Carrier => "carrier",
         })
     }
 }

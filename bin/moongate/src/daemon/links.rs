@@ -28,6 +28,10 @@ impl tunnel::Connect for Way {
         Box::pin(async move { Ok(Box::new(self.0.connect(Route::Tunnel).await?) as BoxIo) })
     }
 
+    fn connect_for_one(&self) -> BoxFuture<'_, Result<BoxIo, BoxError>> {
+        Box::pin(async move { Ok(Box::new(self.0.connect(Route::Carrier).await?) as BoxIo) })
+    }
+
     fn name(&self) -> String {
         self.0.address().to_string()
     }

@@ -40,7 +40,7 @@ pub(crate) fn start(
 ) -> anyhow::Result<WebCerts> {
     let fronts = fronts(config)?;
     let certs = certificates(ground, config)?;
-    let registry = tunnel::Registry::default();
+    let registry = tunnel::Registry::new(ground.random.clone());
     let auth = authority(ground, joined)?;
     let ways =
         Browsers { authority: auth.clone(), registry: registry.clone(), random: ground.random.clone() };

@@ -260,7 +260,7 @@ impl World {
         let web_certs =
             WebCerts::from_memory(vec![made.cert.der().clone()], &made.signing_key.serialize_der()).unwrap();
         let host_key = ssh::HostKey::plain(Arc::new(ssh::PrivateKey::generate("proxy").unwrap()));
-        let registry = tunnel::Registry::default();
+        let registry = tunnel::Registry::new(runtime::Random::seeded(7));
         let (report, reported) = watch::channel(vec![]);
         let proxy = cluster.host_identity(200, "gate", SystemRole::Proxy);
         let settings = Settings {
@@ -351,6 +351,9 @@ impl tunnel::Connect for Uplink {
                 Err(error) => Err(error.into()),
             }
         })
+    }
+    fn connect_for_one(&self) -> BoxFuture<'_, Result<BoxIo, BoxError>> {
+        Box::pin(async { Ok(Box::new(self.0.connect(Route::Carrier).await?) as BoxIo) })
     }
     fn name(&self) -> String {
         self.0.address().to_string()

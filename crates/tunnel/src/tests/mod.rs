@@ -1,5 +1,6 @@
 //! A simulated world: agents and a proxy over in-memory cables, under paused time.
 
+mod lifting;
 mod world;
 
 use std::time::Duration;

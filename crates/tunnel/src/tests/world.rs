@@ -68,6 +68,8 @@ struct Road {
     identity: Identity,
     open: AtomicBool,
     dials: AtomicUsize,
+    lifting: AtomicBool,
+    lifts: AtomicUsize,
     cables: Mutex<Vec<Arc<AtomicBool>>>,
 }
 
@@ -82,6 +84,21 @@ impl Connect for Arc<Road> {
             self.cables.lock().unwrap().push(cut);
             let (registry, identity) = (self.registry.lock().unwrap().clone(), self.identity.clone());
             self.scope.spawn("serve", async move { registry.serve(far, &identity, "tls", LIFE).await });
+            Ok(Box::new(near) as BoxIo)
+        })
+    }
+
+    fn connect_for_one(&self) -> BoxFuture<'_, Result<BoxIo, BoxError>> {
+        Box::pin(async move {
+            self.lifts.fetch_add(1, Ordering::SeqCst);
+            if !self.lifting.load(Ordering::SeqCst) {
+                return Err("connection refused".into());
+            }
+            let (near, far) = tokio::io::duplex(64 * 1024);
+            let (registry, identity) = (self.registry.lock().unwrap().clone(), self.identity.clone());
+            self.scope.spawn("claim", async move {
+                let _ = registry.claim(Box::new(far), &identity).await;
+            });
             Ok(Box::new(near) as BoxIo)
         })
     }
@@ -122,7 +139,7 @@ pub(crate) fn host(n: u8, name: &str) -> Identity {
 impl World {
     pub(crate) fn new() -> Self {
         Self {
-            registry: Registry::default(),
+            registry: Registry::new(Random::seeded(99)),
             scope: Scope::root("world"),
             roads: BTreeMap::new(),
             clock: Clock::manual(Timestamp::from_secs(1_000_000)),
@@ -152,6 +169,8 @@ impl World {
             identity: host(n, name),
             open: AtomicBool::new(true),
             dials: AtomicUsize::new(0),
+            lifting: AtomicBool::new(true),
+            lifts: AtomicUsize::new(0),
             cables: Mutex::default(),
         });
         self.roads.insert(id(n), road.clone());
@@ -180,13 +199,23 @@ impl World {
         self.road(n).open.store(true, Ordering::SeqCst);
     }
 
+    /// Connections asked for single streams.
+    pub(crate) fn lifts(&self, n: u8) -> usize {
+        self.road(n).lifts.load(Ordering::SeqCst)
+    }
+
+    /// From now on no connection for a single stream comes about.
+    pub(crate) fn refuse_lifts(&self, n: u8) {
+        self.road(n).lifting.store(false, Ordering::SeqCst);
+    }
+
     pub(crate) fn dials(&self, n: u8) -> usize {
         self.road(n).dials.load(Ordering::SeqCst)
     }
 
     /// The proxy goes and another takes its place: same address, nothing remembered.
     pub(crate) fn replace_proxy(&mut self) -> Registry {
-        let fresh = Registry::default();
+        let fresh = Registry::new(Random::seeded(99));
         for road in self.roads.values() {
             *road.registry.lock().unwrap() = fresh.clone();
         }

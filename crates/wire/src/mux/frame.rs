@@ -26,7 +26,42 @@ const RESET: u8 = 3;
 const PING: u8 = 4;
 const PONG: u8 = 5;
 const GO_AWAY: u8 = 6;
+const LIFT: u8 = 7;
 const FIN: u8 = 1;
+const MOVED: u8 = 2;
+
+/// What a lifted stream's own connection is recognized by.
+pub const LIFT_TOKEN: usize = 16;
+
+/// How far a stream's direction has come with a frame of data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum End {
+    /// More follows.
+    Open,
+    /// No more follows.
+    Fin,
+    /// What follows comes over the stream's own connection.
+    Moved,
+}
+
+impl End {
+    const fn flags(self) -> u8 {
+        match self {
+            End::Open => 0,
+            End::Fin => FIN,
+            End::Moved => MOVED,
+        }
+    }
+
+    const fn from_flags(flags: u8) -> Option<Self> {
+        match flags {
+            0 => Some(End::Open),
+            FIN => Some(End::Fin),
+            MOVED => Some(End::Moved),
+            _ => None,
+        }
+    }
+}
 
 /// Names one stream of a tunnel: odd ones are opened by the side that dialed, even ones by the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,8 +108,8 @@ pub enum Frame<'a> {
     Data {
         /// The stream.
         id: StreamId,
-        /// No more will follow.
-        fin: bool,
+        /// Whether more follows, and where.
+        end: End,
         /// The bytes.
         bytes: &'a [u8],
     },
@@ -116,6 +151,13 @@ pub enum Frame<'a> {
         /// The last stream that was taken.
         last: StreamId,
     },
+    /// The stream deserves a connection of its own: dial one and name this token there.
+    Lift {
+        /// The stream.
+        id: StreamId,
+        /// Names the stream on its connection; random, good once.
+        token: [u8; LIFT_TOKEN],
+    },
 }
 
 fn put_header(out: &mut Vec<u8>, kind: u8, flags: u8, length: usize, id: StreamId) {
@@ -127,8 +169,8 @@ fn put_header(out: &mut Vec<u8>, kind: u8, flags: u8, length: usize, id: StreamI
 }
 
 /// Appends the header of a DATA frame; its `length` bytes follow from the caller.
-pub(crate) fn put_data_header(out: &mut Vec<u8>, id: StreamId, fin: bool, length: usize) {
-    put_header(out, DATA, if fin { FIN } else { 0 }, length, id);
+pub(crate) fn put_data_header(out: &mut Vec<u8>, id: StreamId, end: End, length: usize) {
+    put_header(out, DATA, end.flags(), length, id);
 }
 
 impl<'a> Frame<'a> {
@@ -136,9 +178,9 @@ impl<'a> Frame<'a> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let connection = StreamId(0);
         match self {
-            Frame::Data { id, fin, bytes } => {
+            Frame::Data { id, end, bytes } => {
                 let bytes = bytes.get(..MAX_PAYLOAD).unwrap_or(bytes);
-                put_data_header(out, *id, *fin, bytes.len());
+                put_data_header(out, *id, *end, bytes.len());
                 out.extend_from_slice(bytes);
             }
             Frame::Open { id, class, metadata } => {
@@ -166,6 +208,10 @@ impl<'a> Frame<'a> {
                 put_header(out, GO_AWAY, 0, 4, connection);
                 out.extend_from_slice(&last.0.to_be_bytes());
             }
+            Frame::Lift { id, token } => {
+                put_header(out, LIFT, 0, LIFT_TOKEN, *id);
+                out.extend_from_slice(token);
+            }
         }
     }
 
@@ -192,12 +238,16 @@ impl<'a> Frame<'a> {
 /// Whether kind, flags, length and stream go together.
 fn check(kind: u8, flags: u8, length: usize, id: StreamId) -> Result<(), Malformed> {
     let (flags_ok, length_ok, on_stream) = match kind {
-        DATA => (flags & !FIN == 0, length <= MAX_PAYLOAD && (length > 0 || flags & FIN != 0), true),
+        DATA => {
+            let end = End::from_flags(flags);
+            (end.is_some(), length <= MAX_PAYLOAD && (length > 0 || end != Some(End::Open)), true)
+        }
         OPEN => (Class::from_code(flags).is_some(), length <= MAX_METADATA, true),
         CREDIT => (flags == 0, length == 4, true),
         RESET => (flags == 0, length == 1, true),
         PING | PONG => (flags == 0, length == 8, false),
         GO_AWAY => (flags == 0, length == 4, false),
+        LIFT => (flags == 0, length == LIFT_TOKEN, true),
         _ => return Err(Malformed::new(MUX, "unknown kind")),
     };
     if !flags_ok {
@@ -216,7 +266,10 @@ fn parse(kind: u8, flags: u8, id: StreamId, payload: &[u8]) -> Result<Frame<'_>,
     let short = Malformed::new(MUX, "a length its kind does not have");
     let mut reader = Reader::new(payload);
     Ok(match kind {
-        DATA => Frame::Data { id, fin: flags & FIN != 0, bytes: payload },
+        DATA => {
+            let end = End::from_flags(flags).ok_or(Malformed::new(MUX, "unknown flag"))?;
+            Frame::Data { id, end, bytes: payload }
+        }
         OPEN => {
             let class = Class::from_code(flags).ok_or(Malformed::new(MUX, "unknown flag"))?;
             Frame::Open { id, class, metadata: payload }
@@ -226,6 +279,7 @@ fn parse(kind: u8, flags: u8, id: StreamId, payload: &[u8]) -> Result<Frame<'_>,
         PING => Frame::Ping { token: reader.u64().ok_or(short)? },
         PONG => Frame::Pong { token: reader.u64().ok_or(short)? },
         GO_AWAY => Frame::GoAway { last: StreamId(reader.u32().ok_or(short)?) },
+        LIFT => Frame::Lift { id, token: payload.try_into().map_err(|_| short)? },
         _ => return Err(Malformed::new(MUX, "unknown kind")),
     })
 }
@@ -248,20 +302,26 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Owned {
-        Data(u32, bool, Vec<u8>),
+        Data(u32, u8, Vec<u8>),
         Open(u32, bool, Vec<u8>),
         Credit(u32, u32),
         Reset(u32, u8),
         Ping(u64),
         Pong(u64),
         GoAway(u32),
+        Lift(u32, [u8; LIFT_TOKEN]),
     }
 
     impl Owned {
         fn frame(&self) -> Frame<'_> {
             match self {
-                Owned::Data(id, fin, bytes) => {
-                    Frame::Data { id: StreamId(*id), fin: *fin || bytes.is_empty(), bytes }
+                Owned::Data(id, end, bytes) => {
+                    let end = match (end, bytes.is_empty()) {
+                        (1, _) | (0, true) => End::Fin,
+                        (2, _) => End::Moved,
+                        _ => End::Open,
+                    };
+                    Frame::Data { id: StreamId(*id), end, bytes }
                 }
                 Owned::Open(id, bulk, metadata) => Frame::Open {
                     id: StreamId(*id),
@@ -275,6 +335,7 @@ mod tests {
                 Owned::Ping(token) => Frame::Ping { token: *token },
                 Owned::Pong(token) => Frame::Pong { token: *token },
                 Owned::GoAway(last) => Frame::GoAway { last: StreamId(*last) },
+                Owned::Lift(id, token) => Frame::Lift { id: StreamId(*id), token: *token },
             }
         }
     }
@@ -282,13 +343,14 @@ mod tests {
     fn frames() -> impl Strategy<Value = Owned> {
         let bytes = |max| proptest::collection::vec(any::<u8>(), 0..max);
         prop_oneof![
-            (1u32.., any::<bool>(), bytes(3000)).prop_map(|(i, f, b)| Owned::Data(i, f, b)),
+            (1u32.., 0..3u8, bytes(3000)).prop_map(|(i, f, b)| Owned::Data(i, f, b)),
             (1u32.., any::<bool>(), bytes(MAX_METADATA)).prop_map(|(i, f, b)| Owned::Open(i, f, b)),
             (1u32.., any::<u32>()).prop_map(|(i, n)| Owned::Credit(i, n)),
             (1u32.., 1..5u8).prop_map(|(i, n)| Owned::Reset(i, n)),
             any::<u64>().prop_map(Owned::Ping),
             any::<u64>().prop_map(Owned::Pong),
             any::<u32>().prop_map(Owned::GoAway),
+            (1u32.., any::<[u8; LIFT_TOKEN]>()).prop_map(|(i, t)| Owned::Lift(i, t)),
         ]
     }
 
@@ -316,11 +378,11 @@ mod tests {
         let mut bytes = PREFACE.to_vec();
         for frame in [
             Frame::Open { id: StreamId(2), class: Class::Bulk, metadata: b"meta" },
-            Frame::Data { id: StreamId(2), fin: false, bytes: b"hello" },
+            Frame::Data { id: StreamId(2), end: End::Open, bytes: b"hello" },
             Frame::Credit { id: StreamId(2), bytes: 65_536 },
             Frame::Ping { token: 0x0102_0304_0506_0708 },
             Frame::Pong { token: 9 },
-            Frame::Data { id: StreamId(2), fin: true, bytes: b"" },
+            Frame::Data { id: StreamId(2), end: End::Fin, bytes: b"" },
             Frame::Reset { id: StreamId(2), code: ResetCode::Unreachable },
             Frame::GoAway { last: StreamId(7) },
         ] {
@@ -330,16 +392,31 @@ mod tests {
     }
 
     #[test]
+    fn the_format_of_lifting_does_not_move() {
+        let mut bytes = Vec::new();
+        for frame in [
+            Frame::Lift { id: StreamId(2), token: *b"0123456789abcdef" },
+            Frame::Data { id: StreamId(2), end: End::Moved, bytes: b"last" },
+            Frame::Data { id: StreamId(4), end: End::Moved, bytes: b"" },
+        ] {
+            frame.encode(&mut bytes);
+        }
+        assert_eq!(bytes, include_bytes!("../../testdata/mux/lift-v1.bin"));
+    }
+
+    #[test]
     fn lies_are_refused_at_the_header() {
         for header in [
             [0, 0, 0x40, 1, 0, 0, 0, 1],
             [0, 0, 0, 0, 0, 0, 0, 1],
-            [0, 2, 0, 1, 0, 0, 0, 1],
+            [0, 3, 0, 1, 0, 0, 0, 1],
             [0, 0, 0, 1, 0, 0, 0, 0],
             [1, 0, 4, 1, 0, 0, 0, 1],
             [2, 0, 0, 5, 0, 0, 0, 1],
             [4, 0, 0, 8, 0, 0, 0, 1],
-            [7, 0, 0, 0, 0, 0, 0, 0],
+            [7, 0, 0, 15, 0, 0, 0, 1],
+            [7, 0, 0, 16, 0, 0, 0, 0],
+            [8, 0, 0, 0, 0, 0, 0, 0],
         ] {
             assert!(Frame::decode(&mut Reader::new(&header)).is_err(), "{header:?}");
         }

@@ -20,7 +20,9 @@ use std::time::Duration;
 
 use crate::codec::{Malformed, Reader};
 use crate::dial::Class;
-pub use frame::{Frame, HEADER, MAX, MAX_METADATA, MAX_PAYLOAD, PREFACE, ResetCode, StreamId};
+pub use frame::{
+    End, Frame, HEADER, LIFT_TOKEN, MAX, MAX_METADATA, MAX_PAYLOAD, PREFACE, ResetCode, StreamId,
+};
 use stream::{Lane, Stream};
 pub use terms::{Dead, Event, OpenError, Read, Settings, Side, StreamError};
 
@@ -140,6 +142,27 @@ impl Mux {
         }
     }
 
+    /// Ends our direction here once everything queued is sent: what follows goes over the stream's own connection.
+    /// False when the direction has ended already.
+    pub fn leave(&mut self, id: StreamId) -> bool {
+        let Some(stream) = self.streams.get_mut(&id) else { return false };
+        let left = stream.leave();
+        if left {
+            schedule(&mut self.lanes, id, stream);
+        }
+        left
+    }
+
+    /// Asks the peer to dial a connection for this one stream and to name `token` there. Once for each stream.
+    pub fn lift(&mut self, id: StreamId, token: [u8; LIFT_TOKEN]) {
+        if let Some(stream) = self.streams.get_mut(&id)
+            && !stream.is_over()
+            && stream.lift()
+        {
+            Frame::Lift { id, token }.encode(&mut self.control);
+        }
+    }
+
     /// Reads into `out`. Consuming is what grants the peer credit.
     ///
     /// # Errors
@@ -212,7 +235,8 @@ impl Mux {
 
     fn take(&mut self, frame: Frame<'_>, now: Duration) -> Result<(), Malformed> {
         match frame {
-            Frame::Data { id, fin, bytes } => self.data(id, fin, bytes)?,
+            Frame::Data { id, end, bytes } => self.data(id, end, bytes)?,
+            Frame::Lift { id, token } => self.lifted(id, token)?,
             Frame::Open { id, class, metadata } => self.opened(id, class, metadata)?,
             Frame::Credit { id, bytes } => {
                 self.must_be_known(id)?;
@@ -255,7 +279,22 @@ impl Mux {
         }
     }
 
-    fn data(&mut self, id: StreamId, fin: bool, bytes: &[u8]) -> Result<(), Malformed> {
+    fn lifted(&mut self, id: StreamId, token: [u8; LIFT_TOKEN]) -> Result<(), Malformed> {
+        self.must_be_known(id)?;
+        if !self.is_theirs(id) {
+            return Err(Malformed::new("tunnel", "a stream lifted by the side that did not open it"));
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        if !stream.lift() {
+            return Err(Malformed::new("tunnel", "a stream lifted twice"));
+        }
+        if !stream.is_over() && !stream.is_released() {
+            self.events.push_back(Event::Lifted { id, token });
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, id: StreamId, end: End, bytes: &[u8]) -> Result<(), Malformed> {
         self.must_be_known(id)?;
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         if stream.is_over() {
@@ -263,7 +302,7 @@ impl Mux {
         }
         if stream.is_released() && !bytes.is_empty() {
             self.reset(id, ResetCode::Cancelled);
-        } else if stream.arrive(bytes, fin)? {
+        } else if stream.arrive(bytes, end)? {
             self.events.push_back(Event::Readable(id));
         }
         self.retire(id);
@@ -427,6 +466,12 @@ impl Mux {
     #[must_use]
     pub fn rtt(&self) -> Option<Duration> {
         self.rtt
+    }
+
+    /// True while somebody here holds the stream and it was not cut off.
+    #[must_use]
+    pub fn is_held(&self, id: StreamId) -> bool {
+        self.streams.get(&id).is_some_and(|stream| !stream.is_over() && !stream.is_released())
     }
 
     /// Streams not yet over or still held.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::buffer::Buffer;
-use super::frame::{MAX_PAYLOAD, ResetCode, StreamId, put_data_header};
+use super::frame::{End, MAX_PAYLOAD, ResetCode, StreamId, put_data_header};
 use super::{FIRST_WINDOW, LONG_WINDOW, RATE, Read, SHORT_WINDOW, StreamError};
 use crate::codec::Malformed;
 use crate::dial::Class;
@@ -33,6 +33,8 @@ pub(super) struct Stream {
     /// What we may still take from our writer: the peer's credit less what is queued or sent.
     credit: u32,
     fin: Fin,
+    /// How our direction ends here once it does.
+    farewell: End,
     enlisted: bool,
     wants_write: bool,
     inbox: Buffer,
@@ -43,6 +45,9 @@ pub(super) struct Stream {
     window: u32,
     granted_at: Option<Duration>,
     ended: bool,
+    /// Theirs goes on over the stream's own connection.
+    moved: bool,
+    lifted: bool,
     wants_read: bool,
     over: Option<ResetCode>,
     released: bool,
@@ -55,6 +60,7 @@ impl Stream {
             outbox: Buffer::default(),
             credit: FIRST_WINDOW,
             fin: Fin::No,
+            farewell: End::Fin,
             enlisted: false,
             wants_write: false,
             inbox: Buffer::default(),
@@ -63,6 +69,8 @@ impl Stream {
             window: FIRST_WINDOW,
             granted_at: None,
             ended: false,
+            moved: false,
+            lifted: false,
             wants_read: false,
             over: None,
             released: false,
@@ -93,13 +101,31 @@ impl Stream {
         true
     }
 
+    /// Like `finish`, but what follows goes over the stream's own connection.
+    pub(super) fn leave(&mut self) -> bool {
+        if !self.finish() {
+            return false;
+        }
+        self.farewell = End::Moved;
+        true
+    }
+
+    /// Notes that a connection of its own was asked for; false the second time.
+    pub(super) fn lift(&mut self) -> bool {
+        !std::mem::replace(&mut self.lifted, true)
+    }
+
     pub(super) fn read(&mut self, out: &mut [u8]) -> Result<Read, StreamError> {
         if let Some(code) = self.over {
             return Err(StreamError::Reset(code));
         }
         if self.inbox.is_empty() {
             self.wants_read = !self.ended;
-            return Ok(if self.ended { Read::End } else { Read::Blocked });
+            return Ok(match (self.ended, self.moved) {
+                (false, _) => Read::Blocked,
+                (true, false) => Read::End,
+                (true, true) => Read::Moved,
+            });
         }
         let mut rest = out;
         let most = rest.len();
@@ -131,9 +157,12 @@ impl Stream {
     }
 
     /// True when a reader waits.
-    pub(super) fn arrive(&mut self, bytes: &[u8], fin: bool) -> Result<bool, Malformed> {
+    pub(super) fn arrive(&mut self, bytes: &[u8], end: End) -> Result<bool, Malformed> {
         if self.ended {
             return Err(Malformed::new("tunnel", "bytes after the end of a stream"));
+        }
+        if end == End::Moved && !self.lifted {
+            return Err(Malformed::new("tunnel", "a stream moved to a connection nobody asked for"));
         }
         let count = small(bytes.len());
         self.granted = self
@@ -141,7 +170,8 @@ impl Stream {
             .checked_sub(count)
             .ok_or(Malformed::new("tunnel", "more bytes than were granted"))?;
         self.inbox.push(bytes);
-        self.ended = fin;
+        self.ended = end != End::Open;
+        self.moved = end == End::Moved;
         Ok(std::mem::take(&mut self.wants_read))
     }
 
@@ -198,7 +228,7 @@ impl Stream {
         if self.over.is_some() || (count == 0 && !fin) {
             return 0;
         }
-        put_data_header(out, id, fin, count);
+        put_data_header(out, id, if fin { self.farewell } else { End::Open }, count);
         self.outbox.take(count, |part| out.extend_from_slice(part));
         if fin {
             self.fin = Fin::Sent;

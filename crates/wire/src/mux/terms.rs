@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::frame::{ResetCode, StreamId};
+use super::frame::{LIFT_TOKEN, ResetCode, StreamId};
 use crate::dial::Class;
 
 /// Which end of the connection this is.
@@ -60,6 +60,13 @@ pub enum Event {
     Readable(StreamId),
     /// A write that found no room may find some now.
     Writable(StreamId),
+    /// The peer wants us to dial a connection for this stream alone, and to name the token there.
+    Lifted {
+        /// The stream.
+        id: StreamId,
+        /// Names the stream on its connection.
+        token: [u8; LIFT_TOKEN],
+    },
     /// The peer takes no new streams and will go.
     GoingAway,
 }
@@ -73,6 +80,8 @@ pub enum Read {
     Blocked,
     /// The peer has finished.
     End,
+    /// The peer goes on over the stream's own connection.
+    Moved,
 }
 
 /// Why a stream cannot go on.

@@ -14,6 +14,7 @@ struct World {
     opened: [Vec<(StreamId, Class, Vec<u8>)>; 2],
     readable: Vec<StreamId>,
     writable: Vec<StreamId>,
+    lifted: Vec<(StreamId, [u8; LIFT_TOKEN])>,
 }
 
 const DIALER: usize = 0;
@@ -35,6 +36,7 @@ impl World {
             opened: Default::default(),
             readable: vec![],
             writable: vec![],
+            lifted: vec![],
         }
     }
 
@@ -54,6 +56,7 @@ impl World {
                     Event::Opened { id, class, metadata } => self.opened[to].push((id, class, metadata)),
                     Event::Readable(id) => self.readable.push(id),
                     Event::Writable(id) => self.writable.push(id),
+                    Event::Lifted { id, token } => self.lifted.push((id, token)),
                     Event::GoingAway => {}
                 }
             }
@@ -100,6 +103,50 @@ fn first_bytes_ride_along_with_the_open() {
 
     assert_eq!(world.opened[LISTENER], [(id, Class::Interactive, b"meta".to_vec())]);
     assert_eq!(world.read_all(LISTENER, id), b"SSH-2.0-");
+}
+
+#[test]
+fn a_lifted_stream_leaves_after_what_was_queued_and_is_forgotten() {
+    let mut world = World::new();
+    let id = world.open();
+    world.ends[DIALER].write(id, b"first").unwrap();
+    world.ends[DIALER].lift(id, [9; LIFT_TOKEN]);
+    world.ends[DIALER].lift(id, [8; LIFT_TOKEN]);
+    world.settle();
+    assert_eq!(world.lifted, [(id, [9; LIFT_TOKEN])], "once");
+
+    for (from, to) in [(DIALER, LISTENER), (LISTENER, DIALER)] {
+        world.ends[from].write(id, b"last").unwrap();
+        assert!(world.ends[from].leave(id));
+        assert!(!world.ends[from].leave(id));
+        assert_eq!(world.ends[from].write(id, b"more"), Err(StreamError::Finished));
+        world.settle();
+        let all = world.read_all(to, id);
+        assert!(all.ends_with(b"last"), "{all:?}");
+        assert_eq!(world.ends[to].read(id, &mut [0; 9], world.now), Ok(Read::Moved));
+    }
+    world.ends[DIALER].release(id);
+    world.ends[LISTENER].release(id);
+
+    assert!(world.ends.iter().all(|end| end.open_streams() == 0 && end.held() == 0));
+}
+
+#[test]
+fn nobody_moves_a_stream_that_was_not_lifted_or_lifts_one_of_the_peers() {
+    let mut world = World::new();
+    let id = world.open();
+    world.settle();
+    for lie in [
+        Frame::Data { id, end: End::Moved, bytes: b"" },
+        Frame::Lift { id: StreamId(2), token: [0; LIFT_TOKEN] },
+    ] {
+        let mut bytes = Vec::new();
+        lie.encode(&mut bytes);
+        assert!(world.ends[LISTENER].receive(&bytes, world.now).is_err(), "{lie:?}");
+    }
+    let mut bytes = Vec::new();
+    Frame::Lift { id, token: [0; LIFT_TOKEN] }.encode(&mut bytes);
+    assert!(world.ends[DIALER].receive(&bytes, world.now).is_err(), "not the opener");
 }
 
 #[test]
@@ -306,18 +353,18 @@ fn too_many_streams_are_turned_away() {
 fn a_peer_that_breaks_the_rules_is_cut_off() {
     let over: Vec<u8> = vec![0; MAX_PAYLOAD];
     let flood: Vec<Frame<'_>> =
-        (0..5).map(|_| Frame::Data { id: StreamId(1), fin: false, bytes: &over }).collect();
+        (0..5).map(|_| Frame::Data { id: StreamId(1), end: End::Open, bytes: &over }).collect();
     let open = Frame::Open { id: StreamId(1), class: Class::Bulk, metadata: b"" };
     let cases: [Vec<Frame<'_>>; 6] = [
         [vec![open.clone()], flood].concat(),
         vec![open.clone(), open.clone()],
         vec![Frame::Open { id: StreamId(2), class: Class::Bulk, metadata: b"" }],
-        vec![Frame::Data { id: StreamId(3), fin: true, bytes: b"" }],
+        vec![Frame::Data { id: StreamId(3), end: End::Fin, bytes: b"" }],
         vec![open.clone(), Frame::Credit { id: StreamId(1), bytes: u32::MAX }],
         vec![
             open,
-            Frame::Data { id: StreamId(1), fin: true, bytes: b"" },
-            Frame::Data { id: StreamId(1), fin: true, bytes: b"" },
+            Frame::Data { id: StreamId(1), end: End::Fin, bytes: b"" },
+            Frame::Data { id: StreamId(1), end: End::Fin, bytes: b"" },
         ],
     ];
     for frames in cases {

@@ -30,7 +30,6 @@ const ALLOWED: &[(&str, usize)] = &[
     ("proxy", 4),
     ("session", 11),
     ("ssh", 4),
-    ("tunnel", 2),
     ("web", 15),
     ("wire", 2),
 ];

@@ -1,0 +1,247 @@
+//! TLS for the beginning of a conversation, bare bytes for the rest: for routes whose inside is sealed by itself.
+//!
+//! An SSH stream is encrypted and authenticated end to end. TLS around it hides who talks to whom while the handshakes
+//! inside are in the clear; after that it costs a second encryption at every hop and protects nothing more. So each
+//! direction leaves TLS by itself: once its sender has written as many bytes as agreed it sends `close_notify`
+//! (RFC 8446, 6.1) and goes on without; whoever reads `close_notify` reads on without. The alert is authenticated:
+//! nobody on the way can end TLS early. What a stranger can do to the bare rest, cut or change it, the SSH inside
+//! notices. Both ends of a route do this or neither: the route's name says so.
+//!
+//! Holds one read ahead of at most [`AHEAD`] bytes, and nothing while quiet.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::TlsStream;
+use wire::route::Route;
+
+/// The most bytes read ahead of TLS.
+const AHEAD: usize = 64 * 1024;
+const LEAST: usize = 4 * 1024;
+
+/// Type, version and length of a TLS record (RFC 8446, 5.1).
+const RECORD: usize = 5;
+
+/// How many bytes each direction of `route` carries inside TLS before it goes on bare; `None` where it never does.
+#[must_use]
+pub const fn leaves_tls_after(route: Route) -> Option<u64> {
+    match route {
+        // More than the handshakes inside take: host certificates and logins stay hidden.
+        Route::Ssh => Some(256 * 1024),
+        // The token and its answer: the stream's own beginning went through the tunnel.
+        Route::Carrier => Some(1),
+        Route::Auth | Route::Tunnel => None,
+    }
+}
+
+/// Reads ahead in large pieces and hands TLS whole records only, so that what follows the last one is not lost in it.
+#[derive(Debug)]
+pub struct Records<S> {
+    inner: S,
+    ahead: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// What is left of the record being handed over.
+    left: usize,
+    /// TLS is over in this direction.
+    bare: bool,
+}
+
+impl<S: AsyncRead + Unpin> Records<S> {
+    /// Reads from `inner`, whose next byte begins a record.
+    pub fn new(inner: S) -> Self {
+        Self { inner, ahead: Vec::new(), start: 0, end: 0, left: 0, bare: false }
+    }
+
+    fn unread(&self) -> &[u8] {
+        self.ahead.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// How many of the unread bytes may be handed over now; none while a record's header is incomplete.
+    fn whole(&mut self) -> usize {
+        if self.bare {
+            return self.end - self.start;
+        }
+        if self.left == 0
+            && let Some(&[_, _, _, high, low]) = self.unread().get(..RECORD)
+        {
+            self.left = RECORD + usize::from(u16::from_be_bytes([high, low]));
+        }
+        self.left.min(self.end - self.start)
+    }
+
+    fn hand_over(&mut self, count: usize, out: &mut ReadBuf<'_>) {
+        let count = count.min(out.remaining());
+        out.put_slice(self.unread().get(..count).unwrap_or_default());
+        self.start += count;
+        if !self.bare {
+            self.left -= count;
+        }
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Reads more behind what is unread; `Ok(false)` at the end.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        self.ahead.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        if self.ahead.len() < LEAST {
+            self.ahead.resize(LEAST, 0);
+        }
+        let mut buffer = ReadBuf::new(self.ahead.get_mut(self.end..).unwrap_or_default());
+        let read = Pin::new(&mut self.inner).poll_read(cx, &mut buffer);
+        let (count, full) = (buffer.filled().len(), buffer.remaining() == 0);
+        if read.is_pending() && self.end == 0 {
+            self.ahead = Vec::new();
+        }
+        ready!(read)?;
+        self.end += count;
+        if full && self.ahead.len() < AHEAD {
+            self.ahead.resize(AHEAD, 0);
+        }
+        Poll::Ready(Ok(count > 0))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Records<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let whole = self.whole();
+            if whole > 0 || out.remaining() == 0 {
+                self.hand_over(whole, out);
+                return Poll::Ready(Ok(()));
+            }
+            if self.bare {
+                self.ahead = Vec::new();
+                return Pin::new(&mut self.inner).poll_read(cx, out);
+            }
+            if !ready!(self.poll_more(cx))? {
+                // The end: a header cut in two is TLS's to judge.
+                let rest = self.end - self.start;
+                self.left = rest;
+                self.hand_over(rest, out);
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Records<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+/// How far our direction is.
+#[derive(Debug, Clone, Copy)]
+enum Writing {
+    /// Inside TLS, with so many bytes to go.
+    Sealed(u64),
+    /// `close_notify` is on its way.
+    Leaving,
+    Bare,
+}
+
+/// A stream whose directions leave TLS. Flushing and shutting down work as on any stream.
+#[derive(Debug)]
+pub struct Bare<S> {
+    tls: TlsStream<Records<S>>,
+    writing: Writing,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Bare<S> {
+    /// A stream whose own direction leaves TLS after `limit` bytes.
+    pub fn new(tls: impl Into<TlsStream<Records<S>>>, limit: u64) -> Self {
+        Self { tls: tls.into(), writing: Writing::Sealed(limit) }
+    }
+
+    fn below(&mut self) -> Pin<&mut Records<S>> {
+        Pin::new(self.tls.get_mut().0)
+    }
+
+    /// Gets `close_notify` out; ready once our direction is bare.
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Writing::Sealed(_) = self.writing {
+            self.tls.get_mut().1.send_close_notify();
+            self.writing = Writing::Leaving;
+        }
+        if let Writing::Leaving = self.writing {
+            ready!(Pin::new(&mut self.tls).poll_flush(cx))?;
+            self.writing = Writing::Bare;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Bare<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.tls.get_ref().0.bare {
+            let before = out.filled().len();
+            ready!(Pin::new(&mut self.tls).poll_read(cx, out))?;
+            if out.filled().len() > before || out.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            // An end without an error is `close_notify`.
+            self.tls.get_mut().0.bare = true;
+        }
+        self.below().poll_read(cx, out)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bare<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Writing::Sealed(left @ 1..) = self.writing {
+            let count = ready!(Pin::new(&mut self.tls).poll_write(cx, bytes))?;
+            self.writing = Writing::Sealed(left.saturating_sub(count as u64));
+            return Poll::Ready(Ok(count));
+        }
+        ready!(self.poll_leave(cx))?;
+        self.below().poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.writing {
+            Writing::Bare => self.below().poll_flush(cx),
+            Writing::Sealed(_) | Writing::Leaving => Pin::new(&mut self.tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_leave(cx))?;
+        self.below().poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests;

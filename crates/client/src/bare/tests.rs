@@ -1,0 +1,150 @@
+//! Two ends of real TLS over a pipe of any size, and what a stranger on the way sees of it.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use proptest::prelude::*;
+use rustls_pki_types::{PrivateKeyDer, ServerName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::*;
+
+/// A pipe's end that notes what is written into it.
+struct Tapped {
+    inner: DuplexStream,
+    seen: Arc<Mutex<Vec<u8>>>,
+}
+
+impl AsyncRead for Tapped {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, out)
+    }
+}
+
+impl AsyncWrite for Tapped {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.inner).poll_write(cx, bytes))?;
+        self.seen.lock().unwrap().extend_from_slice(&bytes[..count]);
+        Poll::Ready(Ok(count))
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// Both ends, after the handshake, and what the first one sends from then on.
+async fn ends(limit: u64, pipe: usize) -> (Bare<Tapped>, Bare<DuplexStream>, Arc<Mutex<Vec<u8>>>) {
+    let made = rcgen::generate_simple_self_signed(["gate.example".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let server =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+    let client = crate::Material::anyone().config(b"x").unwrap();
+    let (near, far) = duplex(pipe);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let near = Tapped { inner: near, seen: seen.clone() };
+    let name = ServerName::try_from("gate.example").unwrap();
+    let (near, far) = tokio::join!(
+        TlsConnector::from(client).connect(name, Records::new(near)),
+        TlsAcceptor::from(Arc::new(server)).accept(Records::new(far)),
+    );
+    seen.lock().unwrap().clear();
+    let near = Bare::new(tokio_rustls::TlsStream::from(near.unwrap()), limit);
+    (near, Bare::new(tokio_rustls::TlsStream::from(far.unwrap()), limit), seen)
+}
+
+/// Bytes that do not repeat soon.
+fn bytes(count: usize, seed: u8) -> Vec<u8> {
+    (0..count).map(|n| (n.wrapping_mul(31) >> 3) as u8 ^ seed).collect()
+}
+
+/// Sends in pieces, ends, and reads to the other's end.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, say: Vec<u8>, piece: usize) -> Vec<u8> {
+    let (mut from, mut to) = tokio::io::split(stream);
+    let mut heard = Vec::new();
+    let send = async {
+        for part in say.chunks(piece) {
+            to.write_all(part).await.unwrap();
+            to.flush().await.unwrap();
+        }
+        to.shutdown().await.unwrap();
+    };
+    tokio::join!(send, async { from.read_to_end(&mut heard).await.unwrap() });
+    heard
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn whatever_is_said_arrives_whole_wherever_tls_is_left(
+        forth in 0..200_000usize,
+        back in 0..200_000usize,
+        limit in 0..150_000u64,
+        piece in 1..70_000usize,
+        pipe in 64..100_000usize,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (near, far, _) = ends(limit, pipe).await;
+            let (said, answered) = (bytes(forth, 1), bytes(back, 2));
+            let (heard, got) = tokio::join!(
+                converse(near, said.clone(), piece.max(forth / 50)),
+                converse(far, answered.clone(), piece.max(back / 50)),
+            );
+            assert!(got == said && heard == answered);
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_on_the_way_sees_nothing_of_the_beginning_and_only_the_inside_of_the_rest() {
+    let (near, far, seen) = ends(1000, 1 << 20).await;
+    let (secret, sealed) = (b"a host certificate".repeat(60), b"ciphertext of the inside".repeat(100));
+    let say = [secret.clone(), sealed.clone()].concat();
+
+    let (_, got) = tokio::join!(converse(near, say.clone(), secret.len()), converse(far, Vec::new(), 1));
+
+    assert_eq!(got, say);
+    let seen = seen.lock().unwrap().clone();
+    let contains = |needle: &[u8]| seen.windows(needle.len()).any(|w| w == needle);
+    assert!(!contains(b"host certificate"));
+    assert!(seen.ends_with(&sealed), "no second encryption");
+}
+
+#[tokio::test]
+async fn a_connection_cut_inside_tls_is_no_clean_end() {
+    let (mut near, mut far, _) = ends(1 << 20, 1 << 20).await;
+    near.write_all(b"half").await.unwrap();
+    near.flush().await.unwrap();
+    drop(near);
+    let mut heard = Vec::new();
+
+    let error = far.read_to_end(&mut heard).await.unwrap_err();
+
+    assert_eq!((error.kind(), heard.as_slice()), (io::ErrorKind::UnexpectedEof, &b"half"[..]));
+}
+
+#[tokio::test]
+async fn nothing_is_held_while_quiet() {
+    let (mut near, mut far, _) = ends(0, 1 << 20).await;
+    near.write_all(&[7; 300_000]).await.unwrap();
+    let mut all = vec![0; 300_000];
+    far.read_exact(&mut all).await.unwrap();
+
+    let more = tokio::time::timeout(std::time::Duration::from_millis(1), far.read(&mut all)).await;
+
+    assert!(more.is_err());
+    assert_eq!(far.tls.get_ref().0.ahead.capacity(), 0);
+}

@@ -1,0 +1,106 @@
+//! Streams that get a connection of their own, and what may go wrong with it.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::world::{World, echo, host};
+use crate::lift::{Unclaimed, WORTH};
+
+/// More than is worth a connection, in no pattern that repeats soon.
+fn much() -> Vec<u8> {
+    (0..3 * WORTH as usize).map(|n| (n.wrapping_mul(2_654_435_761) >> 7) as u8).collect()
+}
+
+/// Sends everything to an echoing agent while reading it back.
+async fn round_trip(world: &World, say: &[u8]) -> Vec<u8> {
+    let (mut from, mut to) = tokio::io::split(world.dial("web-1").unwrap());
+    let mut heard = Vec::new();
+    let send = async {
+        for part in say.chunks(10_007) {
+            to.write_all(part).await.unwrap();
+            to.flush().await.unwrap();
+        }
+        to.shutdown().await.unwrap();
+    };
+    tokio::join!(send, async { from.read_to_end(&mut heard).await.unwrap() });
+    heard
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_carries_much_moves_whole_and_in_order_and_outlives_its_tunnel() {
+    let mut world = World::new();
+    world.echoing(1, "web-1");
+    world.until_agents(1).await;
+    let mut stream = world.dial("web-1").unwrap();
+    for part in much().chunks(50_000) {
+        echo(&mut stream, part).await.unwrap();
+    }
+    assert_eq!(world.lifts(1), 1, "once");
+
+    world.cut_cables(1);
+    world.until_agents(0).await;
+
+    echo(&mut stream, b"still here").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty(), "a clean end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_directions_at_full_speed_lose_nothing_when_they_move() {
+    let mut world = World::new();
+    world.echoing(1, "web-1");
+    world.until_agents(1).await;
+    let say = much();
+
+    assert!(round_trip(&world, &say).await == say);
+    assert_eq!(world.lifts(1), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_connection_does_not_come_about_stays_on_the_tunnel() {
+    let mut world = World::new();
+    world.echoing(1, "web-1");
+    world.until_agents(1).await;
+    world.refuse_lifts(1);
+    let say = much();
+
+    assert!(round_trip(&world, &say).await == say);
+    assert_eq!(world.lifts(1), 1, "tried once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn little_is_not_worth_a_connection() {
+    let mut world = World::new();
+    world.echoing(1, "web-1");
+    world.until_agents(1).await;
+
+    let said = vec![5; 400_000];
+    assert!(round_trip(&world, &said).await == said);
+
+    assert_eq!(world.lifts(1), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_good_once_and_for_its_own_agent_only() {
+    let mut world = World::new();
+    world.echoing(1, "web-1");
+    world.echoing(2, "web-2");
+    world.until_agents(2).await;
+    world.refuse_lifts(1);
+    let mut stream = world.dial("web-1").unwrap();
+    for part in much().chunks(50_000) {
+        echo(&mut stream, part).await.unwrap();
+    }
+
+    for (who, token) in [(host(2, "web-2"), [0; 16]), (host(1, "web-1"), [1; 16])] {
+        let (mut near, far) = tokio::io::duplex(64);
+        near.write_all(&token).await.unwrap();
+        let refused = world.registry.claim(Box::new(far), &who).await.unwrap_err();
+        assert!(matches!(refused, Unclaimed::Unknown));
+    }
+    let (_near, far) = tokio::io::duplex(64);
+    let silent = world.registry.claim(Box::new(far), &host(1, "web-1")).await.unwrap_err();
+    assert!(matches!(silent, Unclaimed::Silent(_)));
+    echo(&mut stream, b"and the stream goes on").await.unwrap();
+}

@@ -7,10 +7,11 @@ use audit::event::{Event, Stamp};
 use model::api::audit::AuditEvent;
 use model::{RequestId, Timestamp};
 use runtime::{Clock, Health, Random};
-use store::Blobs;
+use store::{Blobs, Shelf};
 
 use crate::db::Db;
 use crate::error::Error;
+use crate::grown::Grown;
 use crate::keys::KeyCell;
 use crate::limits::Limiter;
 use crate::looks::Looks;
@@ -31,6 +32,8 @@ pub(crate) struct Core {
     pub(crate) health: Health,
     pub(crate) db: Db,
     pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) shelf: Arc<dyn Shelf>,
+    pub(crate) grown: Grown,
     pub(crate) vault: Vault,
     pub(crate) keys: Arc<KeyCell>,
     pub(crate) rules: RuleFeed,

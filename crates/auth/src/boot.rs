@@ -6,7 +6,7 @@ use model::resource::Role;
 use model::{ClusterName, Timestamp};
 use runtime::{Clock, Health, Random};
 use serde::{Deserialize, Serialize};
-use store::{Blobs, Condition, Store, StoreError, Txn};
+use store::{Blobs, Condition, Shelf, Store, StoreError, Txn};
 
 use crate::authority::{Core, Limits};
 use crate::daily::DailyFiles;
@@ -35,6 +35,8 @@ pub struct Ground {
     pub store: Arc<dyn Store>,
     /// Segments of recordings.
     pub blobs: Arc<dyn Blobs>,
+    /// What people search and seek recordings by; filled from the segments whenever it is not.
+    pub shelf: Arc<dyn Shelf>,
     /// Time.
     pub clock: Clock,
     /// Chance. Keys are made of it.
@@ -45,7 +47,7 @@ pub struct Ground {
 
 /// Opens the cluster in the store, or makes it.
 pub(crate) async fn open(settings: Settings, ground: Ground) -> Result<(Arc<Core>, Writer), Error> {
-    let Ground { store, blobs, clock, random, health } = ground;
+    let Ground { store, blobs, shelf, clock, random, health } = ground;
     let db = Db::new(store);
     let kept = db.get::<Cluster>(&single("cluster")?).await?;
     let vault = Vault::open(&settings.data_dir, kept.is_none(), random.clone())?;
@@ -80,6 +82,8 @@ pub(crate) async fn open(settings: Settings, ground: Ground) -> Result<(Arc<Core
         health,
         db,
         blobs,
+        shelf,
+        grown: Default::default(),
         vault,
         keys,
         rules,

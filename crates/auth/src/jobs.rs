@@ -17,6 +17,7 @@ use crate::host::Host;
 use crate::janitor;
 use crate::keys::Keys;
 use crate::rules::FAMILIES;
+use crate::screens;
 use crate::tls::Shown;
 
 /// Starts every job in `scope`.
@@ -25,6 +26,7 @@ pub(crate) fn start(core: &Arc<Core>, shown: &Arc<Shown>, scope: &Scope) {
         scope.spawn("follow changes", follow(core.clone(), family));
     }
     scope.spawn("housekeeping", housekeeping(core.clone()));
+    scope.spawn("screen index", screens::run(core.clone()));
     scope.spawn("own certificate", renew_own(core.clone(), shown.clone()));
 }
 

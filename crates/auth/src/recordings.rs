@@ -206,6 +206,7 @@ async fn take(
         .put(key("newest", &recording.listed)?, encode(&id)?);
     txn = if chain.complete() { txn.delete(open) } else { txn.put(open, encode(&id)?) };
     core.db.commit(txn).await?;
+    core.grown.tell(&id);
     Ok(signed)
 }
 
@@ -298,7 +299,7 @@ pub(crate) async fn list(ctx: Ctx, ask: ListRecordings) -> Answer<Page<Recording
 }
 
 /// A recording the caller may read.
-async fn readable(ctx: &Ctx, id: &SessionId) -> Answer<Recording> {
+pub(crate) async fn readable(ctx: &Ctx, id: &SessionId) -> Answer<Recording> {
     let doc = find(&ctx.core, id).await?.ok_or_else(Refusal::not_found)?;
     if gate::allows_one(&ctx.core, &ctx.pass, Kind::Session, Verb::Read, &object(&doc.value.info)) {
         Ok(doc.value)
@@ -315,6 +316,14 @@ async fn note_look(ctx: &Ctx, info: &RecordingInfo) -> Answer<()> {
         session_type: Some(info.kind.clone()),
     };
     ctx.core.note(&event).await
+}
+
+/// Whoever reads parts without having read what they are of has looked all the same; further parts are the same look.
+pub(crate) async fn note_first_look(ctx: &Ctx, info: &RecordingInfo) -> Answer<()> {
+    match ctx.pass.user().is_none_or(|user| ctx.core.looks.is_first(user, &info.id)) {
+        true => note_look(ctx, info).await,
+        false => Ok(()),
+    }
 }
 
 pub(crate) async fn get(ctx: Ctx, ask: GetRecording) -> Answer<RecordingDetail> {
@@ -337,9 +346,6 @@ pub(crate) async fn get_segment(ctx: Ctx, ask: GetSegment) -> Answer<Bytes> {
     if ask.n >= recording.info.segments {
         return Err(Refusal::not_found());
     }
-    // Whoever reads segments without having read what they are of has looked all the same.
-    if ctx.pass.user().is_none_or(|user| ctx.core.looks.is_first(user, &ask.id)) {
-        note_look(&ctx, &recording.info).await?;
-    }
+    note_first_look(&ctx, &recording.info).await?;
     Ok(ctx.core.blobs.get(&blob_name(&ask.id, ask.n)).await?)
 }

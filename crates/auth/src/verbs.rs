@@ -1,7 +1,8 @@
 //! Every verb of `model::api` with its handler: one row each, and a test that none is missing.
 
 use crate::dispatch::Table;
-use crate::{access, certs, cluster, events, invites, live, locks, nodes, recordings, roles, tokens, users};
+use crate::{access, certs, cluster, events, invites, live, locks, nodes, recordings, roles};
+use crate::{timeline, tokens, users};
 
 /// The table of every verb.
 pub(crate) fn table() -> Table {
@@ -50,6 +51,10 @@ pub(crate) fn table() -> Table {
     table.json(recordings::list);
     table.json(recordings::get);
     table.raw(recordings::get_segment);
+    table.json(timeline::get);
+    table.json(timeline::picture);
+    table.stream(timeline::export);
+    table.json(timeline::search);
     table
 }
 

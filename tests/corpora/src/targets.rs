@@ -7,6 +7,7 @@ pub type Entry = fn(&[u8]);
 pub const TARGETS: &[(&str, Entry)] = &[
     ("audit_frame", audit::fuzz::frame),
     ("audit_journal", audit::fuzz::journal),
+    ("audit_screen", audit::fuzz::screen),
     ("audit_segment", audit::fuzz::segment),
     ("config_configuration", config::fuzz::configuration),
     ("config_resources", config::fuzz::resources),

@@ -1,6 +1,6 @@
 // Written by `npm run gen` from docs/reference/openapi.json: change that, not this.
-import { bytes, json, type How } from '../lib/transport';
-import type { RecordingInfo, SegmentReceipt, SessionId, Timestamp } from './types';
+import { bytes, json, lines, type How } from '../lib/transport';
+import type { Mark, RecordingInfo, SegmentReceipt, SegmentSpan, SessionId, Timestamp } from './types';
 
 /** What listRecordings asks. */
 export interface ListRecordings {
@@ -36,6 +36,34 @@ export function getRecording(ask: GetRecording, how?: How): Promise<GetRecording
   return json<GetRecordingAnswer>('GET', '/v1/recordings/{id}', ask, how);
 }
 
+/** What exportAsciicast asks. */
+export interface ExportAsciicast {
+  /** The session. */ "id": SessionId;
+  /** 2 or 3. Default 3. */ "version"?: number | null;
+}
+/** What exportAsciicast answers. */
+export type ExportAsciicastAnswer = Record<string, unknown>;
+/** A recording as asciicast, line by line. */
+export function exportAsciicast(ask: ExportAsciicast, how?: How): AsyncGenerator<ExportAsciicastAnswer> {
+  return lines<ExportAsciicastAnswer>('GET', '/v1/recordings/{id}/asciicast', ask, how);
+}
+
+/** What getPicture asks. */
+export interface GetPicture {
+  /** The session. */ "id": SessionId;
+  /** The segment. */ "n": number;
+}
+/** What getPicture answers. */
+export type GetPictureAnswer = {
+  /** Columns. */ "cols": number;
+  /** Rows. */ "rows": number;
+  /** What to write to a fresh terminal of that size. */ "state": string;
+};
+/** The screen where a segment begins. */
+export function getPicture(ask: GetPicture, how?: How): Promise<GetPictureAnswer> {
+  return json<GetPictureAnswer>('GET', '/v1/recordings/{id}/pictures/{n}', ask, how);
+}
+
 /** What getSegment asks. */
 export interface GetSegment {
   /** The session. */ "id": SessionId;
@@ -46,4 +74,22 @@ export type GetSegmentAnswer = Uint8Array;
 /** One segment's bytes as sealed. */
 export function getSegment(ask: GetSegment, how?: How): Promise<GetSegmentAnswer> {
   return bytes<GetSegmentAnswer>('GET', '/v1/recordings/{id}/segments/{n}', ask, how);
+}
+
+/** What getTimeline asks. */
+export interface GetTimeline {
+  /** The session. */ "id": SessionId;
+  /** Only from this segment on. Default: from the first. */ "from"?: number | null;
+}
+/** What getTimeline answers. */
+export type GetTimelineAnswer = {
+  /** Bytes shown in each bucket from the beginning on; at most 2,000 buckets. */ "activity": (number)[];
+  /** Length of a bucket of `activity`, in microseconds. */ "bucket": number;
+  /** What it is. */ "info": RecordingInfo;
+  /** What happened when, in order; at most 20,000. */ "marks": (Mark)[];
+  /** One for each segment from the one asked for, in order. Fewer than there are segments while looking through them goes on. */ "spans": (SegmentSpan)[];
+};
+/** Where things happened in a recording. */
+export function getTimeline(ask: GetTimeline, how?: How): Promise<GetTimelineAnswer> {
+  return json<GetTimelineAnswer>('GET', '/v1/recordings/{id}/timeline', ask, how);
 }

@@ -120,6 +120,16 @@ export type LockTarget = {
 /** A local account on a target host: a certificate principal. */ 
 export type Login = string;
 
+/** A moment worth finding again. */ 
+export type Mark = {
+  /** Microseconds since the recording began. */ "at": number;
+  /** What it is of. */ "kind": MarkKind;
+  /** The command, the size, the name: at most 256 characters. */ "label": string;
+};
+
+/** What a mark is of. */ 
+export type MarkKind = "command" | "resize" | "gap" | "join" | "leave" | "exec" | "mark" | "exit";
+
 /** What every resource carries. */ 
 export type Metadata = {
   /** A sentence for people. */ "description"?: string;
@@ -233,6 +243,14 @@ export type Rule = {
   /** A predicate that must hold. */ "where"?: string | null;
 };
 
+/** A place where the text was to be seen. */ 
+export type ScreenHit = {
+  /** When it came on the screen: microseconds since the recording began. */ "at": number;
+  /** In which recording. */ "info": RecordingInfo;
+  /** How many more rows of the same segment have it. */ "more": number;
+  /** The row. */ "text": string;
+};
+
 /** A password, token or key as text. Neither `Debug` nor `Display` shows it; serialising does, because requests carry secrets, so a type that is stored or logged must not hold one. */ 
 export type Secret = string;
 
@@ -242,6 +260,13 @@ export type SegmentReceipt = {
   /** The session. */ "id": SessionId;
   /** The segment's number. */ "n": number;
   /** Ed25519 signature by the cluster's audit key, base64 (see docs/formats/recording.md). */ "signature": string;
+};
+
+/** Where a segment lies in time. */ 
+export type SegmentSpan = {
+  /** Bytes as sealed. */ "bytes": number;
+  /** First frame, in microseconds since the recording began. */ "from": number;
+  /** Last frame. */ "until": number;
 };
 
 /** One session of one person on one target; also the name of its recording. */ 

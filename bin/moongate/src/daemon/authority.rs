@@ -14,6 +14,7 @@ use client::{BoxFuture, BoxStream, Connect, ConnectError, Keyring};
 use model::resource::ClusterConfig;
 use model::{ClusterName, SystemRole};
 use runtime::{Scope, Service};
+use store::SqliteShelf;
 use store::blobs::DirBlobs;
 use store::sqlite::SqliteStore;
 use tokio::net::TcpListener;
@@ -45,9 +46,13 @@ pub(crate) async fn start(
     let blobs = dir.join("blobs");
     let blobs = DirBlobs::open(&blobs)
         .with_context(|| format!("cannot open the recordings in {}", blobs.display()))?;
+    let screens = dir.join("screens.db");
+    let shelf = SqliteShelf::open(&screens)
+        .with_context(|| format!("cannot open the search index {}", screens.display()))?;
     let base = auth::Ground {
         store: Arc::new(store),
         blobs: Arc::new(blobs),
+        shelf: Arc::new(shelf),
         clock: ground.clock.clone(),
         random: ground.random.clone(),
         health: ground.health.clone(),

@@ -254,6 +254,28 @@ pub(crate) enum Recordings {
         #[command(flatten)]
         out: Out,
     },
+    /// Find what was on the screen: rows as they were to be seen, newest recordings first.
+    Search {
+        /// Words that must all be in one row; `"two words"` for a phrase.
+        text: Vec<String>,
+        /// Only this user's.
+        #[arg(long, default_value = "")]
+        user: String,
+        /// Only on this node, by name or id.
+        #[arg(long, default_value = "")]
+        node: String,
+        /// Only this session.
+        #[arg(long, default_value = "")]
+        session: String,
+        /// Only sessions that began in the last 5h30m.
+        #[arg(long)]
+        last: Option<String>,
+        /// At most this many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        #[command(flatten)]
+        out: Out,
+    },
     /// Check a recording against its signatures; names the first bad index.
     Verify {
         /// Session id, or a file made by `download` (then nothing but the public key is needed).

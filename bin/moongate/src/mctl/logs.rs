@@ -8,6 +8,7 @@ use client::Client;
 use model::api::audit::{AuditEvent, ExportChain, SearchEvents, TailEvents};
 use model::api::cluster::{GetStatus, GetTrust};
 use model::api::recordings::ListRecordings;
+use model::api::timeline::SearchScreens;
 use model::time::Span;
 use runtime::Clock;
 use serde_json::{Value, json};
@@ -28,6 +29,13 @@ pub(crate) async fn recordings(client: Result<Client>, command: Recordings, cloc
             let verb = ListRecordings { from, user, limit: Some(limit), ..ListRecordings::default() };
             crate::msh::ls::list(&client, verb, out.format).await
         }
+        Recordings::Search { text, user, node, session, last, limit, out } => {
+            let from = last.map(|l| l.parse::<Span>()).transpose()?.map(|l| clock.now() - l.0);
+            let text = text.join(" ");
+            let ask =
+                SearchScreens { text, user, node, session, from, limit: Some(limit), ..Default::default() };
+            search(&client?, &ask, out.format).await
+        }
         Recordings::Verify { session, key, out } => {
             let offline = key.is_some() && session.parse::<model::SessionId>().is_err();
             let client = if offline { None } else { Some(client?) };
@@ -46,6 +54,27 @@ pub(crate) async fn recordings(client: Result<Client>, command: Recordings, cloc
             write_out(&format!("saved {}\n", path.display()))
         }
     }
+}
+
+/// What was on the screen, and where to look: `msh play SESSION`.
+async fn search(client: &Client, ask: &SearchScreens, format: Format) -> Result<()> {
+    let page = client.call(ask).await.context("cannot search what was on the screen")?;
+    print(format, &page.items, || {
+        let mut table = Table::new(&["Session", "At", "Participants", "Hostname", "Row"]);
+        for hit in &page.items {
+            let at = hit.at / 1_000_000;
+            table.row([
+                hit.info.id.to_string(),
+                format!("{}:{:02}:{:02}", at / 3_600, at / 60 % 60, at % 60),
+                format!("{} as {}", hit.info.user, hit.info.login),
+                hit.info.node_name.clone(),
+                clean(&hit.text.trim().chars().take(120).collect::<String>()),
+            ]);
+        }
+        let more =
+            if page.next.is_empty() { "" } else { "There is more: raise --limit or narrow the search.\n" };
+        format!("{}{more}", table.text())
+    })
 }
 
 /// Runs `mctl audit …`.

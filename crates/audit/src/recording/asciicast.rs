@@ -138,12 +138,13 @@ impl Exporter {
 
 /// Bytes to text across cuts; holds back at most three bytes.
 #[derive(Clone, Debug, Default)]
-struct Utf8 {
+pub(crate) struct Utf8 {
     held: Vec<u8>,
 }
 
 impl Utf8 {
-    fn text(&mut self, bytes: &[u8]) -> String {
+    /// The text so far; what begins a character that is not whole yet waits for its rest.
+    pub(crate) fn text(&mut self, bytes: &[u8]) -> String {
         let mut all = std::mem::take(&mut self.held);
         all.extend_from_slice(bytes);
         let mut out = String::with_capacity(all.len());

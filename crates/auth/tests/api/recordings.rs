@@ -11,6 +11,7 @@ use model::api::Fault;
 use model::api::access::{LiveSession, TrackSession};
 use model::api::recordings::{GetRecording, GetUpload, ListRecordings, RecordingState};
 use model::api::roles::PutRole;
+use model::api::timeline::{ExportAsciicast, GetPicture, GetTimeline, SearchScreens, Timeline};
 use testkit::client::Client;
 
 use crate::world::{Host, World, eventually, fault, refused};
@@ -231,4 +232,106 @@ async fn recordings_are_listed_newest_first_and_only_to_those_who_may() {
     assert_eq!(fault(ann.get_segment(&ids[0], 1).await), Fault::NotFound);
     let looks = world.events().await.iter().filter(|e| e["event"] == "session.recording.access").count();
     assert_eq!(looks, 1, "a segment read without its recording is a look too");
+}
+
+async fn shelved(auditor: &Client, id: &SessionId, segments: usize) -> Timeline {
+    let ask = GetTimeline { id: id.clone(), from: None };
+    eventually("it is looked through", || async {
+        auditor.call(&ask).await.unwrap().spans.len() == segments
+    })
+    .await;
+    auditor.call(&ask).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_was_on_the_screen_is_found_by_those_who_may_look() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    let auditor = world.user("olga", "auditor").await;
+    let mut tape = Tape::new(&world, &node, "ann");
+    let id = tape.id();
+    for (text, last) in
+        [("ann@web-1:~$ ls\r\n\x1b[31m文件 one\x1b[0m\r\n", false), ("发生错误 here\r\n", true)]
+    {
+        put(&node, &id, &tape.seal(text, last)).await.unwrap();
+    }
+
+    let timeline = shelved(&auditor, &id, 2).await;
+
+    assert_eq!(timeline.info.state, RecordingState::Complete);
+    assert!(timeline.activity.iter().sum::<u64>() > 30);
+    assert_eq!(timeline.marks[0].label, "ls");
+    let picture = auditor.call(&GetPicture { id: id.clone(), n: 1 }).await.unwrap();
+    assert_eq!((picture.cols, picture.rows), (80, 24));
+    assert!(picture.state.contains("文件 one"));
+    let search = |text: &str, user: &str| SearchScreens {
+        text: text.into(),
+        user: user.into(),
+        ..SearchScreens::default()
+    };
+    let found = auditor.call(&search("错误", "")).await.unwrap();
+    let [hit] = found.items.as_slice() else { panic!("{found:?}") };
+    assert_eq!((hit.text.as_str(), &hit.info.id, hit.at), ("发生错误 here", &id, timeline.spans[1].until));
+    assert!(auditor.call(&search("\x31m文件", "")).await.unwrap().items.is_empty());
+    assert!(auditor.call(&search("here", "bob")).await.unwrap().items.is_empty());
+    assert_eq!(fault(auditor.call(&search("ab", "")).await), Fault::BadRequest);
+    assert!(world.has_event("audit.access", "MGA001I").await);
+
+    let vendor = world.user("vic", "vendor").await;
+    for outcome in [
+        refused(vendor.call(&search("here", "")).await),
+        refused(vendor.call(&GetTimeline { id: id.clone(), from: None }).await),
+        refused(vendor.call(&GetPicture { id: id.clone(), n: 0 }).await),
+        refused(vendor.call(&GetTimeline { id: SessionId::from_random([3; 16]), from: None }).await),
+    ] {
+        assert_eq!(outcome.0, Fault::NotFound);
+        assert_eq!(outcome.1, "not found, or not permitted");
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_was_lost_is_made_again_and_segments_that_do_not_draw_do_not_stop_it() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    let mut tape = Tape::new(&world, &node, "ann");
+    let id = tape.id();
+    put(&node, &id, &tape.seal("\x1b[?1049h\x1b[3;3Hneedle", false)).await.unwrap();
+    put(&node, &id, &tape.seal("\x1b[5;5Hthread", true)).await.unwrap();
+    shelved(&world.admin().await, &id, 2).await;
+
+    let world = world.restart_without_index().await;
+
+    let auditor = world.user("olga", "auditor").await;
+    shelved(&auditor, &id, 2).await;
+    let picture = auditor.call(&GetPicture { id: id.clone(), n: 1 }).await.unwrap();
+    assert!(picture.state.contains("needle") && !picture.state.contains("thread"));
+}
+
+#[tokio::test]
+async fn a_recording_is_exported_line_by_line_and_that_is_an_event() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    let auditor = world.user("olga", "auditor").await;
+    let mut tape = Tape::new(&world, &node, "ann");
+    let id = tape.id();
+    put(&node, &id, &tape.seal("one", false)).await.unwrap();
+    put(&node, &id, &tape.seal("two", true)).await.unwrap();
+
+    let mut lines = auditor.stream(&ExportAsciicast { id: id.clone(), version: Some(2) }).await.unwrap();
+    let mut read = Vec::new();
+    while let Some(line) = lines.next().await.unwrap() {
+        read.push(line);
+    }
+
+    assert_eq!(read[0]["version"], 2);
+    assert_eq!((&read[1][2], &read[2][2]), (&"one".into(), &"two".into()));
+    assert!(
+        world
+            .events()
+            .await
+            .iter()
+            .any(|e| e["event"] == "session.recording.access" && e["action"] == "export")
+    );
+    let bad = auditor.stream(&ExportAsciicast { id, version: Some(9) }).await.map(|_| ());
+    assert_eq!(fault(bad), Fault::BadRequest);
 }

@@ -136,6 +136,15 @@ impl World {
         Self::over(self.store, self.dir, self.clock, self.settings).await
     }
 
+    /// The same, with the search index lost in between.
+    pub async fn restart_without_index(self) -> Self {
+        self.stop().await;
+        for ending in ["", "-wal", "-shm"] {
+            drop(std::fs::remove_file(self.dir.path().join(format!("screens.db{ending}"))));
+        }
+        Self::over(self.store, self.dir, self.clock, self.settings).await
+    }
+
     pub fn pipe(&self, material: Material) -> Pipe {
         let n = self.addresses.fetch_add(1, Ordering::SeqCst);
         let from = SocketAddr::from((std::net::Ipv4Addr::from_bits(0x0a00_0000 + n), 4_000));
@@ -299,6 +308,7 @@ pub fn ground(
     Ground {
         store: store.clone(),
         blobs,
+        shelf: Arc::new(store::SqliteShelf::open(&dir.join("screens.db")).unwrap()),
         clock: clock.clone(),
         random: random.clone(),
         health: health.clone(),

@@ -11,6 +11,7 @@ pub mod locks;
 pub mod nodes;
 pub mod recordings;
 pub mod roles;
+pub mod timeline;
 pub mod tokens;
 pub mod users;
 mod verb;
@@ -31,6 +32,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         locks::endpoints(),
         audit::endpoints(),
         recordings::endpoints(),
+        timeline::endpoints(),
     ]
     .concat()
 }

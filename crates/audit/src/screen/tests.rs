@@ -1,0 +1,142 @@
+//! The screen against what people would see.
+
+use std::time::Duration;
+
+use model::api::timeline::MarkKind;
+use model::{SessionId, Timestamp};
+use proptest::prelude::*;
+
+use super::*;
+use crate::recording::frame::{GapReason, Start};
+use crate::recording::{Segment, Writer};
+
+fn segment(frames: &[(u64, Frame<'_>)]) -> Vec<u8> {
+    let key = aws_lc_rs::signature::Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let mut writer = Writer::new(SessionId::from_random([1; 16]), Timestamp::from_secs(1));
+    for (ms, frame) in frames {
+        writer.push(Duration::from_millis(*ms), frame);
+    }
+    writer.seal(false, &key).unwrap().unwrap().bytes
+}
+
+fn look(frames: &[(u64, Frame<'_>)], screen: &mut Screen) -> Glance {
+    let bytes = segment(frames);
+    glance(&Segment::parse(&bytes).unwrap(), screen).unwrap()
+}
+
+fn texts(glance: &Glance) -> Vec<&str> {
+    glance.rows.iter().map(|row| row.text.as_str()).collect()
+}
+
+#[test]
+fn rows_are_told_once_when_they_come_to_be_seen() {
+    let mut screen = Screen::default();
+    let out = look(
+        &[
+            (0, Frame::Output(b"ann@web:~$ ")),
+            (900, Frame::Output(b"l")),
+            (1_500, Frame::Output(b"s\r\n")),
+            (1_600, Frame::Output("文件一.txt\r\nb.txt\r\nann@web:~$ ".as_bytes())),
+        ],
+        &mut screen,
+    );
+
+    assert_eq!(texts(&out), ["ann@web:~$ ls", "文件一.txt", "b.txt", "ann@web:~$"]);
+    assert_eq!(out.rows[0].at, Duration::from_millis(1_600));
+    let marks: Vec<_> = out.marks.iter().map(|m| (m.kind, m.label.as_str())).collect();
+    assert_eq!(marks, [(MarkKind::Command, "ls")]);
+    let next = look(&[(20_000, Frame::Output(b"\r\nmore"))], &mut screen);
+    assert_eq!(texts(&next), ["more"]);
+}
+
+#[test]
+fn what_scrolls_by_between_two_looks_is_seen() {
+    let mut lines = String::new();
+    for n in 0..500 {
+        lines.push_str(&format!("line {n}\r\n"));
+    }
+
+    let out = look(&[(0, Frame::Output(lines.as_bytes()))], &mut Screen::default());
+
+    assert_eq!(out.rows.len(), 500);
+    assert_eq!(out.rows[3].text, "line 3");
+}
+
+#[test]
+fn a_wrapped_row_is_one_row() {
+    let long = format!("{}needle{}\r\n", "x".repeat(77), "y".repeat(100));
+
+    let out = look(&[(0, Frame::Output(long.as_bytes()))], &mut Screen::default());
+
+    assert_eq!(texts(&out), [long.trim_end()]);
+}
+
+#[test]
+fn a_screen_goes_on_from_its_picture() {
+    let mut screen = Screen::new(40, 10);
+    screen.draw(&Frame::Output("shell\r\n".as_bytes()));
+    screen.draw(&Frame::Output("\x1b[?1049h\x1b[31m编辑\x1b[2;3H".as_bytes()));
+    let mut again = Screen::restored(&screen.picture());
+
+    assert_eq!(again.picture(), screen.picture());
+    for screen in [&mut screen, &mut again] {
+        screen.draw(&Frame::Output(b"\x1b[?1049lback"));
+        assert_eq!(screen.rows(true), ["shell", "back"]);
+    }
+}
+
+#[test]
+fn marks_and_activity_say_when_things_happened() {
+    let start = Start { kind: "shell".into(), cols: 100, rows: 30, ..Start::default() };
+    let out = look(
+        &[
+            (0, Frame::Start(start)),
+            (100, Frame::Output(b"abc")),
+            (2_100, Frame::Output(b"defg")),
+            (2_200, Frame::Resize { cols: 90, rows: 30 }),
+            (2_300, Frame::Resize { cols: 120, rows: 40 }),
+            (2_400, Frame::Gap { reason: GapReason::Disk, frames: 1, bytes: 1 }),
+            (2_500, Frame::Exit(3)),
+        ],
+        &mut Screen::default(),
+    );
+
+    assert_eq!(out.activity, [3, 0, 4]);
+    let marks: Vec<_> = out.marks.iter().map(|m| (m.kind, m.label.as_str())).collect();
+    assert_eq!(marks, [(MarkKind::Resize, "120×40"), (MarkKind::Gap, "disk"), (MarkKind::Exit, "3")]);
+    assert_eq!((out.picture.cols, out.picture.rows), (80, 24));
+}
+
+#[test]
+fn text_is_bounded_and_the_last_screen_is_kept() {
+    let mut frames = Vec::new();
+    let lines: Vec<String> = (0..40_000).map(|n| format!("row number {n}\r\n")).collect();
+    for chunk in lines.chunks(2_000) {
+        frames.push(chunk.concat());
+    }
+    let frames: Vec<_> = frames.iter().map(|text| (0, Frame::Output(text.as_bytes()))).collect();
+
+    let out = look(&frames, &mut Screen::default());
+
+    let text: usize = out.rows.iter().map(|row| row.text.len()).sum();
+    assert!(text <= MAX_TEXT + 24 * MAX_ROW, "{text}");
+    assert_eq!(out.rows.last().unwrap().text, "row number 39999");
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_and_no_sizes_break_a_screen(
+        pieces in proptest::collection::vec(
+            (proptest::collection::vec(any::<u8>(), 0..200), any::<u16>(), 0_u16..12), 0..20)
+    ) {
+        let mut screen = Screen::new(3, 3);
+        for (bytes, cols, rows) in &pieces {
+            screen.draw(&Frame::Output(bytes));
+            screen.draw(&Frame::Output(b"\x1b[5;5H\xe7\x95\x8c\x1b[1L\x1b[2P"));
+            screen.draw(&Frame::Resize { cols: *cols, rows: *rows });
+            screen.look(false);
+            let again = Screen::restored(&screen.picture());
+            prop_assert_eq!(again.rows(true), screen.rows(true));
+        }
+    }
+}

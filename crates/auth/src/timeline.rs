@@ -1,0 +1,187 @@
+//! Looking through recordings: where things happened, pictures to seek by, search, and the export.
+//!
+//! Every answer is about recordings the caller may read, asked of the gate one by one; a search is an event, and so is
+//! the first look at a recording.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit::event::kinds::{AuditAccess, RecordingAccess};
+use audit::recording::Segment;
+use audit::recording::asciicast::{Exporter, Version};
+use bytes::Bytes;
+use model::SessionId;
+use model::api::Page;
+use model::api::recordings::RecordingInfo;
+use model::api::timeline::{
+    ExportAsciicast, GetPicture, GetTimeline, Picture, ScreenHit, SearchScreens, Timeline,
+};
+use model::resource::{Kind, Verb};
+use policy::Object;
+use store::shelf::{Filter, Find, Query};
+
+use crate::authority::Core;
+use crate::dispatch::{BoxFuture, Ctx, Source};
+use crate::gate;
+use crate::recordings::{self, blob_name, readable, reference};
+use crate::refusal::{Answer, Refusal};
+use crate::screens::Note;
+
+const MAX_BUCKETS: u64 = 2_000;
+const MAX_MARKS: usize = 20_000;
+const DEFAULT_FOUND: u32 = 50;
+const MAX_FOUND: u32 = 500;
+const SECOND: u64 = 1_000_000;
+
+pub(crate) async fn get(ctx: Ctx, ask: GetTimeline) -> Answer<Timeline> {
+    let recording = readable(&ctx, &ask.id).await?;
+    recordings::note_first_look(&ctx, &recording.info).await?;
+    let notes = ctx.core.shelf.notes(ask.id.as_str(), ask.from.unwrap_or(0)).await?;
+    let mut spans = Vec::with_capacity(notes.len());
+    let mut read = Vec::with_capacity(notes.len());
+    let mut before = None;
+    for note in notes {
+        // A segment that could not be looked through takes no time: it stands where the one before ended.
+        let empty =
+            || serde_json::json!({"from": before.unwrap_or(0), "until": before.unwrap_or(0), "bytes": 0});
+        match serde_json::from_slice::<Note>(&note) {
+            Ok(note) => {
+                before = Some(note.span.until);
+                spans.push(note.span.clone());
+                read.push(note);
+            }
+            Err(_) => spans.push(serde_json::from_value(empty()).map_err(Refusal::internal)?),
+        }
+    }
+    let length = spans.last().map_or(0, |span| span.until);
+    let bucket = (length / MAX_BUCKETS).div_ceil(SECOND).max(1) * SECOND;
+    let activity = buckets(&read, bucket, length);
+    let mut marks: Vec<_> = read.into_iter().flat_map(|note| note.marks).collect();
+    marks.truncate(MAX_MARKS);
+    Ok(Timeline { info: recording.info, spans, bucket, activity, marks })
+}
+
+fn buckets(notes: &[Note], bucket: u64, length: u64) -> Vec<u64> {
+    let count = usize::try_from(length / bucket + 1).unwrap_or(0).min(2 * MAX_BUCKETS as usize);
+    let mut out = vec![0_u64; count];
+    for note in notes {
+        for (second, bytes) in note.activity.iter().enumerate() {
+            let at = note.span.from.saturating_add(second as u64 * SECOND).min(length);
+            if let Some(sum) = out.get_mut(usize::try_from(at / bucket).unwrap_or(usize::MAX)) {
+                *sum = sum.saturating_add(*bytes);
+            }
+        }
+    }
+    out
+}
+
+pub(crate) async fn picture(ctx: Ctx, ask: GetPicture) -> Answer<Picture> {
+    let recording = readable(&ctx, &ask.id).await?;
+    recordings::note_first_look(&ctx, &recording.info).await?;
+    let found = ctx.core.shelf.picture(ask.id.as_str(), ask.n).await?.ok_or_else(Refusal::not_found)?;
+    serde_json::from_slice(&found).map_err(|_| Refusal::not_found())
+}
+
+pub(crate) async fn search(ctx: Ctx, ask: SearchScreens) -> Answer<Page<ScreenHit>> {
+    let query = Query::parse(&ask.text).map_err(|e| Refusal::bad(e.to_string()))?;
+    let event = AuditAccess {
+        who: ctx.pass.who(),
+        action: "search screens".into(),
+        query: serde_json::to_string(&ask).ok(),
+    };
+    ctx.core.note(&event).await?;
+    let (core, pass) = (ctx.core.clone(), ctx.pass.clone());
+    let allow = move |book: &store::shelf::Book| {
+        let participants = book.who.parse().into_iter().collect();
+        let object = Object { name: Some(book.id.clone()), ..Object::session(participants) };
+        gate::allows_one(&core, &pass, Kind::Session, Verb::Read, &object)
+    };
+    let find = Find {
+        query,
+        filter: Filter { id: ask.session, who: ask.user, place: ask.node, from: ask.from, to: ask.to },
+        allow: Box::new(allow),
+        start: ask.start,
+        limit: ask.limit.unwrap_or(DEFAULT_FOUND).clamp(1, MAX_FOUND) as usize,
+    };
+    let found = ctx.core.shelf.find(find).await?;
+    let mut infos: BTreeMap<String, Option<RecordingInfo>> = BTreeMap::new();
+    let mut items = Vec::with_capacity(found.hits.len());
+    for hit in found.hits {
+        if !infos.contains_key(&hit.book) {
+            let info = info_of(&ctx.core, &hit.book).await?;
+            infos.insert(hit.book.clone(), info);
+        }
+        if let Some(info) = infos.get(&hit.book).cloned().flatten() {
+            items.push(ScreenHit { info, at: hit.line.at, text: hit.line.text, more: hit.more });
+        }
+    }
+    Ok(Page { items, next: found.next })
+}
+
+async fn info_of(core: &Core, id: &str) -> Answer<Option<RecordingInfo>> {
+    let Ok(id) = id.parse::<SessionId>() else { return Ok(None) };
+    Ok(recordings::find(core, &id).await?.map(|doc| doc.value.info))
+}
+
+pub(crate) async fn export(ctx: Ctx, ask: ExportAsciicast) -> Answer<Box<dyn Source>> {
+    let version = match ask.version {
+        Some(2) => Version::V2,
+        None | Some(3) => Version::V3,
+        Some(_) => return Err(Refusal::bad("there is asciicast 2 and 3")),
+    };
+    let recording = readable(&ctx, &ask.id).await?;
+    let event = RecordingAccess {
+        who: ctx.pass.who(),
+        session: reference(&recording.info),
+        action: "export".into(),
+        session_type: Some(recording.info.kind.clone()),
+    };
+    ctx.core.note(&event).await?;
+    let info = recording.info;
+    let exporter = Exporter::new(version, info.started);
+    Ok(Box::new(Export { core: ctx.core, id: info.id, n: 0, segments: info.segments, exporter }))
+}
+
+/// One segment's lines at a time.
+struct Export {
+    core: Arc<Core>,
+    id: SessionId,
+    n: u64,
+    segments: u64,
+    exporter: Exporter,
+}
+
+impl Source for Export {
+    fn next(&mut self) -> BoxFuture<'_, Answer<Option<Bytes>>> {
+        Box::pin(async move {
+            loop {
+                if self.n > self.segments {
+                    return Ok(None);
+                }
+                // Cancel safe: nothing has changed until the lines are whole.
+                let mut exporter = self.exporter.clone();
+                let bytes = match self.n < self.segments {
+                    true => Some(self.core.blobs.get(&blob_name(&self.id, self.n)).await?),
+                    false => None,
+                };
+                let written = tokio::task::spawn_blocking(move || {
+                    let mut out = String::new();
+                    match bytes {
+                        Some(bytes) => Segment::parse(&bytes)?.each(Duration::ZERO, |frame| {
+                            exporter.push(&frame, &mut out);
+                            Ok(())
+                        })?,
+                        None => exporter.finish(&mut out),
+                    }
+                    Ok::<_, audit::Error>((exporter, out))
+                });
+                let (exporter, out) = written.await.map_err(Refusal::internal)?.map_err(Refusal::internal)?;
+                (self.exporter, self.n) = (exporter, self.n + 1);
+                if !out.is_empty() {
+                    return Ok(Some(Bytes::from(out)));
+                }
+            }
+        })
+    }
+}

@@ -44,7 +44,7 @@ const WORDS: &[Word] = &[
     word("doc", "", "rustdoc with private items, warnings are errors", check::doc),
     word("gen", "[--check]", "writes what is generated, or says what is stale", generate::run),
     word("ui", "", "checks, tests and builds the browser app", ui::command),
-    word("e2e", "[name]", "the built program under real clients", test::e2e),
+    word("e2e", "[name|browser [spec]]", "the built program under real clients", test::e2e),
     word("fuzz", "[target|all] [seconds]", "looks for what a decoder does not survive", fuzz::run_fuzz),
     word("bench", "[gate [measure]]", "measures, against plain OpenSSH in the same run", bench::run_bench),
     word("dist", "", "release executable, tarball, Debian package, checksums", dist::run_dist),

@@ -31,6 +31,13 @@ pub(crate) const CLIENTS: &[Need] = &[
     Need { program: "jq", package: "jq" },
 ];
 
+/// What drives the browser app.
+pub(crate) const BROWSER: &[Need] = &[
+    Need { program: "chromium", package: "chromium" },
+    Need { program: "nginx", package: "nginx-light" },
+    Need { program: "openssl", package: "openssl" },
+];
+
 /// Installs the packages of whatever is missing.
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     let mut missing: Vec<&str> =

@@ -3,6 +3,7 @@
 //! Never goes through a shell, so nothing is quoted twice.
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -58,6 +59,31 @@ pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
         bail!("`{words}` ended with {}", output.status);
     }
     Ok(output.stdout)
+}
+
+/// Runs a test command, passing its output through and keeping the runner's result lines.
+pub(crate) fn summarised(command: &mut Command) -> Result<Vec<String>> {
+    let words = words(command);
+    eprintln!("$ {words}");
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{words}`"))?;
+    let stdout = child.stdout.take().context("no stdout")?;
+    let mut kept = Vec::new();
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        println!("{line}");
+        if line.starts_with("test result:") || (line.starts_with("test ") && line.ends_with("FAILED")) {
+            kept.push(line);
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        for line in kept.iter().filter(|l| l.contains("FAILED")) {
+            println!("{line}");
+        }
+        bail!("`{words}` ended with {status}");
+    }
+    Ok(kept)
 }
 
 /// Where a program is, looking where an administrator's shell would.

@@ -1,12 +1,10 @@
 //! CI, exactly: every check in the order in which it can fail most cheaply, then one summary.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
-use crate::shell::{cargo, timed, words};
+use crate::shell::{cargo, summarised, timed};
 use crate::{check, generate, packages, tidy, ui};
 
 type Step = (&'static str, fn() -> Result<Vec<String>>);
@@ -23,6 +21,7 @@ const STEPS: &[Step] = &[
     ("browser app", || none(ui::where_possible())),
     ("generated files", || none(generate::run(&["--check".to_owned()]))),
     ("end to end", end_to_end),
+    ("browser", browser),
 ];
 
 /// Runs every step and stops at the first that fails.
@@ -60,36 +59,25 @@ fn end_to_end() -> Result<Vec<String>> {
     summarised(cargo().args(["test", "--locked", "--package", "e2e", "--no-fail-fast"]))
 }
 
-/// `e2e [name]`: all of them, or those whose name contains the word.
-pub(crate) fn e2e(arguments: &[String]) -> Result<()> {
-    packages::ensure(packages::CLIENTS)?;
-    crate::shell::run(cargo().args(["build", "--locked", "--workspace", "--bins"]))?;
-    crate::shell::run(cargo().args(["test", "--locked", "--package", "e2e", "--"]).args(arguments))
+/// The browser app of the built program, in Chromium.
+fn browser() -> Result<Vec<String>> {
+    if ui::possible() {
+        packages::ensure(packages::BROWSER)?;
+    }
+    ui::browse(&[])
 }
 
-/// Runs a test command, passing its output through and keeping the runner's result lines.
-fn summarised(command: &mut Command) -> Result<Vec<String>> {
-    let words = words(command);
-    eprintln!("$ {words}");
-    let mut child =
-        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{words}`"))?;
-    let stdout = child.stdout.take().context("no stdout")?;
-    let mut kept = Vec::new();
-    for line in BufReader::new(stdout).lines() {
-        let line = line?;
-        println!("{line}");
-        if line.starts_with("test result:") || (line.starts_with("test ") && line.ends_with("FAILED")) {
-            kept.push(line);
-        }
+/// `e2e [name]`: all of them, or those whose name contains the word; `e2e browser [spec …]`: the browser app.
+pub(crate) fn e2e(arguments: &[String]) -> Result<()> {
+    packages::ensure(packages::CLIENTS)?;
+    if let Some(("browser", specs)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        packages::ensure(packages::BROWSER)?;
+        ui::built()?;
+        crate::shell::run(cargo().args(["build", "--locked", "--package", "moongate"]))?;
+        return ui::browse(specs).map(drop);
     }
-    let status = child.wait()?;
-    if !status.success() {
-        for line in kept.iter().filter(|l| l.contains("FAILED")) {
-            println!("{line}");
-        }
-        bail!("`{words}` ended with {status}");
-    }
-    Ok(kept)
+    crate::shell::run(cargo().args(["build", "--locked", "--workspace", "--bins"]))?;
+    crate::shell::run(cargo().args(["test", "--locked", "--package", "e2e", "--"]).args(arguments))
 }
 
 fn report(done: &[(&str, Duration)], summaries: &[String], broken: Option<&str>) {

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell::{root, run, which};
+use crate::shell::{root, run, summarised, target_dir, which};
 
 fn folder() -> PathBuf {
     root().join("ui")
@@ -20,7 +20,7 @@ fn npm(arguments: &[&str]) -> Command {
 }
 
 /// Whether the app can be built here.
-fn possible() -> bool {
+pub(crate) fn possible() -> bool {
     which("node").is_some() && which("npm").is_some()
 }
 
@@ -46,11 +46,32 @@ pub(crate) fn where_possible() -> Result<()> {
     all()
 }
 
+/// Builds the app as it is now.
+pub(crate) fn built() -> Result<()> {
+    packages()?;
+    run(&mut npm(&["run", "--silent", "build"]))
+}
+
 fn all() -> Result<()> {
     for word in ["check", "test", "build"] {
         run(&mut npm(&["run", "--silent", word]))?;
     }
     Ok(())
+}
+
+/// The app in a real browser against the built program; `filters` are parts of the names of specs. The lines in which
+/// the runner counts, or none where there is no node to run it.
+pub(crate) fn browse(filters: &[String]) -> Result<Vec<String>> {
+    if !possible() {
+        eprintln!("no node and npm here: the browser app is not driven");
+        return Ok(Vec::new());
+    }
+    packages()?;
+    run(&mut npm(&["exec", "--offline", "--", "tsc", "-p", "e2e"]))?;
+    let mut command = Command::new(folder().join("node_modules/.bin/vitest"));
+    command.current_dir(folder().join("e2e")).arg("run").args(filters);
+    command.env("MOONGATE_BIN", target_dir().join("debug/moongate"));
+    summarised(&mut command)
 }
 
 /// Installs what the lock file names, unless that has been done for this lock file.

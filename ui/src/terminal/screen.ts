@@ -28,6 +28,11 @@ export function fontSize(): number {
   return kept >= 8 && kept <= 40 ? kept : 14;
 }
 
+/** Rows as text beside the picture, for screen readers; costs some speed. */
+export function readsAloud(): boolean {
+  return localStorage.getItem('terminal.reader') === 'yes';
+}
+
 export function make(parent: HTMLElement, options: { disableStdin?: boolean; scrollback?: number } = {}): Screen {
   adoptStyles();
   const terminal = new Terminal({
@@ -36,6 +41,7 @@ export function make(parent: HTMLElement, options: { disableStdin?: boolean; scr
     scrollback: 5000,
     theme: colours(),
     minimumContrastRatio: 4.5,
+    screenReaderMode: readsAloud(),
     macOptionIsMeta: true,
     allowProposedApi: true,
     ...options,

@@ -1,5 +1,6 @@
 // xterm.js writes <style> elements, which our content security policy rightly refuses, even empty ones. The same text as
-// a constructed sheet is allowed, so who asks for a style element from here on gets one that adopts such a sheet.
+// a constructed sheet is allowed, so who asks for a style element from here on gets one that adopts such a sheet. A style
+// attribute is refused too, and the same text through the style object is not.
 
 const sheets = new WeakMap<HTMLElement, CSSStyleSheet>();
 
@@ -24,6 +25,11 @@ let done = false;
 export function adoptStyles(): void {
   if (done) return;
   done = true;
+  const set = HTMLElement.prototype.setAttribute;
+  HTMLElement.prototype.setAttribute = function (name: string, value: string): void {
+    if (name === 'style') this.style.cssText = value;
+    else set.call(this, name, value);
+  };
   const make = document.createElement.bind(document);
   document.createElement = ((name: string, options?: ElementCreationOptions) => {
     const styles = name.toLowerCase() === 'style';

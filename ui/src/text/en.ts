@@ -56,6 +56,7 @@ export const en = {
   'term.paste': 'Paste {n} lines?', 'term.pasteGo': 'Paste', 'term.pasteNo': 'Do not',
   'term.pasteHint': 'Each line may run as a command at once.',
   'term.escape': 'Ctrl+Shift+F6 leaves the terminal.',
+  'term.reader': 'Screen reader',
   'term.bigger': 'Larger text', 'term.smaller': 'Smaller text',
   'term.blocked': 'The way to the gate does not let WebSockets through. If nginx stands in front of it, it must send on the headers Upgrade and Connection (proxy_http_version 1.1).',
 };

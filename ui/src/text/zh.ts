@@ -58,6 +58,7 @@ export const zh: Record<Key, string> = {
   'term.paste': '粘贴 {n} 行?', 'term.pasteGo': '粘贴', 'term.pasteNo': '取消',
   'term.pasteHint': '每一行都可能立即作为命令执行。',
   'term.escape': '按 Ctrl+Shift+F6 离开终端。',
+  'term.reader': '读屏',
   'term.bigger': '放大文字', 'term.smaller': '缩小文字',
   'term.blocked': '到网关的线路不允许 WebSocket 通过。如果前面有 nginx,必须转发 Upgrade 和 Connection 请求头(proxy_http_version 1.1)。',
 };

@@ -51,6 +51,8 @@ pub(crate) async fn pass(web: &Web, request: Request<Incoming>) -> Answer {
             }
             nobody()
         }
+        // Not permitted and not there look alike to the last byte: the authority's words would tell them apart.
+        Ok(response) if response.status() == StatusCode::NOT_FOUND => answer::not_found(),
         Ok(response) => back(response),
         Err(CallError::Request(_)) => answer::not_found(),
         Err(error) => answer::failed("a call of the web app", &error),

@@ -205,6 +205,10 @@ impl Shell {
 
 async fn start(connection: &Connection, size: Size) -> Result<Channel, ssh::Error> {
     let channel = connection.open_session().await?;
+    // The page draws UTF-8 and 24-bit colours whatever the host's own settings are.
+    for (name, value) in [("LC_CTYPE", "C.UTF-8"), ("COLORTERM", "truecolor")] {
+        channel.env(name, value)?;
+    }
     channel.request_pty(Pty { term: TERM.to_owned(), size, modes: Vec::new() }).await?;
     channel.shell().await?;
     Ok(channel)

@@ -1,0 +1,21 @@
+// The app in Debian's Chromium against the built program, real nodes and a real nginx: `npx vitest run -c e2e/vitest.config.ts`.
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+
+export default defineConfig({
+  root: here,
+  cacheDir: '../node_modules/.vite-browser',
+  test: {
+    include: ['specs/**/*.spec.ts'],
+    globalSetup: ['world/setup.ts'],
+    environment: 'node',
+    fileParallelism: false,
+    isolate: false,
+    pool: 'threads',
+    testTimeout: 90_000,
+    hookTimeout: 120_000,
+    reporters: ['default', `${here}world/summary.ts`],
+  },
+});

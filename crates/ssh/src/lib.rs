@@ -10,6 +10,7 @@
 //!     incoming    what the peer wants: channels, forwards
 //!     connection  what we want: open channels, listen, disconnect
 //!     Channel     recv, write, requests, exit status; or a byte stream
+//! sftp::Sftp::begin(channel.into_stream()) → files, read ahead and written in pieces
 //! ```
 //!
 //! RFC 4251 to 4254, 5656, 8308 (extensions), 8731 (curve25519), draft-ietf-sshm-mlkem-hybrid-kex, and OpenSSH's
@@ -35,6 +36,7 @@ pub mod keys;
 mod link;
 mod relay;
 pub mod server;
+pub mod sftp;
 mod transport;
 mod verify;
 

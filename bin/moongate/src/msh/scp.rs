@@ -1,20 +1,18 @@
 //! `msh scp`: files and trees between here and a node, over SFTP, with a progress bar.
 
-mod sftp;
-
 use std::ffi::OsStr;
 use std::fs;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ssh::sftp::{CHUNK, Sftp, Start, is_dir};
 use tokio::io::{AsyncRead, AsyncWrite};
 use wire::sftp::Attrs;
 
-use self::sftp::{Sftp, is_dir};
 use super::args::Scp;
 use super::target::{Place, Target};
 
@@ -97,7 +95,7 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     copy: &Copy,
     wanted: &Scp,
 ) -> Result<()> {
-    let mut sftp = Sftp::begin(stream).await?;
+    let mut sftp = Sftp::begin(stream).await.context("the node offers no file transfer")?;
     match copy {
         Copy::Up { from, path, .. } => {
             let path = if path.is_empty() { "." } else { path.as_str() };
@@ -180,7 +178,7 @@ async fn up<S: AsyncRead + AsyncWrite + Unpin>(
         }
         let mut file = fs::File::open(&from).with_context(context)?;
         let progress = bar(&from.display().to_string(), about.len(), wanted.quiet);
-        sftp.upload(&to, about.mode(), &mut file, |n| progress.inc(n)).await.with_context(context)?;
+        send(sftp, &to, about.mode(), &mut file, &progress).await.with_context(context)?;
         progress.finish();
         if wanted.preserve {
             let times = (about.atime().try_into().unwrap_or(0), about.mtime().try_into().unwrap_or(0));
@@ -210,7 +208,8 @@ async fn down<S: AsyncRead + AsyncWrite + Unpin>(
         if is_dir(mode) {
             anyhow::ensure!(wanted.recursive, "{shown} is a directory (give -r to copy it)");
             fs::create_dir_all(&to).with_context(context)?;
-            for (name, _) in sftp.list(&from).await.with_context(context)?.into_iter().rev() {
+            let (entries, _) = sftp.list(&from, usize::MAX).await.with_context(context)?;
+            for name in entries.into_iter().map(|entry| entry.name).rev() {
                 // A server is a stranger: a name with a separator would write outside the directory.
                 anyhow::ensure!(
                     !name.contains(&b'/') && name != b"..",
@@ -223,7 +222,7 @@ async fn down<S: AsyncRead + AsyncWrite + Unpin>(
         }
         let mut file = fs::File::create(&to).with_context(|| format!("cannot write {}", to.display()))?;
         let progress = bar(&shown, about.size.unwrap_or(0), wanted.quiet);
-        sftp.download(&from, &mut file, |n| progress.inc(n)).await.with_context(context)?;
+        receive(sftp, &from, &mut file, &progress).await.with_context(context)?;
         progress.finish();
         file.set_permissions(fs::Permissions::from_mode(mode & 0o777))?;
         if let (true, Some((_, changed))) = (wanted.preserve, about.times) {
@@ -232,6 +231,55 @@ async fn down<S: AsyncRead + AsyncWrite + Unpin>(
         }
     }
     Ok(())
+}
+
+/// Writes a file there from `file`, whole.
+async fn send<S: AsyncRead + AsyncWrite + Unpin>(
+    sftp: &mut Sftp<S>,
+    to: &[u8],
+    mode: u32,
+    file: &mut fs::File,
+    progress: &ProgressBar,
+) -> Result<()> {
+    let mut there = sftp.writing(to, mode, Start::Over).await?;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let n = read_full(file, &mut buffer)?;
+        if n == 0 {
+            break;
+        }
+        sftp.write(&mut there, buffer.get(..n).unwrap_or_default()).await?;
+        progress.inc(n as u64);
+    }
+    Ok(sftp.finish(there).await?)
+}
+
+/// Reads a file from there into `file`, whole.
+async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
+    sftp: &mut Sftp<S>,
+    from: &[u8],
+    file: &mut fs::File,
+    progress: &ProgressBar,
+) -> Result<()> {
+    let mut there = sftp.reading(from).await?;
+    while let Some(piece) = sftp.next(&mut there).await? {
+        file.write_all(&piece)?;
+        progress.inc(piece.len() as u64);
+    }
+    Ok(())
+}
+
+fn read_full(from: &mut impl std::io::Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match from.read(rest) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 #[cfg(test)]

@@ -42,6 +42,15 @@ impl<'a> Files<'a> {
         });
     }
 
+    /// What was moved and then renamed is listed by its last name: uploads go through a part file.
+    fn follow(&self, deed: &Deed) {
+        let (Action::Rename, None, Some(target)) = (deed.action, &deed.error, &deed.target) else { return };
+        let mut files = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        for file in files.0.iter_mut().filter(|file| file.path == deed.path) {
+            file.path.clone_from(target);
+        }
+    }
+
     async fn tell(&self, deed: Deed) {
         let status = match deed.error {
             None => Status::ok(),
@@ -106,7 +115,10 @@ impl Notice for Files<'_> {
     async fn files(&self, seen: Vec<Seen>) {
         for seen in seen {
             match seen {
-                Seen::Deed(deed) => self.tell(deed).await,
+                Seen::Deed(deed) => {
+                    self.follow(&deed);
+                    self.tell(deed).await;
+                }
                 Seen::Moved(moved) => self.note(moved),
             }
         }

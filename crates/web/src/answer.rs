@@ -1,19 +1,26 @@
 //! Answers: JSON, pages and files, each with the headers that keep a browser careful.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use client::CallError;
+use futures_util::Stream;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{Response, StatusCode};
-use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use http_body_util::{Either, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use model::api::{ErrorBody, Fault};
 use serde::Serialize;
 
-/// Every answer: bytes of ours, or the authority's as they come.
-pub(crate) type Answer = Response<Either<Full<Bytes>, Incoming>>;
+/// Every answer: bytes of ours, the authority's as they come, or a file's.
+pub(crate) type Answer = Response<Body>;
+/// What answers carry.
+pub(crate) type Body = Either<Full<Bytes>, Either<Incoming, Streamed>>;
+/// Bytes that are made while they are sent.
+pub(crate) type Streamed = StreamBody<Pin<Box<dyn Stream<Item = std::io::Result<Frame<Bytes>>> + Send>>>;
 
 /// Everything from here, nothing inline, in nobody's frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src \
@@ -77,6 +84,14 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Answer {
 pub(crate) fn fault(fault: Fault, message: &str) -> Answer {
     let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     refusal(status, fault, message)
+}
+
+/// A refusal with a word by which pages choose their own.
+pub(crate) fn coded(fault: Fault, code: &'static str, message: &str) -> Answer {
+    let mut answer = self::fault(fault, message);
+    let body = serde_json::json!({"fault": fault, "message": message, "code": code});
+    *answer.body_mut() = Either::Left(Full::new(body.to_string().into()));
+    answer
 }
 
 fn refusal(status: StatusCode, fault: Fault, message: &str) -> Answer {

@@ -17,8 +17,10 @@ use model::api::Fault;
 use crate::answer::{self, Answer};
 use crate::route::{NoRoute, Route};
 use crate::session::{self, login};
+use crate::streams::Streams;
 use crate::{
-    CONNECTION_LIFE, Carriers, HEAD_DEADLINE, Settings, Web, app, discovery, pages, people, terminal, upgrade,
+    CONNECTION_LIFE, Carriers, HEAD_DEADLINE, Settings, Web, app, discovery, files, pages, people, terminal,
+    upgrade,
 };
 
 /// The largest head of a request.
@@ -39,14 +41,23 @@ enum For {
     Terminal(terminal::Came),
 }
 
-/// Serves a connection to its end.
-pub(crate) async fn serve(web: Web, stream: BoxStream, peer: SocketAddr, carriers: &dyn Carriers) {
+impl Web {
+    /// Serves one connection to its end. It never waits for the peer longer than the bounds of this room, except
+    /// inside [`Carriers::upgraded`], which has its own.
+    pub async fn serve(&self, stream: BoxStream, peer: SocketAddr, carriers: &dyn Carriers) {
+        serve(self.clone(), stream, peer, carriers).await;
+    }
+}
+
+async fn serve(web: Web, stream: BoxStream, peer: SocketAddr, carriers: &dyn Carriers) {
     let upgrade: Upgrade = Arc::default();
     let kept = upgrade.clone();
     let serving = web.clone();
+    let streams = Streams::default();
+    let counted = streams.clone();
     let service = service_fn(move |request| {
-        let (web, upgrade) = (serving.clone(), upgrade.clone());
-        async move { Ok::<_, std::convert::Infallible>(handle(&web, peer, request, &upgrade).await) }
+        let (web, kept) = (serving.clone(), (upgrade.clone(), counted.clone()));
+        async move { Ok::<_, std::convert::Infallible>(handle(&web, peer, request, &kept).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -59,7 +70,11 @@ pub(crate) async fn serve(web: Web, stream: BoxStream, peer: SocketAddr, carrier
         Ok(ended) => ended,
         Err(_) => {
             connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(GRACE, connection).await.unwrap_or(Ok(()))
+            tokio::select! {
+                ended = connection => ended,
+                // A transfer has its own deadlines, and may take hours.
+                () = streams.quiet_for(GRACE) => Ok(()),
+            }
         }
     };
     if let Err(error) = ended {
@@ -77,7 +92,12 @@ pub(crate) async fn serve(web: Web, stream: BoxStream, peer: SocketAddr, carrier
     }
 }
 
-async fn handle(web: &Web, peer: SocketAddr, request: Request<Incoming>, upgrade: &Upgrade) -> Answer {
+async fn handle(
+    web: &Web,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+    (upgrade, streams): &(Upgrade, Streams),
+) -> Answer {
     let route = match check(web.settings(), peer, &request) {
         Ok((route, from)) => {
             tracing::debug!(%from, route = route.word(), "web request");
@@ -102,6 +122,9 @@ async fn handle(web: &Web, peer: SocketAddr, request: Request<Incoming>, upgrade
         (Route::Session, _) => login::session(web, request.headers()).await,
         (Route::Api, _) => session::pass(web, request).await,
         (Route::Ticket, _) => terminal::ticket(web, request).await,
+        (Route::Files(what), from) => {
+            files::handle(web, what, SocketAddr::new(from, peer.port()), request, streams).await
+        }
         (Route::Terminals, _) => terminal::list(web, request.headers()),
         (Route::Terminal, from) => {
             let from = SocketAddr::new(from, peer.port());

@@ -10,10 +10,13 @@ mod answer;
 mod app;
 mod connection;
 mod discovery;
+pub mod files;
 mod pages;
 mod people;
+mod reach;
 mod route;
 pub mod session;
+mod streams;
 pub mod terminal;
 mod upgrade;
 
@@ -86,12 +89,6 @@ impl Web {
     pub fn with_sessions(settings: Settings, client: Client, sessions: Sessions) -> Self {
         let discovery = Discovery::default();
         Self(Arc::new(Inner { settings, client, discovery, sessions: Some(sessions) }))
-    }
-
-    /// Serves one connection to its end. It never waits for the peer longer than the bounds of this room, except
-    /// inside [`Carriers::upgraded`], which has its own.
-    pub async fn serve(&self, stream: BoxStream, peer: SocketAddr, carriers: &dyn Carriers) {
-        connection::serve(self.clone(), stream, peer, carriers).await;
     }
 
     fn settings(&self) -> &Settings {

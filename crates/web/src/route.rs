@@ -2,10 +2,14 @@
 
 use http::Method;
 
+use crate::files::FileRoute;
+
 /// The longest path looked at, in bytes.
 const MAX_PATH: usize = 1024;
 /// The longest secret of a link, in characters.
 const MAX_SECRET: usize = 128;
+/// What paths about files begin with.
+const FILES: &str = "/webapi/files/";
 
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub(crate) enum Route {
     Terminals,
     /// A terminal's WebSocket.
     Terminal,
+    /// Files of nodes.
+    Files(FileRoute),
 }
 
 /// Why a path is none of ours.
@@ -83,6 +89,7 @@ impl Route {
             Route::Ticket => "ticket",
             Route::Terminals => "terminals",
             Route::Terminal => "terminal",
+            Route::Files(_) => "files",
         }
     }
 
@@ -112,6 +119,10 @@ impl Route {
             "/webapi/terminal/tickets" if method == Method::POST => Ok(Route::Ticket),
             "/webapi/terminal" if method == Method::GET => Ok(Route::Terminal),
             "/" if read => Ok(Route::Home),
+            _ if path.starts_with(FILES) => {
+                let rest = path.get(FILES.len()..).unwrap_or_default();
+                FileRoute::parse(method, rest).map(Route::Files).ok_or(NoRoute::Unknown)
+            }
             _ if path.starts_with("/v1/") => Ok(Route::Api),
             _ if read => Self::page(path),
             _ => Err(NoRoute::Unknown),

@@ -67,7 +67,7 @@ fn back(response: http::Response<Incoming>) -> Answer {
         Some(_) | None => "application/json",
     };
     let mut answer = answer::bytes(response.status(), kind, Keep::Never, bytes::Bytes::new());
-    *answer.body_mut() = Either::Right(response.into_body());
+    *answer.body_mut() = Either::Right(Either::Left(response.into_body()));
     answer
 }
 

@@ -7,6 +7,7 @@
 mod api;
 pub(crate) mod guard;
 pub(crate) mod login;
+mod parts;
 mod person;
 mod table;
 
@@ -19,8 +20,10 @@ use client::{BoxFuture, BoxStream, Connect};
 use model::NodeId;
 
 pub(crate) use api::pass;
+pub(crate) use parts::Part;
 pub(crate) use person::{Opens, Person, lock};
 pub use table::Sessions;
+pub(crate) use table::{hash as token_hash, token as token_of};
 
 /// A session without a sign of life for this long is over.
 pub const IDLE: Duration = Duration::from_secs(30 * 60);

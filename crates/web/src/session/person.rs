@@ -17,6 +17,7 @@ use runtime::{Random, Scope};
 use ssh::client::Credential;
 use ssh::{PrivateKey, PublicKey};
 
+use super::parts::Parts;
 use super::{MAX_TICKETS, Sessions, TICKET_LIFE};
 use crate::terminal::Terminals;
 
@@ -84,6 +85,7 @@ pub(crate) struct Person {
     /// Ends with the session.
     pub(crate) scope: Scope,
     pub(crate) terminals: Terminals,
+    pub(crate) parts: Parts,
     key: Arc<PrivateKey>,
     certificate: PublicKey,
     pub(crate) random: Random,
@@ -113,6 +115,7 @@ impl Person {
             client,
             trust: certs.trust,
             terminals: Terminals::default(),
+            parts: Parts::default(),
             key: Arc::new(keys.ssh),
             certificate: PublicKey::from_openssh(&certs.ssh_cert).map_err(|e| e.to_string())?,
             random,

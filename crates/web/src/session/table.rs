@@ -123,7 +123,9 @@ impl Sessions {
         let now = self.now();
         lock(&self.0.people).retain(|_, person| {
             let alive = is_alive(person, now);
-            if !alive {
+            if alive {
+                person.parts.sweep(now);
+            } else {
                 person.scope.cancel();
             }
             alive

@@ -6,17 +6,15 @@ use std::sync::{Arc, Mutex};
 use model::NodeId;
 use runtime::Scope;
 use serde_json::{Value, json};
-use ssh::client::{Config, Connected};
 use ssh::{Channel, Connection, Pty, Received, RequestKind, Size};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::buffer::Buffer;
 use super::{DETACHED, frame};
+use crate::reach::{DIAL, NoReach, Reached, reach};
 use crate::session::{Person, Sessions, lock};
 
-/// How long the way to the node may take.
-const DIAL: std::time::Duration = std::time::Duration::from_secs(20);
 /// The terminal type announced.
 const TERM: &str = "xterm-256color";
 
@@ -50,30 +48,12 @@ impl Shell {
         from: SocketAddr,
         size: Size,
     ) -> Result<Arc<Self>, String> {
-        let stream = timeout(DIAL, sessions.ways().node(node.clone(), from))
-            .await
-            .map_err(|_| "the node did not answer in time".to_owned())?
-            .map_err(|e| e.to_string())?;
-        let host = |key: &ssh::PublicKey| {
-            client::person::verify_node(key.as_bytes(), &person.trust, &node, sessions.now())
-        };
-        let config = Arc::new(Config::default());
-        let Connected { banner, connection, incoming, driver, .. } =
-            ssh::client::connect(stream, config, &host, &login, &[person.credential()])
-                .await
-                .map_err(|error| refusal(&error, &login))?;
-        // Nothing may be opened towards the browser: no agent, no X11, no forwards.
-        drop(incoming);
-        let scope = person.scope.child("terminal");
-        scope.spawn("terminal connection", async move {
-            if let Err(error) = driver.await {
-                tracing::debug!(%error, "a terminal's connection ended");
-            }
-        });
+        let Reached { banner, connection, scope } =
+            reach(person, sessions, (&node, &login), from, "terminal").await.map_err(|e| e.to_string())?;
         let channel = timeout(DIAL, start(&connection, size))
             .await
             .map_err(|_| "the node did not start a shell in time".to_owned())?
-            .map_err(|error| refusal(&error, &login))?;
+            .map_err(|error| NoReach::from(&error, &login).to_string())?;
         let (view, _) = watch::channel(View { number: 0, there: true });
         let mut buffer = Buffer::default();
         buffer.push(banner.unwrap_or_default().replace('\n', "\r\n").as_bytes());
@@ -219,17 +199,5 @@ fn ending(exit: Option<&RequestKind>) -> Value {
         Some(RequestKind::ExitStatus(status)) => json!({"state": "ended", "status": status}),
         Some(RequestKind::ExitSignal { name, .. }) => json!({"state": "ended", "signal": name}),
         _ => json!({"state": "ended"}),
-    }
-}
-
-/// What a person is told: whether the node or the login is at fault, and no more.
-fn refusal(error: &ssh::Error, login: &str) -> String {
-    match error {
-        ssh::Error::Denied => format!("you may not log in as {login} there"),
-        ssh::Error::HostKey(why) => {
-            tracing::warn!(%why, "a node is not the one meant");
-            "the node could not prove that it is the one meant".to_owned()
-        }
-        other => format!("the node did not let the terminal start: {other}"),
     }
 }

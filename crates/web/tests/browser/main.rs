@@ -1,6 +1,7 @@
 //! Browsers: signing in, what other sites cannot do, and terminals, over in-memory streams.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failure is a failed test")]
 
+mod files;
 mod terminal;
 mod world;
 

@@ -43,6 +43,8 @@ pub(crate) struct World {
     pub(crate) may: Mutex<Value>,
     /// The far ends of shells, for tests to play.
     pub(crate) shells: Mutex<Vec<ssh::Channel>>,
+    /// What its file service has.
+    pub(crate) disk: super::files::Disk,
 }
 
 /// Who calls: the proxy, or a person.
@@ -86,6 +88,7 @@ impl World {
             asked: Mutex::default(),
             may: Mutex::new(json!({"own": ["list", "read"]})),
             shells: Mutex::default(),
+            disk: Default::default(),
         })
     }
 
@@ -183,13 +186,22 @@ impl World {
             let Event::Open(opening) = event else { continue };
             let channel = opening.accept().unwrap();
             while let Ok(Received::Request(request)) = channel.recv().await {
-                let starts = matches!(request.kind, RequestKind::Shell);
+                let (shell, files) = match &request.kind {
+                    RequestKind::Shell => (true, false),
+                    RequestKind::Subsystem { name } => (false, name == "sftp"),
+                    _ => (false, false),
+                };
                 request.accept();
-                if starts {
+                if files {
+                    let service = super::files::serve(channel, self.disk.clone());
+                    self.scope.spawn("files", service);
+                    break;
+                }
+                if shell {
+                    self.shells.lock().unwrap().push(channel);
                     break;
                 }
             }
-            self.shells.lock().unwrap().push(channel);
         }
         drop(connection);
     }
@@ -263,6 +275,7 @@ pub(crate) struct Gate {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
+    pub(crate) text: String,
     pub(crate) body: Value,
 }
 
@@ -293,13 +306,18 @@ impl Gate {
 
     pub(crate) async fn send(&self, method: &str, path: &str, headers: &str, body: &Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
+        let headers = format!("Content-Type: application/json\r\n{headers}");
+        self.send_bytes(method, path, &headers, body.as_bytes()).await
+    }
+
+    pub(crate) async fn send_bytes(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
         let mut stream = self.open();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: gate\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n{headers}\r\n{body}",
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: gate\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
             body.len()
         );
-        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body).await.unwrap();
         let mut all = Vec::new();
         tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut all)).await.unwrap().unwrap();
         let text = String::from_utf8_lossy(&all).into_owned();
@@ -312,6 +330,7 @@ impl Gate {
         Answer {
             status: head.split(' ').nth(1).unwrap().parse().unwrap(),
             head: head.to_owned(),
+            text: body.to_owned(),
             body: serde_json::from_str(body).unwrap_or(Value::Null),
         }
     }

@@ -30,7 +30,7 @@ const ALLOWED: &[(&str, usize)] = &[
     ("proxy", 4),
     ("session", 11),
     ("ssh", 4),
-    ("web", 15),
+    ("web", 8),
     ("wire", 2),
 ];
 

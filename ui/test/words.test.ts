@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { en as files } from '../src/files/words-en';
+import { zh as filesZh } from '../src/files/words-zh';
 import { en as more } from '../src/more/words-en';
 import { zh as moreZh } from '../src/more/words-zh';
 import { en } from '../src/text/en';
@@ -6,7 +8,7 @@ import { zh } from '../src/text/zh';
 
 const slots = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map((m) => m[1]).sort().join();
 
-test.each([['everybody', en, zh], ['some', more, moreZh]] as [string, Record<string, string>, Record<string, string>][])(
+test.each([['everybody', en, zh], ['those with files', files, filesZh], ['some', more, moreZh]] as [string, Record<string, string>, Record<string, string>][])(
   'the words of %s are complete in both languages', (_, english, chinese) => {
     expect(Object.keys(chinese).sort()).toEqual(Object.keys(english).sort());
     for (const [key, text] of Object.entries(english)) {
@@ -17,6 +19,6 @@ test.each([['everybody', en, zh], ['some', more, moreZh]] as [string, Record<str
   });
 
 test('what everybody may load says nothing of what only some may see', () => {
-  const words = [...Object.values(en), ...Object.values(zh)].join('\n');
+  const words = [...Object.values(en), ...Object.values(zh), ...Object.values(files), ...Object.values(filesZh)].join('\n');
   expect(words).not.toMatch(/record|replay|audit|录像|录制|审计|回放/i);
 });

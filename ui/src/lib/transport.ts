@@ -7,7 +7,7 @@ export interface How {
 }
 
 export class Refused extends Error {
-  constructor(readonly status: number, readonly fault: string, message: string) {
+  constructor(readonly status: number, readonly fault: string, message: string, readonly code = '') {
     super(message);
   }
 }
@@ -46,8 +46,17 @@ function fill(method: string, path: string, ask: object): { url: string; body?: 
 
 export async function send(method: string, path: string, ask: object, how: How = {}): Promise<Response> {
   const { url, body } = fill(method, path, ask);
+  return carry(method, path, url, body, body === undefined ? '' : 'application/json', how);
+}
+
+/** Sends bytes as they are; a part of a file is read while it is sent. */
+export async function put<T>(path: string, body: Blob, how: How = {}): Promise<T> {
+  return (await carry('PUT', path, at(path), body, 'application/octet-stream', how)).json() as Promise<T>;
+}
+
+async function carry(method: string, path: string, url: string, body: BodyInit | undefined, type: string, how: How): Promise<Response> {
   const headers: Record<string, string> = {};
-  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (type) headers['Content-Type'] = type;
   if (method !== 'GET') headers['X-CSRF-Token'] = csrf;
   if (how.background) headers['X-Background'] = '1';
   let response: Response;
@@ -60,7 +69,7 @@ export async function send(method: string, path: string, ask: object, how: How =
   if (response.ok) return response;
   const said = await response.json().catch(() => ({}));
   if (response.status === 401 && !path.startsWith('/webapi/sessions')) onSignedOut();
-  throw new Refused(response.status, said.fault ?? 'internal', said.message ?? '');
+  throw new Refused(response.status, said.fault ?? 'internal', said.message ?? '', said.code ?? '');
 }
 
 export async function json<T>(method: string, path: string, ask: object, how?: How): Promise<T> {

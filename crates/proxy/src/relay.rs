@@ -12,6 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const SMALL: usize = 2 * 1024;
 const LARGE: usize = 64 * 1024;
 
+/// What one direction moves before other tasks get their turn: a keystroke elsewhere waits behind that much.
+const TURN: usize = 128 * 1024;
+
 /// How much went each way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Relayed {
@@ -69,6 +72,7 @@ impl Direction {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
+        let mut moved = 0;
         loop {
             while self.start < self.end {
                 let unsent = self.buffer.get(self.start..self.end).unwrap_or_default();
@@ -78,6 +82,7 @@ impl Direction {
                 }
                 self.start += count;
                 self.total += u64::try_from(count).unwrap_or(0);
+                moved += count;
                 self.unflushed = true;
             }
             if self.ended {
@@ -87,6 +92,10 @@ impl Direction {
                     self.buffer = Vec::new();
                 }
                 return Poll::Ready(Ok(()));
+            }
+            if moved >= TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             if self.poll_fill(from, cx)?.is_pending() {
                 if self.unflushed {

@@ -87,6 +87,8 @@ pub(crate) struct Bed {
     pub(crate) sshd: Process,
     /// The jump host's `sshd`.
     pub(crate) bastion: Process,
+    /// The ports of both.
+    pub(crate) ports: (u16, u16),
     gate: Option<RefCell<Gate>>,
     person: Option<Person>,
     account: Account,
@@ -124,7 +126,8 @@ impl Bed {
         let gate = if baseline { None } else { Some(Gate::start_apart(Options::default())?) };
         let person =
             gate.as_ref().map(|g| g.person("bench", "access", &account.0)?.with_agent()).transpose()?;
-        let bed = Self { account, dir, sshd, bastion, gate: gate.map(RefCell::new), person };
+        let ports = (port, jump_port);
+        let bed = Self { ports, account, dir, sshd, bastion, gate: gate.map(RefCell::new), person };
         bed.write_config(port, jump_port)?;
         for way in bed.ways() {
             let probe = || run(bed.ssh().args([way.host, "true"])).ok()?.ok().ok();
@@ -178,6 +181,16 @@ impl Bed {
         };
         command.arg("-F").arg(self.config());
         command
+    }
+
+    /// The account on the target.
+    pub(crate) fn account(&self) -> &str {
+        &self.account.0
+    }
+
+    /// Where the person's certificates are.
+    pub(crate) fn person_home(&self) -> Option<&Path> {
+        self.person.as_ref().map(Person::home)
     }
 
     /// The gate.

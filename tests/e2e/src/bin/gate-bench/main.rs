@@ -13,6 +13,7 @@ use anyhow::Result;
 mod bed;
 mod echo;
 mod forward;
+mod light;
 mod memory;
 mod report;
 mod sessions;
@@ -29,6 +30,7 @@ const MEASURES: &[(&str, Measure)] = &[
     ("idle", memory::idle),
     ("latency", sessions::latency),
     ("sessions", sessions::rate),
+    ("light sessions", light::rate),
     ("throughput", throughput::both_ways),
     ("echo", echo::all),
     ("stuck", stuck::one_reader),

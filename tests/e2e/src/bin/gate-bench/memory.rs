@@ -1,7 +1,6 @@
 //! Resident memory: of what idles, of many idle sessions, and after many short ones.
 
 use std::process::Stdio;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -11,6 +10,7 @@ use e2e::wait::until;
 
 use crate::bed::{Bed, Effort, WAYS, Way};
 use crate::echo::Held;
+use crate::light;
 use crate::report::Row;
 
 const SETTLE: Duration = Duration::from_secs(3);
@@ -95,10 +95,11 @@ fn wait_for(bed: &Bed, count: usize) -> Result<()> {
 /// Many short sessions: memory before and after.
 pub(crate) fn flat(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
     let Some(way) = WAYS.iter().find(|w| w.name == "gate") else { return Ok(Vec::new()) };
-    run_many(bed, way, effort.short / 3);
+    light::many(bed, way, effort.short / 3)?;
     std::thread::sleep(SETTLE);
     let before = now(bed)?;
-    run_many(bed, way, effort.short);
+    let done = light::many(bed, way, effort.short)?;
+    anyhow::ensure!(done == effort.short, "{done} of {} sessions ended well", effort.short);
     std::thread::sleep(SETTLE);
     let after = now(bed)?;
     let percent = |a: u64, b: u64| (mib(b) / mib(a.max(1)) - 1.0) * 100.0;
@@ -118,22 +119,4 @@ pub(crate) fn flat(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
         .with_note(note),
         Row::new("the same for proxy and authority, %", "± 10 %", ours(percent(before.1, after.1))),
     ])
-}
-
-fn run_many(bed: &Bed, way: &Way, count: usize) {
-    let left = AtomicUsize::new(count);
-    let commands: Vec<_> = (0..8).map(|_| bed.ssh()).collect();
-    std::thread::scope(|scope| {
-        for mut command in commands {
-            let left = &left;
-            scope.spawn(move || {
-                command.args([way.host, "true"]);
-                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-                let take = |n: usize| n.checked_sub(1);
-                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
-                    command.status().ok();
-                }
-            });
-        }
-    });
 }

@@ -383,12 +383,18 @@ struct Voice<'a> {
 impl Voice<'_> {
     /// From the pipe to the person, until it is closed.
     async fn say(mut self, channel: &Channel, notice: &impl Notice) -> Result<(), Break> {
+        // Kept while there is more to read at once: a fresh one costs a page fault for each of its pages.
+        let mut buffer = Vec::new();
         while self.pipe.readable().await.is_ok() {
-            let mut buffer = Vec::with_capacity(PIPE_CHUNK);
+            buffer.clear();
+            buffer.reserve(PIPE_CHUNK);
             match self.pipe.try_read_into(&mut buffer) {
                 Ok(0) | Err(Some(_)) => break,
                 Ok(_) => {}
-                Err(None) => continue,
+                Err(None) => {
+                    buffer = Vec::new();
+                    continue;
+                }
             }
             match &mut self.tap {
                 Some(tap) => tap.pass(&buffer).await?,

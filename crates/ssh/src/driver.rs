@@ -28,7 +28,7 @@ const LOW: usize = 64 * 1024;
 /// With more waiting, which only answers of the transport itself can cause, the peer is not read from.
 const MOST: usize = 512 * 1024;
 /// Turns before other tasks get theirs.
-const TURNS: usize = 2;
+const TURNS: usize = 16;
 /// A key exchange must be done within.
 const EXCHANGE: Duration = Duration::from_secs(30);
 /// Farewells must be done within.

@@ -27,9 +27,6 @@ use super::{authority, file, node, privileges, proxy};
 /// How long sessions, relays and the authority get to end, each.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Tasks run before the sockets are looked at again: a keystroke waits for so many pieces of other people's copies.
-const LOOK_UP_AFTER: u32 = 7;
-
 /// Runs the services of this host until told to stop.
 pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
     let since = Instant::now();
@@ -68,7 +65,6 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
         config.ssh.as_ref().map(|_| privileges::split(&[&instance.data_dir, storage])).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .event_interval(LOOK_UP_AFTER)
         .build()
         .context("cannot start the runtime")?;
     let done = runtime.block_on(serve(args, ground, launched, since));

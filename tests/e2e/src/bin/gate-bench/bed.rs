@@ -81,6 +81,24 @@ impl Effort {
     };
 }
 
+/// What the connections agree on.
+#[derive(Clone, Copy)]
+pub(crate) enum Agreed {
+    /// One key exchange and one cipher for all ways: what a stock client of Debian 12 takes first that both servers know.
+    Fixed,
+    /// What a stock client and either server come to by themselves, with what `msh config` says for the gate.
+    ByThemselves,
+}
+
+impl Agreed {
+    fn lines(self) -> &'static str {
+        match self {
+            Agreed::Fixed => "KexAlgorithms curve25519-sha256\nCiphers chacha20-poly1305@openssh.com\n",
+            Agreed::ByThemselves => "",
+        }
+    }
+}
+
 /// Everything that runs while measuring.
 pub(crate) struct Bed {
     /// The target's `sshd`.
@@ -128,7 +146,7 @@ impl Bed {
             gate.as_ref().map(|g| g.person("bench", "access", &account.0)?.with_agent()).transpose()?;
         let ports = (port, jump_port);
         let bed = Self { ports, account, dir, sshd, bastion, gate: gate.map(RefCell::new), person };
-        bed.write_config(port, jump_port)?;
+        bed.agree(Agreed::Fixed)?;
         for way in bed.ways() {
             let probe = || run(bed.ssh().args([way.host, "true"])).ok()?.ok().ok();
             until(&format!("`ssh {} true`", way.host), Duration::from_secs(30), probe).with_context(
@@ -138,7 +156,9 @@ impl Bed {
         Ok(bed)
     }
 
-    fn write_config(&self, port: u16, jump_port: u16) -> Result<()> {
+    /// From now on connections agree on their algorithms so.
+    pub(crate) fn agree(&self, agreed: Agreed) -> Result<()> {
+        let (port, jump_port) = self.ports;
         let dir = self.dir.path();
         let public = std::fs::read_to_string(dir.join("host.pub"))?;
         let known = dir.join("known_hosts");
@@ -156,9 +176,10 @@ impl Bed {
         );
         let gates = self.gate().map(|gate| gates(&own, gate.port, &self.account.0)).unwrap_or_default();
         let text = format!(
-            "KexAlgorithms curve25519-sha256\nHost direct\n{plain}    Port {port}\n\
+            "{}Host direct\n{plain}    Port {port}\n\
              Host bastion\n{plain}    Port {jump_port}\n\
-             Host jump\n{plain}    Port {port}\n    ProxyJump bastion\n{gates}{own}"
+             Host jump\n{plain}    Port {port}\n    ProxyJump bastion\n{gates}{own}",
+            agreed.lines()
         );
         std::fs::write(self.config(), text)?;
         Ok(())
@@ -229,10 +250,16 @@ impl Bed {
 
 /// The two ways through the gate: as `msh config` says, and by jumping with the stock client alone.
 fn gates(own: &str, port: u16, user: &str) -> String {
-    let same =
-        ["UserKnownHostsFile", "IdentityFile", "CertificateFile", "IdentitiesOnly", "HostKeyAlgorithms"];
+    let same = [
+        "UserKnownHostsFile",
+        "IdentityFile",
+        "CertificateFile",
+        "IdentitiesOnly",
+        "HostKeyAlgorithms",
+        "Ciphers",
+    ];
     let lines: Vec<&str> =
-        own.lines().filter(|l| same.iter().any(|k| l.trim_start().starts_with(k))).take(5).collect();
+        own.lines().filter(|l| same.iter().any(|k| l.trim_start().starts_with(k))).take(6).collect();
     let name = format!("{NODE}.{CLUSTER}");
     format!(
         "Host {name}\n    User {user}\n\

@@ -21,7 +21,7 @@ mod stats;
 mod stuck;
 mod throughput;
 
-use bed::{Bed, Effort};
+use bed::{Agreed, Bed, Effort};
 use report::Row;
 
 type Measure = fn(&Bed, &Effort) -> Result<Vec<Row>>;
@@ -32,12 +32,23 @@ const MEASURES: &[(&str, Measure)] = &[
     ("sessions", sessions::rate),
     ("light sessions", light::rate),
     ("throughput", throughput::both_ways),
+    ("by themselves", by_themselves),
     ("echo", echo::all),
     ("stuck", stuck::one_reader),
     ("forward", forward::to_nginx),
     ("many", memory::many_sessions),
     ("flat", memory::flat),
 ];
+
+/// The same as users meet it: whatever stock client and servers come to.
+fn by_themselves(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
+    bed.agree(Agreed::ByThemselves)?;
+    let measures: [Measure; 3] = [sessions::latency, sessions::rate, throughput::both_ways];
+    let rows = measures.iter().map(|measure| measure(bed, effort)).collect::<Result<Vec<_>>>();
+    bed.agree(Agreed::Fixed)?;
+    let named = |row: Row| Row { measure: format!("{}, algorithms by themselves", row.measure), ..row };
+    Ok(rows?.into_iter().flatten().map(named).collect())
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -84,8 +84,9 @@ pub(crate) fn page(rows: &[Row], effort: &Effort) -> String {
          and `ProxyCommand msh proxy ssh`; **gate -J** with the stock client alone. The gate's authority, proxy and node \
          are three processes; recording and tunnel are on. Values are medians over the rounds unless the row says \
          otherwise. CPU seconds are read from `/proc` and include finished children. The target account \
-         has a plain shell and no start-up files, and every connection agrees on curve25519-sha256, since the post-quantum \
-         exchange of older clients costs them more than all the rest.\n\n",
+         has a plain shell and no start-up files, and every connection agrees on curve25519-sha256 and chacha20-poly1305, \
+         so that ways and not algorithms are compared; rows that say *algorithms by themselves* leave it to client and \
+         server, as their users meet them.\n\n",
     );
     let names = WAYS.map(|w| w.name).join(" | ");
     let _ = writeln!(page, "| measure | {names} | gate / direct | gate -J / direct | wanted | note |");

@@ -20,5 +20,7 @@ export default defineConfig({
       },
     },
   },
+  // The one worker reads what is in more/.
+  worker: { format: 'es', rollupOptions: { output: { entryFileNames: 'more/[name]-[hash].js', chunkFileNames: 'more/[name]-[hash].js' } } },
   test: { include: ['test/**/*.test.ts'], environment: 'node' },
 });

@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { KIND, Malformed, parse, shown, size } from '../src/more/decode';
-import { sealHolds } from '../src/more/proof';
+import { frame, pack } from '../src/more/frames';
+import { examine } from '../src/more/proof';
+
+const sealHolds = async (bytes: Uint8Array) => (await examine(bytes)).sealed;
 
 const golden = new Uint8Array(readFileSync(new URL('../../crates/audit/testdata/segment-v1.bin', import.meta.url)));
 
@@ -36,4 +39,11 @@ test('what is cut off or too long is refused, never read beyond', () => {
   for (let length = 0; length < golden.length; length += 1) expect(() => parse(golden.slice(0, length))).toThrow();
   expect(() => parse(new Uint8Array([...golden, 0]))).toThrow(Malformed);
   expect(() => parse(new Uint8Array(5 * 1024 * 1024))).toThrow(Malformed);
+});
+
+test('frames travel packed and come out as they went in', () => {
+  const segment = parse(golden);
+  const packed = pack(segment);
+  for (const [i, was] of segment.frames.entries()) expect(frame(packed, i)).toEqual({ ...was, payload: new Uint8Array(was.payload) });
+  expect(frame(packed, segment.frames.length)).toBeUndefined();
 });

@@ -15,7 +15,8 @@ use model::SessionId;
 use model::api::Page;
 use model::api::recordings::RecordingInfo;
 use model::api::timeline::{
-    ExportAsciicast, GetPicture, GetTimeline, Picture, ScreenHit, SearchScreens, Timeline,
+    ExportAsciicast, GetPicture, GetTimeline, GetTranscript, Picture, ScreenHit, ScreenRow, SearchScreens,
+    Timeline, Transcript,
 };
 use model::resource::{Kind, Verb};
 use policy::Object;
@@ -32,6 +33,10 @@ const MAX_BUCKETS: u64 = 2_000;
 const MAX_MARKS: usize = 20_000;
 const DEFAULT_FOUND: u32 = 50;
 const MAX_FOUND: u32 = 500;
+/// Enough of a transcript for one answer.
+const MAX_ROWS: usize = 500;
+/// The most segments looked through for it.
+const MAX_SEGMENTS: u64 = 200;
 const SECOND: u64 = 1_000_000;
 
 pub(crate) async fn get(ctx: Ctx, ask: GetTimeline) -> Answer<Timeline> {
@@ -81,6 +86,18 @@ pub(crate) async fn picture(ctx: Ctx, ask: GetPicture) -> Answer<Picture> {
     recordings::note_first_look(&ctx, &recording.info).await?;
     let found = ctx.core.shelf.picture(ask.id.as_str(), ask.n).await?.ok_or_else(Refusal::not_found)?;
     serde_json::from_slice(&found).map_err(|_| Refusal::not_found())
+}
+
+pub(crate) async fn transcript(ctx: Ctx, ask: GetTranscript) -> Answer<Transcript> {
+    let recording = readable(&ctx, &ask.id).await?;
+    recordings::note_first_look(&ctx, &recording.info).await?;
+    let mut piece = Transcript { rows: Vec::new(), next: ask.from };
+    while piece.rows.len() < MAX_ROWS && piece.next.saturating_sub(ask.from) < MAX_SEGMENTS {
+        let Some(lines) = ctx.core.shelf.lines(ask.id.as_str(), piece.next).await? else { break };
+        piece.rows.extend(lines.into_iter().map(|line| ScreenRow { at: line.at, text: line.text }));
+        piece.next += 1;
+    }
+    Ok(piece)
 }
 
 pub(crate) async fn search(ctx: Ctx, ask: SearchScreens) -> Answer<Page<ScreenHit>> {

@@ -53,6 +53,7 @@ pub(crate) fn table() -> Table {
     table.raw(recordings::get_segment);
     table.json(timeline::get);
     table.json(timeline::picture);
+    table.json(timeline::transcript);
     table.stream(timeline::export);
     table.json(timeline::search);
     table

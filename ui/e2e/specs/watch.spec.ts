@@ -49,3 +49,37 @@ test('an auditor seeks in a recording and proves it; a flipped byte turns the ba
   await page.locator('.badge.broken').waitFor();
   expect(await page.locator('.badge').innerText()).toContain('0');
 });
+
+test('what was on the screen is found, and the hit opens the player before the moment', async () => {
+  const works = await visit('nodes', { cookie: world.vendor });
+  await open(works, 'gpu-1');
+  await type(works, 'echo nee""dle-$((6*7)); printf "\\346\\226\\207\\344\\273\\266\\351\\224\\231\\350\\257\\257\\n"');
+  await shows(works, /^needle-42$/m);
+  await type(works, 'exit');
+  await works.getByText('The session has ended').waitFor();
+
+  const page = await visit('screens', { cookie: world.admin });
+  const find = async (text: string) => {
+    await page.getByRole('searchbox').fill('');
+    await page.getByRole('searchbox').fill(text);
+  };
+  await until('the row', async () => {
+    await find('NEEDLE-42');
+    return (await page.getByRole('row').filter({ hasText: 'needle-42' }).first().waitFor({ timeout: 3000 }).then(() => true, () => undefined));
+  });
+  await find('文件错误');
+  await page.getByRole('row').filter({ hasText: '文件错误' }).first().waitFor();
+  await find('ab');
+  await page.getByText('One word needs three letters').first().waitFor();
+  await find('needle-42');
+  await page.getByRole('row').filter({ hasText: 'needle-42' }).first().click();
+  await page.getByRole('button', { name: 'Play' }).waitFor();
+  expect(page.url()).toContain('find=needle-42');
+  expect(await page.getByRole('searchbox').inputValue()).toBe('needle-42');
+  await page.getByText('1 find').waitFor();
+  await page.keyboard.press('End');
+  await shows(page, /^needle-42$/m);
+  await page.getByRole('button', { name: 'Commands', exact: true }).click();
+  await page.getByRole('tab', { name: 'Transcript' }).click();
+  await page.locator('.transcript mark').first().waitFor();
+});

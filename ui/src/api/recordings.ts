@@ -1,6 +1,6 @@
 // Written by `npm run gen` from docs/reference/openapi.json: change that, not this.
 import { bytes, json, lines, type How } from '../lib/transport';
-import type { Mark, RecordingInfo, SegmentReceipt, SegmentSpan, SessionId, Timestamp } from './types';
+import type { Mark, RecordingInfo, ScreenRow, SegmentReceipt, SegmentSpan, SessionId, Timestamp } from './types';
 
 /** What listRecordings asks. */
 export interface ListRecordings {
@@ -92,4 +92,19 @@ export type GetTimelineAnswer = {
 /** Where things happened in a recording. */
 export function getTimeline(ask: GetTimeline, how?: How): Promise<GetTimelineAnswer> {
   return json<GetTimelineAnswer>('GET', '/v1/recordings/{id}/timeline', ask, how);
+}
+
+/** What getTranscript asks. */
+export interface GetTranscript {
+  /** The session. */ "id": SessionId;
+  /** From this segment on. */ "from": number;
+}
+/** What getTranscript answers. */
+export type GetTranscriptAnswer = {
+  /** The segment after the last one of the piece. */ "next": number;
+  /** The rows. */ "rows": (ScreenRow)[];
+};
+/** What was to be seen, row by row. */
+export function getTranscript(ask: GetTranscript, how?: How): Promise<GetTranscriptAnswer> {
+  return json<GetTranscriptAnswer>('GET', '/v1/recordings/{id}/transcript', ask, how);
 }

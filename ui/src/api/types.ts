@@ -251,6 +251,12 @@ export type ScreenHit = {
   /** The row. */ "text": string;
 };
 
+/** A row, and when it came on the screen. */ 
+export type ScreenRow = {
+  /** Microseconds since the recording began. */ "at": number;
+  /** What it says. */ "text": string;
+};
+
 /** A password, token or key as text. Neither `Debug` nor `Display` shows it; serialising does, because requests carry secrets, so a type that is stored or logged must not hold one. */ 
 export type Secret = string;
 

@@ -7,3 +7,25 @@ export function clock(seconds: number): string {
 }
 
 export { size } from '../lib/size';
+
+/** Seconds of `1:02:03`, `2:03` or `123`; nothing when it is none of these. */
+export function seconds(text: string): number | null {
+  if (!/^\d+(:[0-5]?\d){0,2}(\.\d+)?$/.test(text.trim())) return null;
+  return text.trim().split(':').reduce((all, part) => all * 60 + Number(part), 0);
+}
+
+const wordsOf = (text: string) => text.split('"').flatMap((part, i) => (i % 2 ? [part] : part.split(/\s+/))).filter(Boolean);
+const DENSE = /[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\u{20000}-\u{3ffff}]/u;
+
+/** Whether one word is long enough to be searched for: three characters, or two of Chinese, Japanese or Korean. */
+export function searchable(text: string): boolean {
+  return wordsOf(text).some((word) => [...word].reduce((all, c) => all + (DENSE.test(c) ? 2 : 1), 0) >= 3);
+}
+
+/** A text in pieces, those that were looked for apart: every word, and every "phrase in quotes". */
+export function parts(text: string, wanted: string): { text: string; hit: boolean }[] {
+  const words = wordsOf(wanted);
+  if (!words.length) return [{ text, hit: false }];
+  const escaped = words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+  return text.split(new RegExp(`(${escaped.join('|')})`, 'gi')).map((piece, i) => ({ text: piece, hit: i % 2 === 1 })).filter((p) => p.text);
+}

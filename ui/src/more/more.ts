@@ -7,10 +7,10 @@ import { zh } from './words-zh';
 
 learn({ en, 'zh-CN': zh });
 
-const ALL = [
-  ['live', 'session_tracker'], ['recordings', 'session'], ['events', 'event'], ['users', 'user'], ['tokens', 'token'], ['roles', 'role'],
-] as const;
+const ALL: readonly (readonly [string, string, string?])[] = [
+  ['live', 'session_tracker'], ['recordings', 'session'], ['screens', 'session', 'read'], ['events', 'event'], ['users', 'user'], ['tokens', 'token'], ['roles', 'role'],
+];
 
 export function places() {
-  return { places: ALL.filter(([, kind]) => may(kind, 'list')).map(([id]) => ({ id, key: `place.${id}` })), Page };
+  return { places: ALL.filter(([, kind, verb]) => may(kind, verb ?? 'list')).map(([id]) => ({ id, key: `place.${id}` })), Page };
 }

@@ -5,9 +5,35 @@ import { Malformed, parse } from './decode';
 export interface Verdict {
   state: 'proven' | 'growing' | 'broken';
   segments: number;
+  frames: number;
+  bytes: number;
+  /** The key that sealed, and the one that signed: hex. */
+  sealKey: string;
+  auditKey: string;
+  /** Hash of the last segment that holds. */
+  head: string;
+  recovered: number;
   /** The first segment at fault. */
   at?: number;
-  why?: string;
+  why?: Fault;
+}
+
+export type Fault = 'malformed' | 'elsewhere' | 'after' | 'link' | 'time' | 'seal' | 'receipt' | 'closing';
+
+/** What a segment says of itself, and whether its seal holds under the key it names. */
+export interface Examined {
+  session: string;
+  n: number;
+  last: boolean;
+  recovered: boolean;
+  first: number;
+  until: number;
+  frames: number;
+  bytes: number;
+  prev: string;
+  sealKey: string;
+  hash: string;
+  sealed: boolean;
 }
 
 const text = new TextEncoder();
@@ -24,49 +50,55 @@ async function signed(key: Uint8Array, signature: Uint8Array, message: Uint8Arra
   return crypto.subtle.verify('Ed25519', imported, own(signature), own(message));
 }
 
-export async function sealHolds(bytes: Uint8Array): Promise<boolean> {
+export async function examine(bytes: Uint8Array): Promise<Examined> {
   const segment = parse(bytes);
   const domain = text.encode('moongate recording segment v1\n');
   const message = new Uint8Array([...domain, ...(await sha256(segment.sealed))]);
-  return signed(segment.sealKey, segment.seal, message);
+  return {
+    session: segment.session, n: segment.n, last: segment.last, recovered: segment.recovered, first: segment.first,
+    until: segment.until, frames: segment.frames.length, bytes: bytes.length, prev: hex(segment.prev),
+    sealKey: hex(segment.sealKey), hash: hex(await sha256(bytes)), sealed: await signed(segment.sealKey, segment.seal, message),
+  };
 }
 
 export async function verify(
   detail: GetRecordingAnswer,
   auditKey: string,
-  segment: (n: number) => Promise<Uint8Array>,
+  segment: (n: number) => Promise<Examined>,
   progress: (n: number) => void = () => {},
 ): Promise<Verdict> {
   const id = detail.info.id;
   const key = bytesOf(auditKey);
   const sealKey = hex(bytesOf(detail.seal_key));
-  let prev = '0'.repeat(64);
+  const so: Verdict = { state: 'growing', segments: 0, frames: 0, bytes: 0, sealKey, auditKey: hex(key), head: '0'.repeat(64), recovered: 0 };
+  const broken = (at: number, why: Fault): Verdict => ({ ...so, state: 'broken', at, why });
   let last = false;
   let until = 0;
   for (const [n, receipt] of detail.receipts.entries()) {
-    const broken = (why: string): Verdict => ({ state: 'broken', segments: n, at: n, why });
+    let found: Examined;
     try {
-      const bytes = await segment(n);
-      const parsed = parse(bytes);
-      if (parsed.session !== id || parsed.n !== n) return broken('it belongs elsewhere');
-      if (last) return broken('something follows the last segment');
-      if (hex(parsed.prev) !== prev) return broken('it does not follow the one before');
-      if (parsed.first < until) return broken('time runs backwards');
-      if (hex(parsed.sealKey) !== sealKey || !(await sealHolds(bytes))) return broken('its seal does not hold');
-      prev = hex(await sha256(bytes));
-      last = parsed.last;
-      until = parsed.until;
-      const said = text.encode(`moongate recording receipt v1\nsession ${id}\nsegment ${n}\nhash ${prev}\n`);
-      if (receipt.n !== n || receipt.hash !== prev || !(await signed(key, bytesOf(receipt.signature), said))) return broken('its receipt does not hold');
+      found = await segment(n);
     } catch (error) {
-      if (error instanceof Malformed) return broken(error.message);
+      if (error instanceof Malformed) return broken(n, 'malformed');
       throw error;
     }
+    if (found.session !== id || found.n !== n) return broken(n, 'elsewhere');
+    if (last) return broken(n, 'after');
+    if (found.prev !== so.head) return broken(n, 'link');
+    if (found.first < until) return broken(n, 'time');
+    if (found.sealKey !== sealKey || !found.sealed) return broken(n, 'seal');
+    const said = text.encode(`moongate recording receipt v1\nsession ${id}\nsegment ${n}\nhash ${found.hash}\n`);
+    if (receipt.n !== n || receipt.hash !== found.hash || !(await signed(key, bytesOf(receipt.signature), said))) return broken(n, 'receipt');
+    ({ last, until } = found);
+    so.head = found.hash;
+    so.segments = n + 1;
+    so.frames += found.frames;
+    so.bytes += found.bytes;
+    so.recovered += Number(found.recovered);
     progress(n + 1);
   }
-  const segments = detail.receipts.length;
-  if (!detail.closing_signature) return { state: 'growing', segments };
-  const closing = text.encode(`moongate recording closing v1\nsession ${id}\nsegments ${segments}\nhash ${prev}\nstate ${detail.info.state}\n`);
-  const holds = await signed(key, bytesOf(detail.closing_signature), closing);
-  return holds ? { state: 'proven', segments } : { state: 'broken', segments, at: segments, why: 'its closing statement does not hold' };
+  if (!detail.closing_signature) return so;
+  const closing = text.encode(`moongate recording closing v1\nsession ${id}\nsegments ${so.segments}\nhash ${so.head}\nstate ${detail.info.state}\n`);
+  if (!(await signed(key, bytesOf(detail.closing_signature), closing))) return broken(so.segments, 'closing');
+  return { ...so, state: 'proven' };
 }

@@ -1,36 +1,107 @@
-// A recording as the player needs it: segments fetched when they are wanted, few of them kept.
-import { getSegment } from '../api/recordings';
-import { parse, type Segment } from './decode';
+// A recording as the player needs it: segments fetched when they are wanted and unpacked in a worker, few of them kept.
+import { getPicture, getSegment, type GetPictureAnswer } from '../api/recordings';
+import type { SegmentSpan } from '../api/types';
+import { Malformed } from './decode';
+import type { Frames } from './frames';
+import type { Examined } from './proof';
 
-const KEPT = 12;
+/** What unpacked segments may take together, in bytes. */
+const KEPT = 32 * 1024 * 1024;
+/** Pictures kept. */
+const PICTURES = 64;
 
 export class Reel {
-  private kept = new Map<number, Promise<Segment>>();
-  constructor(readonly id: string, public count: number) {}
+  /** Where the segments lie in time, as far as they have been looked through. */
+  spans: SegmentSpan[] = [];
+  private worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
+  private asked = new Map<number, { done: (value: never) => void; fail: (error: Error) => void }>();
+  private next = 0;
+  private kept = new Map<number, Promise<Frames>>();
+  private sizes = new Map<number, number>();
+  private pictures = new Map<number, Promise<GetPictureAnswer | null>>();
 
-  bytes(n: number): Promise<Uint8Array> {
-    return getSegment({ id: this.id, n });
+  constructor(readonly id: string, public count: number) {
+    this.worker.onmessage = ({ data }: MessageEvent<{ id: number; value?: never; error?: string }>) => {
+      const who = this.asked.get(data.id);
+      this.asked.delete(data.id);
+      if (data.error !== undefined) who?.fail(new Malformed(data.error));
+      else who?.done(data.value as never);
+    };
   }
 
-  segment(n: number): Promise<Segment> {
+  close(): void {
+    this.worker.terminate();
+  }
+
+  private ask<T>(what: 'unpack' | 'examine', bytes: Uint8Array): Promise<T> {
+    const id = this.next++;
+    return new Promise<T>((done, fail) => {
+      this.asked.set(id, { done, fail });
+      this.worker.postMessage({ id, what, bytes }, { transfer: [bytes.buffer] });
+    });
+  }
+
+  async examined(n: number): Promise<Examined> {
+    return this.ask<Examined>('examine', await getSegment({ id: this.id, n }));
+  }
+
+  segment(n: number): Promise<Frames> {
     const there = this.kept.get(n);
     if (there) {
       this.kept.delete(n);
       this.kept.set(n, there);
       return there;
     }
-    const coming = this.bytes(n).then(parse);
-    coming.catch(() => this.kept.delete(n));
+    const coming = getSegment({ id: this.id, n }).then((bytes) => this.ask<Frames>('unpack', bytes));
+    coming.then((frames) => this.sizes.set(n, frames.data.length + frames.at.length * 13)).catch(() => this.kept.delete(n));
     this.kept.set(n, coming);
-    for (const old of this.kept.keys()) {
-      if (this.kept.size <= KEPT) break;
-      this.kept.delete(old);
+    this.forget(n);
+    return coming;
+  }
+
+  private forget(but: number): void {
+    let all = 0;
+    for (const n of this.kept.keys()) all += this.sizes.get(n) ?? 0;
+    for (const n of [...this.kept.keys()]) {
+      if (all <= KEPT && this.kept.size <= 256) return;
+      if (n === but) continue;
+      all -= this.sizes.get(n) ?? 0;
+      this.kept.delete(n);
+      this.sizes.delete(n);
+    }
+  }
+
+  /** The screen where a segment begins; nothing when it has not been looked through. */
+  picture(n: number): Promise<GetPictureAnswer | null> {
+    const there = this.pictures.get(n);
+    if (there) return there;
+    const coming = getPicture({ id: this.id, n }).catch(() => null);
+    void coming.then((picture) => { if (!picture?.state) this.pictures.delete(n); });
+    this.pictures.set(n, coming);
+    for (const old of this.pictures.keys()) {
+      if (this.pictures.size <= PICTURES) break;
+      this.pictures.delete(old);
     }
     return coming;
   }
 
-  /** Microseconds from the first to the last frame. */
+  /** The segment in which a moment is: the last one that begins before it. */
+  find(at: number): number {
+    let [low, high] = [0, this.spans.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.spans[middle]!.from <= at) low = middle + 1;
+      else high = middle;
+    }
+    return Math.max(0, low - 1);
+  }
+
+  /** Microseconds from the first to the last frame that is sealed. */
   async length(): Promise<number> {
-    return this.count ? (await this.segment(this.count - 1)).until : 0;
+    if (!this.count) return 0;
+    const last = this.spans[this.count - 1];
+    if (last) return last.until;
+    const frames = await this.segment(this.count - 1);
+    return frames.at[frames.at.length - 1] ?? 0;
   }
 }

@@ -11,7 +11,9 @@ use model::api::Fault;
 use model::api::access::{LiveSession, TrackSession};
 use model::api::recordings::{GetRecording, GetUpload, ListRecordings, RecordingState};
 use model::api::roles::PutRole;
-use model::api::timeline::{ExportAsciicast, GetPicture, GetTimeline, SearchScreens, Timeline};
+use model::api::timeline::{
+    ExportAsciicast, GetPicture, GetTimeline, GetTranscript, SearchScreens, Timeline,
+};
 use testkit::client::Client;
 
 use crate::world::{Host, World, eventually, fault, refused};
@@ -264,6 +266,9 @@ async fn what_was_on_the_screen_is_found_by_those_who_may_look() {
     let picture = auditor.call(&GetPicture { id: id.clone(), n: 1 }).await.unwrap();
     assert_eq!((picture.cols, picture.rows), (80, 24));
     assert!(picture.state.contains("文件 one"));
+    let whole = auditor.call(&GetTranscript { id: id.clone(), from: 0 }).await.unwrap();
+    let rows: Vec<_> = whole.rows.iter().map(|row| row.text.as_str()).collect();
+    assert_eq!((rows, whole.next), (vec!["ann@web-1:~$ ls", "文件 one", "发生错误 here"], 2));
     let search = |text: &str, user: &str| SearchScreens {
         text: text.into(),
         user: user.into(),
@@ -281,6 +286,7 @@ async fn what_was_on_the_screen_is_found_by_those_who_may_look() {
     for outcome in [
         refused(vendor.call(&search("here", "")).await),
         refused(vendor.call(&GetTimeline { id: id.clone(), from: None }).await),
+        refused(vendor.call(&GetTranscript { id: id.clone(), from: 0 }).await),
         refused(vendor.call(&GetPicture { id: id.clone(), n: 0 }).await),
         refused(vendor.call(&GetTimeline { id: SessionId::from_random([3; 16]), from: None }).await),
     ] {

@@ -141,6 +141,33 @@ pub struct ScreenHit {
     pub more: u64,
 }
 
+/// Reads what was to be seen, row by row, in the order in which it came on the screen.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct GetTranscript {
+    /// The session.
+    pub id: SessionId,
+    /// From this segment on.
+    pub from: u64,
+}
+
+/// A piece of a transcript: whole segments, until there are 500 rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Transcript {
+    /// The rows.
+    pub rows: Vec<ScreenRow>,
+    /// The segment after the last one of the piece.
+    pub next: u64,
+}
+
+/// A row, and when it came on the screen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ScreenRow {
+    /// Microseconds since the recording began.
+    pub at: u64,
+    /// What it says.
+    pub text: String,
+}
+
 /// Saves a recording as asciicast: a header line, then one line for each event.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ExportAsciicast {
@@ -153,6 +180,7 @@ pub struct ExportAsciicast {
 
 verb!(GetTimeline, Get "/v1/recordings/{id}/timeline", Asker::Granted(Kind::Session, Verb::Read), Json => Timeline, "Where things happened in a recording.");
 verb!(GetPicture, Get "/v1/recordings/{id}/pictures/{n}", Asker::Granted(Kind::Session, Verb::Read), Json => Picture, "The screen where a segment begins.");
+verb!(GetTranscript, Get "/v1/recordings/{id}/transcript", Asker::Granted(Kind::Session, Verb::Read), Json => Transcript, "What was to be seen, row by row.");
 verb!(ExportAsciicast, Get "/v1/recordings/{id}/asciicast", Asker::Granted(Kind::Session, Verb::Read), Stream => serde_json::Value, "A recording as asciicast, line by line.");
 verb!(SearchScreens, Get "/v1/screens", Asker::Granted(Kind::Session, Verb::Read), Json => Page<ScreenHit>, "Searches what was on the screen, newest recordings first.");
 
@@ -162,6 +190,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     vec![
         GetTimeline::endpoint(),
         GetPicture::endpoint(),
+        GetTranscript::endpoint(),
         ExportAsciicast::endpoint(),
         SearchScreens::endpoint(),
     ]

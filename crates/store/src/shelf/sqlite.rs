@@ -188,6 +188,16 @@ fn known(connection: &Connection, id: &str) -> Result<Option<(i64, u64)>, ShelfE
         .map_err(failed)
 }
 
+/// One column of a page.
+fn part(connection: &Connection, book: &str, n: u64, sql: &str) -> Result<Option<Vec<u8>>, ShelfError> {
+    let Some((no, pages)) = known(connection, book)? else { return Ok(None) };
+    if n >= pages {
+        return Ok(None);
+    }
+    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    statement.query_row([no * PAGE_BITS + number(n)], |row| row.get(0)).optional().map_err(failed)
+}
+
 fn put(connection: &mut Connection, book: &Book, leaf: &Leaf) -> Result<(), ShelfError> {
     let txn = connection.transaction().map_err(failed)?;
     let (no, wanted) = match known(&txn, &book.id)? {
@@ -404,19 +414,23 @@ impl Shelf for SqliteShelf {
         .await
     }
 
+    async fn lines(&self, book: &str, n: u64) -> Result<Option<Vec<Line>>, ShelfError> {
+        let book = book.to_owned();
+        self.read(move |connection| {
+            let Some(packed) = part(connection, &book, n, "SELECT lines FROM page WHERE no = ?1")? else {
+                return Ok(None);
+            };
+            let mut lines = Vec::new();
+            each_line(&packed, |at, text| lines.push(Line { at, text: text.to_owned() }))?;
+            Ok(Some(lines))
+        })
+        .await
+    }
+
     async fn picture(&self, book: &str, n: u64) -> Result<Option<Bytes>, ShelfError> {
         let book = book.to_owned();
         self.read(move |connection| {
-            let Some((no, pages)) = known(connection, &book)? else { return Ok(None) };
-            if n >= pages {
-                return Ok(None);
-            }
-            let packed: Option<Vec<u8>> = connection
-                .prepare_cached("SELECT picture FROM page WHERE no = ?1")
-                .map_err(failed)?
-                .query_row([no * PAGE_BITS + number(n)], |row| row.get(0))
-                .optional()
-                .map_err(failed)?;
+            let packed = part(connection, &book, n, "SELECT picture FROM page WHERE no = ?1")?;
             packed.map(|packed| unpack(&packed).map(Bytes::from)).transpose()
         })
         .await

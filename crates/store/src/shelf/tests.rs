@@ -58,6 +58,10 @@ async fn pages_come_in_order_and_give_back_what_went_in() {
     assert_eq!(shelf.notes("a", 0).await.unwrap(), ["note 0", "note 1"]);
     assert_eq!(shelf.notes("a", 1).await.unwrap(), ["note 1"]);
     assert_eq!(shelf.picture("a", 1).await.unwrap().unwrap(), "picture 1");
+    let lines: Vec<_> =
+        shelf.lines("a", 1).await.unwrap().unwrap().into_iter().map(|l| (l.at, l.text)).collect();
+    assert_eq!(lines, [(100, "permission".to_owned()), (101, "denied".to_owned())]);
+    assert_eq!(shelf.lines("a", 2).await.unwrap(), None);
     assert_eq!(shelf.picture("a", 2).await.unwrap(), None);
 }
 

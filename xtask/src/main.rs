@@ -43,7 +43,7 @@ const WORDS: &[Word] = &[
     word("lint", "", "clippy over all targets, warnings are errors", check::lint),
     word("doc", "", "rustdoc with private items, warnings are errors", check::doc),
     word("gen", "[--check]", "writes what is generated, or says what is stale", generate::run),
-    word("ui", "", "checks, tests and builds the browser app", ui::command),
+    word("ui", "[shots [folder]]", "checks, tests and builds the browser app; pictures of it", ui::command),
     word("e2e", "[name|browser [spec]]", "the built program under real clients", test::e2e),
     word("fuzz", "[target|all] [seconds]", "looks for what a decoder does not survive", fuzz::run_fuzz),
     word("bench", "[gate [measure]]", "measures, against plain OpenSSH in the same run", bench::run_bench),

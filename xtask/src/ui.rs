@@ -2,12 +2,12 @@
 //!
 //! Needs node and npm; without them the gate is built without the app and says so on its front page.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell::{root, run, summarised, target_dir, which};
+use crate::shell::{cargo, root, run, summarised, target_dir, which};
 
 fn folder() -> PathBuf {
     root().join("ui")
@@ -24,13 +24,31 @@ pub(crate) fn possible() -> bool {
     which("node").is_some() && which("npm").is_some()
 }
 
-/// `ui`: everything.
-pub(crate) fn command(_arguments: &[String]) -> Result<()> {
+/// `ui`: everything; `ui shots [folder]`: pictures of every page, in both languages and themes, by the built program.
+pub(crate) fn command(arguments: &[String]) -> Result<()> {
     if !possible() {
         bail!("the browser app needs node 20 and npm");
     }
     packages()?;
-    all()
+    match arguments {
+        [] => all(),
+        [shots] if shots == "shots" => pictures(&target_dir().join("shots")),
+        [shots, folder] if shots == "shots" => pictures(&std::path::absolute(folder)?),
+        _ => bail!("usage: cargo xtask ui [shots [folder]]"),
+    }
+}
+
+fn pictures(folder: &Path) -> Result<()> {
+    built()?;
+    run(cargo().args(["build", "--locked", "--package", "moongate"]))?;
+    run(runner().arg("run").env("MOONGATE_SHOTS", folder))
+}
+
+/// The runner of the specs, with the program that they drive.
+fn runner() -> Command {
+    let mut command = Command::new(folder().join("node_modules/.bin/vitest"));
+    command.current_dir(folder().join("e2e")).env("MOONGATE_BIN", target_dir().join("debug/moongate"));
+    command
 }
 
 /// Everything, where the tools and their packages can be had.
@@ -68,10 +86,7 @@ pub(crate) fn browse(filters: &[String]) -> Result<Vec<String>> {
     }
     packages()?;
     run(&mut npm(&["exec", "--offline", "--", "tsc", "-p", "e2e"]))?;
-    let mut command = Command::new(folder().join("node_modules/.bin/vitest"));
-    command.current_dir(folder().join("e2e")).arg("run").args(filters);
-    command.env("MOONGATE_BIN", target_dir().join("debug/moongate"));
-    summarised(&mut command)
+    summarised(runner().arg("run").args(filters))
 }
 
 /// Installs what the lock file names, unless that has been done for this lock file.

@@ -1,15 +1,20 @@
 import axe from 'axe-core';
 import { expect, test } from 'vitest';
+import { en as files } from '../../src/files/words-en';
+import { zh as filesZh } from '../../src/files/words-zh';
+import { en as operate } from '../../src/more/operate-en';
+import { zh as operateZh } from '../../src/more/operate-zh';
 import { en as more } from '../../src/more/words-en';
 import { zh as moreZh } from '../../src/more/words-zh';
 import { en } from '../../src/text/en';
 import { zh } from '../../src/text/zh';
 import { visit, world } from '../world/browser';
+import { settled } from '../world/page';
 import { PLACES } from '../world/places';
 import type { Page } from 'playwright-core';
 
-const ENGLISH: Record<string, string> = { ...en, ...more };
-const CHINESE: Record<string, string> = { ...zh, ...moreZh };
+const ENGLISH: Record<string, string> = { ...en, ...more, ...operate, ...files };
+const CHINESE: Record<string, string> = { ...zh, ...moreZh, ...operateZh, ...filesZh };
 
 /** Whatever is not data: a key that has no words, an English sentence, words of the English catalogue. */
 async function untranslated(page: Page): Promise<string[]> {
@@ -18,7 +23,7 @@ async function untranslated(page: Page): Promise<string[]> {
     const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     for (let node = walk.nextNode(); node; node = walk.nextNode()) {
       const parent = node.parentElement;
-      if (!parent?.offsetParent || parent.closest('code, pre, .mono, [lang=en], .xterm, td strong, textarea, .name, .who')) continue;
+      if (!parent?.offsetParent || parent.closest('code, pre, .mono, kbd, [lang=en], .xterm, td strong, textarea, .name')) continue;
       found.push(node.textContent?.trim() ?? '');
     }
     for (const name of ['aria-label', 'title', 'placeholder', 'alt']) {
@@ -30,11 +35,6 @@ async function untranslated(page: Page): Promise<string[]> {
   });
   const words = new Set(Object.entries(ENGLISH).filter(([key, text]) => text !== CHINESE[key]).map(([, text]) => text));
   return [...new Set(seen)].filter((text) => words.has(text) || text in ENGLISH || /[a-z]+ [a-z]+ [a-z]+/.test(text));
-}
-
-async function settled(page: Page): Promise<void> {
-  await page.locator(':is(main h1, main strong, main form):visible').first().waitFor();
-  await page.waitForFunction(() => !document.querySelector('.empty[role=status]'));
 }
 
 async function serious(page: Page): Promise<string[]> {
@@ -52,6 +52,7 @@ test.each(PLACES)('%s speaks Chinese alone when asked to, and English otherwise'
   expect(await untranslated(page)).toEqual([]);
   expect(await page.locator('html').getAttribute('lang')).toBe('zh-CN');
 
+  await page.locator('header summary').click();
   await page.getByLabel('语言').selectOption('en');
   await page.getByRole('navigation', { name: 'Places' }).waitFor();
   const left = await page.evaluate(() => document.body.innerText.replace('简体中文', '').match(/[\u4e00-\u9fff]+/g));

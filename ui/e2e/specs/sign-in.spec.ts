@@ -11,9 +11,10 @@ test('a person signs in with password and code through nginx, and out again', as
   await page.getByLabel('Code from your authenticator').fill(await who.code());
   await page.getByRole('button', { name: 'Sign in', exact: true }).click();
 
-  await page.getByRole('cell', { name: 'gpu-1', exact: true }).waitFor();
+  await page.getByRole('cell', { name: 'gpu-1' }).first().waitFor();
   const cookie = (await page.context().cookies()).find((c) => c.name === '__Host-session');
   expect(cookie).toMatchObject({ secure: true, httpOnly: true, sameSite: 'Strict', path: '/' });
+  await page.locator('header summary').click();
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByLabel('Password').waitFor();
 });

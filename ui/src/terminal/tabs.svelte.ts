@@ -1,4 +1,5 @@
 // The open terminals of this tab of the browser.
+import { used } from '../lib/kept.svelte';
 import { go } from '../lib/route.svelte';
 import type { Goal } from './connection';
 
@@ -21,6 +22,7 @@ function add(tab: Omit<Tab, 'key'>): void {
 }
 
 export function shell(node: string, name: string, login: string): void {
+  used({ node, name, login });
   add({ node, name, login, goal: { node, login } });
 }
 

@@ -1,0 +1,85 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { mctl, visit, world } from '../world/browser';
+import { settled } from '../world/page';
+
+test('ten thousand nodes: a filter in the address, a few dozen rows drawn, the last one by one key', async () => {
+  const page = await visit('nothing', { cookie: world.admin });
+  await page.route('**/v1/nodes', (route) => {
+    const items = Array.from({ length: 10_000 }, (_, i) => ({
+      id: `00000000-0000-4000-8000-${String(i).padStart(12, '0')}`, name: `gpu-${i}`, labels: { zone: `z${i % 7}`, serial: `s${i}` },
+      last_seen: '2026-01-01T00:00:00.000Z', liveness: 'online', logins: ['root'], version: '0.1.0',
+    }));
+    return route.fulfill({ json: { items } });
+  });
+  await page.goto(`https://127.0.0.1:${world.front}/#/nodes`);
+  await page.getByText('10000 rows').waitFor();
+
+  expect(await page.locator('tbody tr').count()).toBeLessThan(60);
+  await page.locator('tbody tr[tabindex="0"]').focus();
+  await page.keyboard.press('End');
+  await page.locator('tr:focus', { hasText: 'gpu-9999' }).waitFor();
+
+  await page.getByLabel('Filter').fill('zone=z3 gpu-99');
+  await page.getByText(/of 10000/).waitFor();
+  expect(page.url()).toContain('filter=zone%3Dz3+gpu-99');
+  await page.reload();
+  expect(await page.getByLabel('Filter').inputValue()).toBe('zone=z3 gpu-99');
+  await page.locator('tbody tr', { hasText: 'gpu-99' }).first().waitFor();
+});
+
+test('columns are chosen and stay chosen; what is shown can be taken along', async () => {
+  const page = await visit('users', { cookie: world.admin });
+  await settled(page);
+  await page.getByText('Columns and export').click();
+  await page.getByLabel('Made by').check();
+  await page.getByRole('columnheader', { name: 'Made by' }).waitFor();
+
+  const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Export as CSV' }).click()]);
+  expect(readFileSync(await file.path(), 'utf8')).toMatch(/^\ufeffUser,Roles,.*Made by.*\r\nann,admin,/);
+  await page.reload();
+  await page.getByRole('columnheader', { name: 'Made by' }).waitFor();
+});
+
+test('a role is checked line by line, its changes are seen, and then kept', async () => {
+  mctl(['users', 'ls']);
+  const page = await visit('roles', { cookie: world.admin });
+  await settled(page);
+  await page.getByRole('button', { name: 'New role' }).click();
+  const text = page.getByLabel('Role as YAML');
+  const good = (await text.inputValue()).replace('new-role', 'from-browser');
+
+  await text.fill(good.replace('[', ''));
+  await page.locator('#role-marks .bad').first().waitFor();
+  expect(await page.getByRole('button', { name: 'See what changes' }).isDisabled()).toBe(true);
+  await text.fill(good.replace('max_session_ttl', 'max_sesion_ttl'));
+  await page.getByText('Line 8: “max_sesion_ttl” is not known here').waitFor();
+  await text.fill(good);
+  await page.getByRole('button', { name: 'See what changes' }).click();
+  await page.locator('.diff .added', { hasText: 'name: from-browser' }).waitFor();
+  await page.getByRole('button', { name: 'Save', exact: true }).click();
+  await page.getByRole('status').getByText('Saved').waitFor();
+
+  expect(mctl(['get', 'role/from-browser'])).toContain('max_session_ttl: 8h');
+  await page.getByRole('button', { name: 'Remove' }).click();
+  await page.locator('dialog[open] input').fill('from-browser');
+  await page.locator('dialog[open] button[type=submit]').click();
+  await page.getByRole('button', { name: 'from-browser' }).waitFor({ state: 'detached' });
+});
+
+test('a token comes with the line to run; an event opens as fields and as JSON, and all of them as a file', async () => {
+  const page = await visit('tokens', { cookie: world.admin });
+  await settled(page);
+  await page.getByLabel('Labels for its nodes').fill('env=dev');
+  await page.getByRole('button', { name: 'Make a token' }).click();
+  await page.locator('code', { hasText: /^moongate start --roles=node --token=\S+ --ca-pin=sha256:\w+ --auth-server=\S+$/ }).waitFor();
+
+  await page.evaluate(() => (location.hash = '#/events?filter=token'));
+  await page.locator('tbody tr').first().click();
+  await page.locator('dialog dt', { hasText: 'event' }).first().waitFor();
+  await page.getByRole('tab', { name: 'JSON' }).click();
+  expect(JSON.parse(await page.locator('dialog pre').innerText())).toHaveProperty('uid');
+  await page.keyboard.press('Escape');
+  const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Export all that match' }).click()]);
+  expect(readFileSync(await file.path(), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as object).length).toBeGreaterThan(3);
+});

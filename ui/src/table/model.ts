@@ -1,0 +1,63 @@
+// What a table does with rows, apart from drawing: words, order, which columns, files for elsewhere.
+
+export interface Column<T> {
+  id: string;
+  label: string;
+  /** The cell in words: what filters look in, and what is exported. */
+  text: (row: T) => string;
+  /** What to order by, when not the words. */
+  order?: (row: T) => string | number;
+  mono?: boolean;
+  /** Not shown until it is chosen. */
+  away?: boolean;
+  /** May grow; the others are as wide as they need. */
+  wide?: boolean;
+}
+
+/** One lower-cased line a row, made once. */
+export function index<T>(rows: T[], columns: Column<T>[]): string[] {
+  return rows.map((row) => columns.map((c) => c.text(row)).join(' ').toLowerCase());
+}
+
+/** Every word must occur. */
+export function matching<T>(rows: T[], lines: string[], filter: string): T[] {
+  const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
+  if (!words.length) return rows;
+  return rows.filter((_, i) => words.every((word) => lines[i]!.includes(word)));
+}
+
+/** `column` upwards, `-column` downwards. */
+export function ordered<T>(rows: T[], columns: Column<T>[], by: string): T[] {
+  const column = columns.find((c) => c.id === by.replace(/^-/, ''));
+  if (!column) return rows;
+  const order = column.order ?? ((row: T) => column.text(row).toLowerCase());
+  const down = by.startsWith('-') ? -1 : 1;
+  const keyed = rows.map((row) => [order(row), row] as const);
+  keyed.sort(([a], [b]) => (a < b ? -down : a > b ? down : 0));
+  return keyed.map(([, row]) => row);
+}
+
+/** RFC 4180; a leading `=`, `+`, `-` or `@` is kept from being a formula. */
+export function csv<T>(rows: T[], columns: Column<T>[]): string {
+  const cell = (text: string) => {
+    const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+    return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  };
+  const lines = [columns.map((c) => cell(c.label)), ...rows.map((row) => columns.map((c) => cell(c.text(row))))];
+  return `\ufeff${lines.map((l) => l.join(',')).join('\r\n')}\r\n`;
+}
+
+/** Rows on view, with some to spare above and below. */
+export function window_(top: number, height: number, row: number, count: number): { from: number; to: number } {
+  const spare = 10;
+  const from = Math.max(0, Math.min(count, Math.floor(top / row)) - spare);
+  return { from, to: Math.min(count, Math.ceil((top + height) / row) + spare) };
+}
+
+export function save(name: string, type: string, text: string): void {
+  const a = document.createElement('a');
+  a.href = URL.createObjectURL(new Blob([text], { type }));
+  a.download = name;
+  a.click();
+  setTimeout(() => URL.revokeObjectURL(a.href), 1000);
+}

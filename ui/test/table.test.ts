@@ -1,0 +1,54 @@
+import { expect, test } from 'vitest';
+import type { NodeView } from '../src/api/types';
+import { facets } from '../src/lib/filter';
+import { diff, marks } from '../src/more/role-text';
+import { csv, index, matching, ordered, window_, type Column } from '../src/table/model';
+
+const nodes = Array.from({ length: 10_000 }, (_, i): NodeView => ({
+  id: String(i), name: `gpu-${i}`, last_seen: '', liveness: 'online', logins: [], version: '1',
+  labels: { zone: `z${i % 7}`, gpu: i % 2 ? 'h100' : 'h800', serial: String(i) },
+}));
+const columns: Column<NodeView>[] = [
+  { id: 'name', label: 'Name', text: (n) => n.name, order: (n) => Number(n.id) },
+  { id: 'labels', label: 'Labels', text: (n) => Object.entries(n.labels ?? {}).map(([k, v]) => `${k}=${v}`).join(' ') },
+];
+
+test('every word of a filter must occur, in any case', () => {
+  const found = matching(nodes, index(nodes, columns), 'gpu-99 H100');
+  expect(found.length).toBeGreaterThan(0);
+  expect(found.every((n) => n.name.includes('gpu-99') && n.labels!['gpu'] === 'h100')).toBe(true);
+  expect(facets(nodes).map((side) => side.key)).toEqual(['gpu', 'zone']);
+});
+
+test('rows are ordered by a column, both ways', () => {
+  expect(ordered(nodes, columns, '-name')[0]!.name).toBe('gpu-9999');
+  expect(ordered(nodes, columns, 'name')[0]!.name).toBe('gpu-0');
+  expect(ordered(nodes, columns, 'nonsense')).toBe(nodes);
+});
+
+test('only the rows on view are drawn', () => {
+  expect(window_(0, 460, 46, 10_000)).toEqual({ from: 0, to: 20 });
+  expect(window_(46_000, 460, 46, 10_000)).toEqual({ from: 990, to: 1020 });
+  expect(window_(9e9, 460, 46, 10_000).to).toBe(10_000);
+});
+
+test('what goes into a spreadsheet is quoted, and is no formula', () => {
+  const rows = [{ a: 'x,"y"' }, { a: '=HYPERLINK()' }];
+  expect(csv(rows, [{ id: 'a', label: 'A', text: (r) => r.a }])).toBe('\ufeffA\r\n"x,""y"""\r\n\'=HYPERLINK()\r\n');
+});
+
+test('what is wrong with a role is said with its line', () => {
+  const good = 'kind: role\nversion: v7\nmetadata:\n  name: dev\nspec:\n  allow:\n    logins: [root]\n';
+  expect(marks(good)).toEqual([]);
+  const of = (text: string) => marks(text).map((m) => [m.line, m.key, m.with['key']]);
+  expect(of(good.replace('[root]', 'root'))).toEqual([[7, 'roles.notList', 'logins']]);
+  expect(of(good.replace('allow', 'alow'))).toEqual([[6, 'roles.unknown', 'alow']]);
+  expect(of(good.replace('  name: dev', '  title: dev'))).toEqual([[4, 'roles.unknown', 'title'], [4, 'roles.missing', 'name']]);
+  expect(marks('a: [').some((m) => m.key === 'roles.badYaml' && m.grave)).toBe(true);
+});
+
+test('a change shows the lines that come and go', () => {
+  expect(diff('a\nb\nc\n', 'a\nx\nc\nd\n')).toEqual([
+    { text: 'a', how: 'same' }, { text: 'b', how: 'gone' }, { text: 'x', how: 'added' }, { text: 'c', how: 'same' }, { text: 'd', how: 'added' },
+  ]);
+});

@@ -29,6 +29,7 @@ pub(crate) const CLIENTS: &[Need] = &[
     Need { program: "git", package: "git" },
     Need { program: "curl", package: "curl" },
     Need { program: "jq", package: "jq" },
+    Need { program: "faketime", package: "faketime" },
 ];
 
 /// What drives the browser app.

@@ -195,7 +195,9 @@ impl Writer {
     async fn sign_if_due(&mut self, now_or_never: bool) {
         let now = self.clock.now();
         let unsigned = self.chain.next() > self.signed;
-        if !unsigned || !(now_or_never || now.since(self.signed_at) >= self.checkpoint_every) {
+        // A young cluster signs with the first look: its log is provable from the first second on.
+        let due = now_or_never || self.signed == 0 || now.since(self.signed_at) >= self.checkpoint_every;
+        if !unsigned || !due {
             return;
         }
         if let Err(error) = self.sign(now).await {

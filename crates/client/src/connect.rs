@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use rustls::{AlertDescription, CertificateError};
 use tokio::io::{AsyncRead, AsyncWrite};
 pub use wire::route::Route;
 
@@ -55,13 +56,36 @@ impl ConnectError {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls {
             Some(rustls::Error::InvalidCertificate(why)) => {
-                Self::Untrusted { to: to.to_owned(), why: format!("{why:?}") }
+                Self::Untrusted { to: to.to_owned(), why: wrong_with_theirs(why) }
             }
             Some(rustls::Error::AlertReceived(alert)) => {
-                Self::Refused { by: to.to_owned(), why: format!("TLS alert {alert:?}") }
+                Self::Refused { by: to.to_owned(), why: wrong_with_ours(*alert) }
             }
             Some(_) | None => Self::Unreachable { to: to.to_owned(), why: error.to_string() },
         }
+    }
+}
+
+fn wrong_with_theirs(why: &CertificateError) -> String {
+    match why {
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not good yet: the clock of this machine is slow, or theirs fast".to_owned()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired: the clock of this machine is fast, or theirs was off".to_owned()
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// What the far end thinks of our certificate. Its alert has no word for "not yet".
+fn wrong_with_ours(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateExpired => {
+            "our certificate is not good at this time: it has expired, or a clock is off on either side"
+                .to_owned()
+        }
+        other => format!("TLS alert {other:?}"),
     }
 }
 
@@ -69,4 +93,26 @@ impl ConnectError {
 pub trait Connect: Send + Sync + 'static {
     /// A stream for `route`: carrier found, TLS done, the far end verified.
     fn connect(&self, route: Route) -> BoxFuture<'_, Result<BoxStream, ConnectError>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(error: rustls::Error) -> String {
+        ConnectError::from_handshake("gate:3080", &std::io::Error::other(error)).to_string()
+    }
+
+    #[test]
+    fn a_certificate_out_of_its_time_names_the_clock() {
+        for error in [
+            rustls::Error::InvalidCertificate(CertificateError::NotValidYet),
+            rustls::Error::InvalidCertificate(CertificateError::Expired),
+            rustls::Error::AlertReceived(AlertDescription::CertificateExpired),
+        ] {
+            let words = failed(error);
+
+            assert!(words.contains("clock"), "{words}");
+        }
+    }
 }

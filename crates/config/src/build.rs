@@ -7,8 +7,10 @@ mod ssh;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use model::SystemRole;
+use model::time::Span;
 
 use crate::join::parse_roles;
 use crate::raw::{Part, RawConfig};
@@ -161,6 +163,7 @@ impl Make<'_> {
             },
             log: self.log(),
             diag,
+            shutdown_grace: file.span("moongate.shutdown_grace").unwrap_or(Span(Duration::from_secs(30))),
             algorithms: Algorithms {
                 ciphers: self.names("moongate.ciphers"),
                 kex: self.names("moongate.kex_algos"),

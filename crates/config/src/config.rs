@@ -73,6 +73,8 @@ pub struct Instance {
     pub log: Log,
     /// Where `/healthz`, `/readyz` and `/metrics` are served, in the clear.
     pub diag: Option<Address>,
+    /// How long sessions may go on after SIGTERM.
+    pub shutdown_grace: Span,
     /// SSH and TLS algorithms, in order of preference; empty lists mean the built-in choice.
     pub algorithms: Algorithms,
     /// Where state and events are kept.

@@ -26,7 +26,7 @@ use wire::{client_hello, client_hello::ClientHello};
 
 use crate::address::{Network, ProxyHeaders};
 use crate::jump::Jump;
-use crate::limits::{Doors, Limits, Pending};
+use crate::limits::{Doors, Limits, Place};
 use crate::relay::relay;
 use crate::rewind::Rewind;
 use crate::tls::{HANDSHAKE, Tls};
@@ -84,7 +84,7 @@ struct Inner {
 struct Visit {
     peer: SocketAddr,
     carrier: Carrier,
-    pending: Pending,
+    pending: Place,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -125,8 +125,8 @@ impl Gate {
         &self.0.settings.web_certs
     }
 
-    pub(crate) fn connection(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        self.0.doors.connection()
+    pub(crate) fn connection(&self, ip: IpAddr) -> Option<Place> {
+        self.0.doors.connection(ip, self.speaks_for_many(ip))
     }
 
     fn speaks_for_many(&self, ip: IpAddr) -> bool {

@@ -15,7 +15,7 @@ use tunnel::Registry;
 use wire::dial::{Class, DialHeader, Target, TraceId};
 
 use crate::BoxStream;
-use crate::limits::Pending;
+use crate::limits::Place;
 
 const NO_SHELL: &str =
     "this is Moongate's gate, not a host: use `ssh -J <gate> <login>@<node>` or `msh ssh <login>@<node>`";
@@ -60,7 +60,7 @@ impl Door for Certificates {
 
 impl Jump {
     /// Serves one connection to its end.
-    pub(crate) async fn serve(self, stream: BoxStream, peer: SocketAddr, pending: Pending, scope: &Scope) {
+    pub(crate) async fn serve(self, stream: BoxStream, peer: SocketAddr, pending: Place, scope: &Scope) {
         let door = Certificates { trust: self.trust.clone(), clock: self.clock.clone(), peer };
         let accepted = match ssh::server::accept(stream, self.config.clone(), &door).await {
             Ok(accepted) => accepted,

@@ -139,7 +139,7 @@ async fn accept(
                 continue;
             }
         };
-        let Some(place) = gate.connection() else {
+        let Some(place) = gate.connection(peer.ip()) else {
             tracing::debug!(%peer, "too many connections");
             continue;
         };

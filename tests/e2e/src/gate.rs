@@ -35,6 +35,8 @@ pub struct Options {
     pub recording: &'static str,
     /// Lines under `proxy_service`, each with two spaces in front.
     pub proxy_lines: String,
+    /// The same under `moongate`, for the process with the authority.
+    pub instance_lines: String,
     /// Further environment of every process.
     pub environment: Vec<(String, String)>,
     /// Start as this user instead of the test's own; needs root.
@@ -43,7 +45,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { recording: "node", proxy_lines: String::new(), environment: Vec::new(), user: None }
+        Self {
+            recording: "node",
+            proxy_lines: String::new(),
+            instance_lines: String::new(),
+            environment: Vec::new(),
+            user: None,
+        }
     }
 }
 
@@ -79,7 +87,7 @@ impl Gate {
     /// It does not start, or is not ready in time.
     pub fn start_with(options: Options) -> Result<Self> {
         let (dir, auth_port, port) = (tempfile::tempdir()?, free()?, free()?);
-        let text = instance("auth", &dir.path().join("auth"), NODE, "")
+        let text = instance("auth", &dir.path().join("auth"), NODE, &options.instance_lines)
             + &auth_section(auth_port, options.recording)
             + &proxy_section(port, &options.proxy_lines)
             + NODE_SECTION;
@@ -97,7 +105,7 @@ impl Gate {
     /// One does not start, or is not ready in time.
     pub fn start_apart(options: Options) -> Result<Self> {
         let (dir, auth_port, port) = (tempfile::tempdir()?, free()?, free()?);
-        let text = instance("auth", &dir.path().join("auth"), "auth-1", "")
+        let text = instance("auth", &dir.path().join("auth"), "auth-1", &options.instance_lines)
             + &auth_section(auth_port, options.recording)
             + PROXY_OFF
             + NODE_OFF;

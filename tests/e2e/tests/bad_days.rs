@@ -1,17 +1,16 @@
 //! kill -9 of each part, a full disk, an authority that is away, and strangers at the port.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use e2e::gate::{Gate, NODE, Options};
-use e2e::http;
 use e2e::person::root;
 use e2e::run::{LIMIT, run, run_with};
 use e2e::wait::until;
+use rustix::process::Signal;
 use serde_json::Value;
 
 #[test]
@@ -90,29 +89,6 @@ fn a_killed_authority_keeps_everything_it_acknowledged() {
 }
 
 #[test]
-fn strangers_at_the_port_do_not_harm_it() {
-    let gate = Gate::start().unwrap();
-    let mut idle = Vec::new();
-    for n in 0..500_u32 {
-        let mut stream = TcpStream::connect(("127.0.0.1", gate.port)).unwrap();
-        let bytes: &[u8] = match n % 5 {
-            0 => b"",
-            1 => b"\x16\x03\x01\xff\xff\x01\xff\xff\xff",
-            2 => b"SSH-2.0-x\r\n\xff\xff\xff\xff\xff\xff",
-            3 => b"GET / HTTP/1.1\r\n",
-            _ => b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f",
-        };
-        stream.write_all(bytes).ok();
-        idle.push(stream);
-    }
-
-    let ping = http::get(&gate.url("/webapi/ping")).unwrap();
-
-    assert!(ping.text().contains("cluster_name"), "{}", ping.stderr);
-    drop(idle);
-}
-
-#[test]
 fn without_room_for_the_record_a_strict_session_ends_and_another_goes_on() {
     let mut gate = Gate::start_apart(Options::default()).unwrap();
     let spool = gate.data(NODE).join("spool");
@@ -175,4 +151,109 @@ fn sigterm_drains_and_ends() {
     let status = gate.auth.terminate(Duration::from_secs(30)).unwrap();
 
     assert!(status.success(), "{status}: {}", gate.auth.log());
+}
+
+/// Somebody at a terminal on the node: a shell whose prompt is silent, and what it has shown.
+struct AtWork {
+    child: Child,
+    shown: BufReader<std::process::ChildStdout>,
+}
+
+impl AtWork {
+    fn begin(person: &e2e::person::Person) -> Self {
+        let mut shell =
+            person.ssh(&["-tt", &root(), "stty -echo; echo at-work; exec sh -c 'PS1=; exec cat'"]);
+        let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let shown = BufReader::new(child.stdout.take().unwrap());
+        let mut work = Self { child, shown };
+        work.sees("at-work");
+        work
+    }
+
+    /// Reads until a line has `words` in it.
+    fn sees(&mut self, words: &str) {
+        let mut line = Vec::new();
+        while !String::from_utf8_lossy(&line).contains(words) {
+            line.clear();
+            assert!(self.shown.read_until(b'\n', &mut line).unwrap() > 0, "the end came before {words:?}");
+        }
+    }
+
+    fn types(&mut self, bytes: &[u8]) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(bytes).unwrap();
+        stdin.flush().unwrap();
+    }
+}
+
+#[test]
+fn after_sigterm_nobody_comes_in_and_who_is_at_work_may_finish() {
+    let options = Options { instance_lines: "  shutdown_grace: 10m\n".into(), ..Options::default() };
+    let mut gate = Gate::start_with(options).unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let mut work = AtWork::begin(&ann);
+
+    gate.auth.signal(Signal::TERM).unwrap();
+    work.sees("This node is stopping: the session ends within 10m");
+    let newcomer = ann.on("root", NODE, "true").unwrap();
+    work.types(b"still here\n");
+    work.sees("still here");
+    work.types(b"\x04");
+    let status = until("the gate to end", LIMIT, || gate.auth.ended()).unwrap();
+
+    assert_ne!(newcomer.code, 0);
+    assert!(work.child.wait().unwrap().success());
+    assert!(status.success(), "{status}: {}", gate.auth.log());
+}
+
+#[test]
+fn a_second_sigterm_waits_for_nobody() {
+    let options = Options { instance_lines: "  shutdown_grace: 10h\n".into(), ..Options::default() };
+    let mut gate = Gate::start_with(options).unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let mut work = AtWork::begin(&ann);
+    gate.auth.signal(Signal::TERM).unwrap();
+    work.sees("This node is stopping");
+
+    gate.auth.signal(Signal::TERM).unwrap();
+
+    let status = until("the gate to end", LIMIT, || gate.auth.ended()).unwrap();
+    assert!(status.success(), "{status}: {}", gate.auth.log());
+    work.child.kill().unwrap();
+    work.child.wait().unwrap();
+}
+
+/// What makes a program see another time; `None` where it is not installed.
+fn clock_off(by: &str) -> Option<Vec<(String, String)>> {
+    let out = Command::new("faketime").args(["-f", by, "printenv", "LD_PRELOAD"]).output().ok()?;
+    let library = String::from_utf8(out.stdout).ok()?.trim().to_owned();
+    let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Some(vec![
+        set("LD_PRELOAD", &library),
+        set("FAKETIME", by),
+        set("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        set("FAKETIME_DONT_RESET", "1"),
+    ])
+}
+
+#[test]
+fn a_node_whose_clock_is_off_by_minutes_works_and_one_that_is_off_by_hours_says_so() {
+    let Some(slow) = clock_off("-4m") else {
+        eprintln!("no faketime here");
+        return;
+    };
+    let mut gate = Gate::start_apart(Options::default()).unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let with = |environment| Options { environment, ..Options::default() };
+    gate.start_node_with("slow", "", &with(slow)).unwrap();
+    gate.start_node_with("fast", "", &with(clock_off("+4m").unwrap())).unwrap();
+    gate.start_node_with("lost", "", &with(clock_off("-2h").unwrap())).unwrap();
+
+    for node in ["slow", "fast"] {
+        gate.online(node).unwrap();
+        let ran = ann.on("root", node, "echo here").unwrap();
+        assert_eq!(ran.ok().unwrap().text(), "here\n", "{node}");
+    }
+    let lost = gate.node("lost").unwrap();
+    until("the clock to be named", LIMIT, || lost.log().contains("clock").then_some(())).unwrap();
 }

@@ -47,7 +47,7 @@ pub(crate) async fn start(
     (joined, rules): (&Joined, &Rules),
     (launched, listener): (Launched, Option<TcpListener>),
     scopes: Scopes<'_>,
-) -> anyhow::Result<Labels> {
+) -> anyhow::Result<(Node, Labels)> {
     let identity = joined.identity.borrow().clone();
     let facts = ServerFacts {
         id: ground.id.clone(),
@@ -95,8 +95,8 @@ pub(crate) async fn start(
             inner.cancel();
         }
     });
-    receive(node, ground, arrivals, scopes.serve);
-    Ok(labels)
+    receive(node.clone(), ground, arrivals, scopes.serve);
+    Ok((node, labels))
 }
 
 /// The rules as sessions see them. Until the first snapshot there are none, and nobody is let in.

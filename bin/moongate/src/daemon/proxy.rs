@@ -26,6 +26,8 @@ use super::rules::Rules;
 
 /// How often the proxy announces its addresses.
 const ANNOUNCE: Duration = Duration::from_secs(60);
+/// How much longer than its sessions the proxy carries on: sessions say why they end.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// A timer's word for never.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(5);
@@ -60,7 +62,10 @@ pub(crate) fn start(
             ProxyProtocol::Unspecified => ProxyHeaders::From(fronts.clone()),
         },
         forwarded_for: if config.trust_x_forwarded_for { fronts } else { Vec::new() },
-        limits: Limits::default(),
+        limits: Limits {
+            connections_per_address: ground.config.instance.limits.max_connections,
+            ..Limits::default()
+        },
         clock: ground.clock.clone(),
         random: ground.random.clone(),
     };
@@ -68,7 +73,7 @@ pub(crate) fn start(
     let report = Arc::new(joined.client.clone());
     let built = Proxy::build(listeners, settings, report).context("cannot build the proxy")?;
     let every = config.reload_interval.map_or(NEVER, |span| span.0);
-    let built = built.reload_every(every);
+    let built = built.reload_every(every).grace(ground.config.instance.shutdown_grace.0 + FAREWELL);
     let inner = scope.clone();
     scope.spawn_graceful("proxy", async move {
         if let Err(fault) = built.run(inner.clone()).await {

@@ -17,6 +17,8 @@ pub(crate) struct Reloadable {
     pub(crate) authority: Option<auth::Authority>,
     /// The node's labels.
     pub(crate) labels: Option<Labels>,
+    /// The node, to be told when the process stops.
+    pub(crate) node: Option<::node::serve::Node>,
 }
 
 /// Reads everything again and says what came of it. `now` is the configuration in effect; gives the one that is.

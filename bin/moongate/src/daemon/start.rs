@@ -1,9 +1,11 @@
 //! `moongate start`: read the configuration, build what it asks for, run until told to stop, drain.
 //!
 //! Build makes every mistake a start-up error: sockets are bound and files opened before anything runs. Drain goes
-//! against the arrows: the node's sessions end first, then the proxy's relays, then the authority, which has heard
+//! against the arrows: after SIGTERM nobody new comes in and sessions go on for `shutdown_grace`; then the node's
+//! sessions end first, then the proxy's relays, then the authority, which has heard
 //! everything by then.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ::node::spawner::Launched;
@@ -11,7 +13,7 @@ use anyhow::{Context, bail};
 use client::proxy_env::ProxyEnv;
 use config::{Address, Config, Loaded, LogFormat, LogOutput};
 use runtime::{Clock, Health, Random, Scope};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::Start;
@@ -24,7 +26,7 @@ use super::reload::{self, Reloadable};
 use super::rules::{self, Rules};
 use super::{authority, file, node, privileges, proxy};
 
-/// How long sessions, relays and the authority get to end, each.
+/// How long sessions, relays and the authority get to end once they must, each.
 const GRACE: Duration = Duration::from_secs(20);
 
 /// Runs the services of this host until told to stop.
@@ -99,11 +101,29 @@ fn services(config: &Config) -> Vec<&'static str> {
     all.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect()
 }
 
+/// Connections the system holds for us until we take them. With its usual 128 a burst waits for a second each time.
+const BACKLOG: u32 = 4096;
+
 /// Binds a listener; the message says for what.
 pub(crate) async fn bind(address: &Address, what: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind((address.host(), address.port()))
-        .await
-        .with_context(|| format!("cannot listen on {address} for {what}"))
+    let bound = async {
+        let mut last = std::io::Error::other("the name has no address");
+        for at in tokio::net::lookup_host((address.host(), address.port())).await? {
+            match bind_to(at) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    };
+    bound.await.with_context(|| format!("cannot listen on {address} for {what}"))
+}
+
+fn bind_to(at: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    socket.listen(BACKLOG)
 }
 
 async fn serve(
@@ -121,13 +141,28 @@ async fn serve(
             Ok(None)
         }
     };
-    let done = match built {
-        Ok(Some(parts)) => until_told(args, &ground, &floors, &parts, &mut stop).await,
-        Ok(None) => Ok(()),
-        Err(error) => Err(error),
+    let grace = ground.config.instance.shutdown_grace.0;
+    let (done, gentle) = match built {
+        Ok(Some(parts)) => match until_told(args, &ground, &floors, &parts, &mut stop).await {
+            Ok(TERMINATE) => (Ok(()), parts.node),
+            Ok(_) => (Ok(()), None),
+            Err(error) => (Err(error), None),
+        },
+        Ok(None) => (Ok(()), None),
+        Err(error) => (Err(error), None),
+    };
+    let leave = async {
+        // No new conversations while the old ones end.
+        floors.proxy.cancel();
+        if let Some(node) = gentle {
+            tracing::info!(?grace, "waiting for sessions to end");
+            let all = node.leave(grace).await;
+            tracing::info!(all, "sessions have ended, or their time has");
+        }
+        floors.drain(grace).await;
     };
     tokio::select! {
-        () = floors.drain() => {}
+        () = leave => {}
         signal = stop.told() => tracing::warn!(signal, "told twice: not waiting for the rest"),
     }
     done
@@ -153,9 +188,10 @@ impl Floors {
         [&self.serve, &self.node, &self.proxy, &self.joined, &self.auth]
     }
 
-    async fn drain(&self) {
+    /// The proxy has a grace of its own for what it carries.
+    async fn drain(&self, grace: Duration) {
         for scope in self.all() {
-            if !scope.drain(GRACE).await {
+            if !scope.drain(grace + GRACE).await {
                 tracing::warn!(service = scope.name(), left = scope.alive(), "not everything ended in time");
             }
         }
@@ -233,8 +269,10 @@ async fn build(
     }
     if let (Some(config), Some(launched)) = (&config.ssh, launched) {
         let scopes = node::Scopes { serve: &floors.serve, ground: &floors.node };
-        parts.labels =
-            Some(node::start(ground, config, (&joined, &rules), (launched, bound.node), scopes).await?);
+        let (node, labels) =
+            node::start(ground, config, (&joined, &rules), (launched, bound.node), scopes).await?;
+        parts.labels = Some(labels);
+        parts.node = Some(node);
     }
     Ok(parts)
 }
@@ -246,14 +284,14 @@ fn roles(config: &Config) -> std::collections::BTreeSet<model::SystemRole> {
     proxy.into_iter().chain(node).collect()
 }
 
-/// Runs until a signal or a fault ends it.
+/// Runs until a signal or a fault ends it; gives the signal.
 async fn until_told(
     args: &Start,
     ground: &Ground,
     floors: &Floors,
     parts: &Reloadable,
     stop: &mut Stop,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<&'static str> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let mut config = ground.config.clone();
     let mut announced = false;
@@ -261,7 +299,7 @@ async fn until_told(
         tokio::select! {
             signal = stop.told() => {
                 tracing::info!(signal, "stopping");
-                return Ok(());
+                return Ok(signal);
             }
             () = floors.fault() => bail!("a service failed: see the log above"),
             _ = hangup.recv() => config = reload::reload(args, &config, parts).await,
@@ -283,6 +321,9 @@ fn announce(ground: &Ground) {
     println!("moongate {} is ready: {}", model::VERSION, services.join(", "));
 }
 
+/// The signal after which sessions may go on for a while. Whoever presses Ctrl-C wants an end now.
+const TERMINATE: &str = "SIGTERM";
+
 /// The signals that end the process, listened to from the start so that none is lost.
 struct Stop {
     terminate: Signal,
@@ -300,7 +341,7 @@ impl Stop {
     /// Waits for the next; its name.
     async fn told(&mut self) -> &'static str {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.terminate.recv() => TERMINATE,
             _ = self.interrupt.recv() => "SIGINT",
         }
     }

@@ -22,6 +22,7 @@ mod visit;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use model::{Identity, Labels, UserName};
 use policy::Target;
@@ -104,6 +105,8 @@ struct Inner {
     deps: Deps,
     handshakes: Semaphore,
     connections: Arc<Semaphore>,
+    /// Told once: how long what is open may go on.
+    leaving: watch::Sender<Option<Duration>>,
     /// Connections of each user, for the roles' limit.
     users: Mutex<BTreeMap<UserName, u32>>,
 }
@@ -121,6 +124,7 @@ impl Node {
         Self(Arc::new(Inner {
             handshakes: Semaphore::new(settings.handshakes),
             connections: Arc::new(Semaphore::new(settings.connections)),
+            leaving: watch::Sender::new(None),
             users: Mutex::default(),
             settings,
             deps,
@@ -133,6 +137,9 @@ impl Node {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        if self.0.leaving.borrow().is_some() {
+            return tracing::debug!("stopping: a connection was closed");
+        }
         // Full: whoever is being greeted goes first, and a stranger is not told why.
         let Ok(_place) = self.0.connections.clone().try_acquire_owned() else {
             tracing::warn!("too many connections");
@@ -152,6 +159,24 @@ impl Node {
         match accepted {
             Ok(accepted) => visit::run(self, accepted, peer, scope).await,
             Err(error) => tracing::debug!(%error, client = ?peer.client, "no connection"),
+        }
+    }
+
+    /// Takes no more connections, tells the sessions on terminals that they have `grace` left, and waits that long
+    /// for every connection to end. Says whether all did. Cancels nothing.
+    pub async fn leave(&self, grace: Duration) -> bool {
+        self.0.leaving.send_replace(Some(grace));
+        let all = u32::try_from(self.0.settings.connections).unwrap_or(u32::MAX);
+        tokio::time::timeout(grace, self.0.connections.acquire_many(all)).await.is_ok()
+    }
+
+    /// Resolves once the node was told to leave. Cancel safe.
+    async fn left_with(&self) -> Duration {
+        let mut leaving = self.0.leaving.subscribe();
+        let told = leaving.wait_for(Option::is_some).await.ok().and_then(|told| *told);
+        match told {
+            Some(grace) => grace,
+            None => std::future::pending().await,
         }
     }
 

@@ -50,6 +50,18 @@ pub(super) async fn tell(
     }
 }
 
+/// Says once that the node is stopping, as soon as it is.
+pub(super) async fn stopping(
+    visit: &Visit,
+    session: &Session,
+    channel: &Channel,
+) -> std::convert::Infallible {
+    let grace = model::time::Span(visit.node.left_with().await);
+    let words = format!("\r\nThis node is stopping: the session ends within {grace}.\r\n");
+    drop(say(session, channel, words.as_bytes()).await);
+    std::future::pending().await
+}
+
 async fn say(session: &Session, channel: &Channel, words: &[u8]) -> Result<(), Stopped> {
     session.tap().output(words).await.map_err(|error| Stopped::Failed(error.to_string()))?;
     channel.write_all(words).await.map_err(|_| Stopped::HungUp)

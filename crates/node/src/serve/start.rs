@@ -233,7 +233,11 @@ impl<'a> Run<'a> {
         match self.account.run_on_pty(terminal.pty, start, env).await {
             Ok((mut running, master)) => {
                 let tap = self.session.tap();
-                let stopped = pump::terminal(self.channel, tap, &mut running, master, &Quiet(self)).await;
+                let quiet = Quiet(self);
+                let stopped = tokio::select! {
+                    stopped = pump::terminal(self.channel, tap, &mut running, master, &quiet) => stopped,
+                    never = notice::stopping(self.visit, self.session, self.channel) => match never {},
+                };
                 Stop { stopped, running: Some(running), taps: Taps::default(), files: None }
             }
             Err(error) => Self::nothing(&error),

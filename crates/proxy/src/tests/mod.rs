@@ -282,7 +282,7 @@ async fn a_thousand_idlers_and_talkers_of_nonsense_delay_nobody() {
 
 #[tokio::test]
 async fn the_half_open_have_a_limit_and_make_way() {
-    let limits = Limits { half_open: 3, half_open_per_address: 3, connections: 100 };
+    let limits = Limits { half_open: 3, half_open_per_address: 3, ..Limits::default() };
     let world = World::with(How { limits, ..How::default() });
     let mut idle = Vec::new();
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! How everyone else talks to the authority: call, stream, upload, join, renew, watch, emit.
+//! How everyone else talks to the authority: call, stream, upload, join, renew, watch.
 //!
 //! One path for all: agents in the authority's own process use it over an in-memory stream. Knows the API's verbs
 //! and the cluster's certificates; knows no session, no policy and no target.
@@ -8,7 +8,6 @@ pub mod bare;
 pub mod call;
 pub mod connect;
 pub mod dial;
-pub mod emit;
 pub mod error;
 pub mod files;
 mod hop;

@@ -1,4 +1,4 @@
-//! The audit log: who may tell what, the chain and its proof, search, tail, files, and queues of agents.
+//! The audit log: who may tell what, the chain and its proof, search, tail and files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,6 @@ use model::api::Fault;
 use model::api::audit::{AuditEvent, EmitEvents, ExportChain, SearchEvents, TailEvents};
 use model::{NodeId, RequestId};
 use runtime::{Health, Scope, Service};
-use testkit::client::emit::{self, Emitter};
 use testkit::client::{Client, Keyring};
 
 use crate::world::{Host, World, eventually, fault, presets};
@@ -204,81 +203,6 @@ async fn the_log_is_in_daily_files_too_once_each_over_restarts() {
     let mended = async || std::fs::read_to_string(&path).unwrap().lines().count() >= lines.len();
     eventually("the file is whole again", mended).await;
     world.stop().await;
-}
-
-/// An agent's queue, over a pipe that can be cut.
-async fn agent(
-    world: &World,
-    node: &Host,
-    scope: &Scope,
-    dir: &std::path::Path,
-) -> (Emitter, testkit::pipe::Pipe) {
-    let material = world.trusting().showing(node.keys.certified(&node.certs.tls_cert_pem));
-    let pipe = world.pipe(material);
-    let client = Client::new(Arc::new(pipe.clone()), scope, world.random.clone());
-    let opened = emit::open(dir, client, world.clock.clone(), world.random.clone(), Health::default());
-    let (emitter, emission) = opened.unwrap();
-    let inner = scope.clone();
-    scope.spawn_graceful("events", async move { emission.run(inner).await.unwrap() });
-    (emitter, pipe)
-}
-
-#[tokio::test]
-async fn events_wait_while_the_authority_is_away_and_arrive_in_order() {
-    let world = World::new().await;
-    let node = world.node("web-1", "dev").await;
-    let dir = tempfile::tempdir().unwrap();
-    let scope = Scope::root("agent");
-    let (emitter, pipe) = agent(&world, &node, &scope, dir.path()).await;
-    let mut expected = Vec::new();
-    for n in 0..10 {
-        expected.push(format!("user-{n}"));
-        emitter.emit(connect(&world, &node.id, &format!("user-{n}"))).await.unwrap();
-    }
-    eventually("the first ten arrive", async || emitter.progress().borrow().sent >= 10).await;
-
-    pipe.set_cut(true);
-    let world = world.restart().await;
-    for n in 10..2_000 {
-        expected.push(format!("user-{n}"));
-    }
-    let events: Vec<_> = (10..2_000).map(|n| connect(&world, &node.id, &format!("user-{n}"))).collect();
-    for some in events.chunks(100) {
-        emitter.emit_all(some).await.unwrap();
-    }
-    // The agent is killed too, and starts again.
-    drop(emitter);
-    scope.cancel();
-    drop(scope);
-    let scope = Scope::root("agent again");
-    let (emitter, _pipe) = agent(&world, &node, &scope, dir.path()).await;
-    emitter.emit(connect(&world, &node.id, "last")).await.unwrap();
-    expected.push("last".into());
-
-    eventually("everything arrives", async || users_seen(&world).await.len() >= expected.len()).await;
-    assert_eq!(users_seen(&world).await, expected);
-    assert!(scope.drain(Duration::from_secs(10)).await);
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn an_event_that_is_refused_does_not_hold_up_the_others() {
-    let world = World::new().await;
-    let node = world.node("web-1", "dev").await;
-    let dir = tempfile::tempdir().unwrap();
-    let scope = Scope::root("agent");
-    let (emitter, _pipe) = agent(&world, &node, &scope, dir.path()).await;
-    let strange = connect(&world, &NodeId::from_random([3; 16]), "eve");
-
-    let batch = [connect(&world, &node.id, "ann"), strange, connect(&world, &node.id, "bob")];
-    emitter.emit_all(&batch).await.unwrap();
-
-    eventually("both arrive", async || users_seen(&world).await == ["ann", "bob"]).await;
-    let rejected = dir.path().join("events/rejected.log");
-    let is_kept = async || std::fs::read_to_string(&rejected).is_ok_and(|text| text.contains("eve"));
-    eventually("the refused one is kept for a person", is_kept).await;
-    let huge = edited(connect(&world, &node.id, "x"), "x", &"x".repeat(70_000));
-    assert!(emitter.emit(huge).await.is_err());
 }
 
 #[tokio::test]

@@ -3,21 +3,22 @@
 //! Every transaction that waits while the disk syncs joins the next sync, so many small durable writes cost one
 //! sync together. Reads run beside the writer on their own connections. Layout: docs/formats/store-sqlite.md.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use model::Timestamp;
 use runtime::Clock;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
-use tokio::sync::{mpsc, oneshot, watch};
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::{mpsc, oneshot, watch as feed};
 
-use crate::contract::{Changes, check_bounds};
-use crate::{
-    Change, Committed, Condition, Entry, Key, Order, Page, Range, Revision, Store, StoreError, Txn, Watch,
-    Write,
-};
+use self::read::{Readers, as_i64, entry_of, failed, number, read_range};
+use self::watch::SqliteWatch;
+use crate::contract::check_bounds;
+use crate::{Committed, Condition, Entry, Key, Page, Range, Revision, Store, StoreError, Txn, Watch, Write};
+
+mod read;
+mod watch;
 
 /// How many changes are kept for watchers; older ones are pruned as new ones come.
 const HISTORY: u64 = 50_000;
@@ -25,8 +26,6 @@ const HISTORY: u64 = 50_000;
 const QUEUE: usize = 1024;
 /// Transactions in one sync.
 const GROUP: usize = 256;
-/// Changes a watcher takes at once.
-const WATCH_BATCH: usize = 1000;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS entry (
@@ -53,50 +52,7 @@ pub struct SqliteStore {
     jobs: mpsc::Sender<Job>,
     readers: Arc<Readers>,
     clock: Clock,
-    news: watch::Receiver<Revision>,
-}
-
-struct Readers {
-    path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
-}
-
-fn failed(error: rusqlite::Error) -> StoreError {
-    StoreError::Backend(error.to_string())
-}
-
-impl Readers {
-    /// Runs `work` on a read connection, off the async threads.
-    async fn run<T, F>(self: &Arc<Self>, work: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-    {
-        let readers = self.clone();
-        tokio::task::spawn_blocking(move || {
-            let kept = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = match kept {
-                Some(connection) => connection,
-                None => open_reader(&readers.path)?,
-            };
-            let out = work(&connection);
-            let mut idle = readers.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < 4 {
-                idle.push(connection);
-            }
-            out
-        })
-        .await
-        .map_err(|e| StoreError::Backend(e.to_string()))?
-    }
-}
-
-fn open_reader(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(failed)?;
-    connection.execute_batch("PRAGMA cache_size=-1024;").map_err(failed)?;
-    Ok(connection)
+    news: feed::Receiver<Revision>,
 }
 
 impl SqliteStore {
@@ -114,7 +70,7 @@ impl SqliteStore {
         connection.execute_batch(SCHEMA).map_err(failed)?;
         let revision = number(&connection, "revision")?;
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let (news, seen) = watch::channel(revision);
+        let (news, seen) = feed::channel(revision);
         let writer = Writer { connection, revision, clock: clock.clone(), news };
         std::thread::Builder::new()
             .name("store-writer".into())
@@ -143,22 +99,11 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
         .map_err(|e| StoreError::Backend(format!("cannot open {}: {e}", path.display())))
 }
 
-fn number(connection: &Connection, name: &str) -> Result<u64, StoreError> {
-    let found: i64 = connection
-        .query_row("SELECT number FROM meta WHERE name = ?1", [name], |row| row.get(0))
-        .map_err(failed)?;
-    Ok(found.unsigned_abs())
-}
-
-fn as_i64(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
 struct Writer {
     connection: Connection,
     revision: Revision,
     clock: Clock,
-    news: watch::Sender<Revision>,
+    news: feed::Sender<Revision>,
 }
 
 impl Writer {
@@ -288,56 +233,6 @@ fn apply(txn: &Connection, wanted: &Txn, revision: Revision) -> Result<(), rusql
     Ok(())
 }
 
-fn entry_of(row: &Row<'_>) -> rusqlite::Result<Option<Entry>> {
-    let key: String = row.get(0)?;
-    let value: Vec<u8> = row.get(1)?;
-    let revision: i64 = row.get(2)?;
-    let expires_at: Option<i64> = row.get(3)?;
-    Ok(Key::new(key).ok().map(|key| Entry {
-        key,
-        value: Bytes::from(value),
-        revision: revision.unsigned_abs(),
-        expires_at: expires_at.map(Timestamp::from_millis),
-    }))
-}
-
-/// The smallest text greater than every text that begins with `prefix/`: `/` is followed by `0` in ASCII.
-fn end_of(prefix: &str) -> String {
-    format!("{prefix}0")
-}
-
-fn read_range(connection: &Connection, range: &Range, now: Timestamp) -> Result<Page, StoreError> {
-    let txn = connection.unchecked_transaction().map_err(failed)?;
-    let revision = number(&txn, "revision")?;
-    let limit = range.effective_limit();
-    let (mut low, mut high) = (format!("{}/", range.prefix), end_of(&range.prefix));
-    let sql = match range.order {
-        Order::Ascending => {
-            if let Some(after) = &range.after {
-                // The next text after a key is that key and a zero byte.
-                low = low.max(format!("{after}\0"));
-            }
-            "SELECT key, value, revision, expires_at FROM entry WHERE key >= ?1 AND key < ?2
-             AND (expires_at IS NULL OR expires_at > ?3) ORDER BY key LIMIT ?4"
-        }
-        Order::Descending => {
-            if let Some(after) = &range.after {
-                high = high.min(after.to_string());
-            }
-            "SELECT key, value, revision, expires_at FROM entry WHERE key >= ?1 AND key < ?2
-             AND (expires_at IS NULL OR expires_at > ?3) ORDER BY key DESC LIMIT ?4"
-        }
-    };
-    let mut statement = txn.prepare_cached(sql).map_err(failed)?;
-    let rows = statement
-        .query_map(params![low, high, now.millis(), as_i64(limit as u64 + 1)], entry_of)
-        .map_err(failed)?;
-    let mut entries = rows.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    let more = entries.len() > limit;
-    entries.truncate(limit);
-    Ok(Page { entries, revision, more })
-}
-
 #[async_trait]
 impl Store for SqliteStore {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
@@ -411,96 +306,6 @@ impl Store for SqliteStore {
             Ok(_) => Ok(ended.len()),
             Err(StoreError::Conflict(_)) => Ok(0),
             Err(error) => Err(error),
-        }
-    }
-}
-
-struct SqliteWatch {
-    readers: Arc<Readers>,
-    prefix: String,
-    seen: Revision,
-    /// Read but not yet handed out, so that a cancelled `next` loses nothing.
-    ready: Vec<Change>,
-    news: watch::Receiver<Revision>,
-}
-
-fn read_changes(
-    connection: &Connection,
-    prefix: &str,
-    after: Revision,
-) -> Result<(Vec<Change>, Revision), StoreError> {
-    let txn = connection.unchecked_transaction().map_err(failed)?;
-    let (now_at, compacted) = (number(&txn, "revision")?, number(&txn, "compacted")?);
-    if after < compacted {
-        return Err(StoreError::Compacted(after));
-    }
-    let mut statement = txn
-        .prepare_cached(
-            "SELECT revision, key, value FROM change WHERE revision > ?1 AND key >= ?2 AND key < ?3
-             ORDER BY revision, n LIMIT ?4",
-        )
-        .map_err(failed)?;
-    let rows = statement
-        .query_map(
-            params![as_i64(after), format!("{prefix}/"), end_of(prefix), as_i64(WATCH_BATCH as u64)],
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<Vec<u8>>>(2)?)),
-        )
-        .map_err(failed)?;
-    let mut found = Vec::new();
-    for row in rows {
-        let (revision, key, value) = row.map_err(failed)?;
-        if let Ok(key) = Key::new(key) {
-            found.push(Change { revision: revision.unsigned_abs(), key, value: value.map(Bytes::from) });
-        }
-    }
-    if found.len() < WATCH_BATCH {
-        return Ok((found, now_at));
-    }
-    // A full batch may end inside a transaction: give whole transactions only, unless one fills the batch.
-    let last = found.last().map_or(now_at, |c| c.revision);
-    let first = found.first().map_or(now_at, |c| c.revision);
-    if first != last {
-        found.retain(|c| c.revision < last);
-        return Ok((found, last - 1));
-    }
-    let mut whole = txn
-        .prepare_cached(
-            "SELECT key, value FROM change WHERE revision = ?1 AND key >= ?2 AND key < ?3 ORDER BY n",
-        )
-        .map_err(failed)?;
-    let rows = whole
-        .query_map(params![as_i64(last), format!("{prefix}/"), end_of(prefix)], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, Option<Vec<u8>>>(1)?))
-        })
-        .map_err(failed)?;
-    found.clear();
-    for row in rows {
-        let (key, value) = row.map_err(failed)?;
-        if let Ok(key) = Key::new(key) {
-            found.push(Change { revision: last, key, value: value.map(Bytes::from) });
-        }
-    }
-    Ok((found, last))
-}
-
-#[async_trait]
-impl Changes for SqliteWatch {
-    async fn next(&mut self) -> Result<Vec<Change>, StoreError> {
-        loop {
-            if !self.ready.is_empty() {
-                return Ok(std::mem::take(&mut self.ready));
-            }
-            let target = *self.news.borrow_and_update();
-            if target > self.seen {
-                let (prefix, after) = (self.prefix.clone(), self.seen);
-                let (found, upto) = self.readers.run(move |c| read_changes(c, &prefix, after)).await?;
-                self.ready = found;
-                self.seen = upto;
-                if upto < target || !self.ready.is_empty() {
-                    continue;
-                }
-            }
-            self.news.changed().await.map_err(|_| StoreError::Closed)?;
         }
     }
 }

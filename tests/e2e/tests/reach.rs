@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use e2e::gate::{Gate, NODE, Options};
 use e2e::helper::{ConnectProxy, nginx};
+use e2e::person::{Person, target};
+use e2e::run::{LIMIT, run_with};
 
 /// Exactly the directives people have in front of such a gate.
 fn front(port: u16) -> String {
@@ -11,6 +13,16 @@ fn front(port: u16) -> String {
         "proxy_pass https://127.0.0.1:{port};\nproxy_ssl_verify off;\nproxy_http_version 1.1;\n\
          proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection \"upgrade\";"
     )
+}
+
+/// More than a stream carries inside its tunnel and TLS, both ways at once, into a program and back.
+fn copies_pass_whole(person: &Person, node: &str) {
+    let said: Vec<u8> = (0..8u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+    let mut command = person.ssh(&[&target("root", node), "cat"]);
+
+    let heard = run_with(&mut command, &said, LIMIT).unwrap().ok().unwrap().stdout;
+
+    assert!(heard == said, "{} of {} bytes came back", heard.len(), said.len());
 }
 
 #[test]
@@ -27,6 +39,7 @@ fn a_node_joins_through_an_http_proxy_that_alone_knows_the_gates_name() {
 
     assert_eq!(ran.ok().unwrap().text(), "through\n");
     assert!(proxy.served() > 0);
+    copies_pass_whole(&ann, "behind");
 }
 
 #[test]
@@ -55,6 +68,7 @@ fn node_and_person_pass_an_nginx_that_ends_tls() {
 
     assert_eq!(ran.ok().unwrap().text(), "fronted\n");
     assert!(status.contains("websocket"), "{status}");
+    copies_pass_whole(&ann, "fronted");
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl Effort {
         bytes: 1 << 30,
         keys: 300,
         idle: 1000,
-        short: 3000,
+        short: 100_000,
     };
     /// The same on a machine that is needed for other things too.
     pub(crate) const SHORT: Self = Self {

@@ -64,11 +64,18 @@ pub(crate) const SERVED: [(&[u8], &[u8]); 10] = [
 pub(crate) fn decode<'a>(name: &[u8], body: &'a [u8]) -> Result<Extension<'a>, Malformed> {
     let mut r = Reader::new(body);
     let r = &mut r;
+    let both = || Request::two_paths(body).map_err(|_| Malformed("two paths"));
     Ok(match name {
-        b"posix-rename@openssh.com" => Extension::PosixRename { from: path(r)?, to: path(r)? },
+        b"posix-rename@openssh.com" => {
+            let (from, to) = both()?;
+            Extension::PosixRename { from, to }
+        }
         b"statvfs@openssh.com" => Extension::Statvfs { path: path(r)? },
         b"fstatvfs@openssh.com" => Extension::Fstatvfs { handle: r.string(MAX_HANDLE)? },
-        b"hardlink@openssh.com" => Extension::Hardlink { from: path(r)?, to: path(r)? },
+        b"hardlink@openssh.com" => {
+            let (from, to) = both()?;
+            Extension::Hardlink { from, to }
+        }
         b"fsync@openssh.com" => Extension::Fsync { handle: r.string(MAX_HANDLE)? },
         b"lsetstat@openssh.com" => Extension::Lsetstat { path: path(r)?, attrs: attrs(body)? },
         b"limits@openssh.com" => Extension::Limits,

@@ -151,7 +151,7 @@ pub enum Request<'a> {
     Extended {
         /// Its name.
         name: &'a [u8],
-        /// Its fields, undecoded: whoever serves the extension reads them.
+        /// Its fields, undecoded: whoever serves the extension reads them; see [`Request::two_paths`].
         body: &'a [u8],
     },
 }
@@ -283,5 +283,15 @@ impl<'a> Request<'a> {
             Request::Symlink { .. } => 20,
             Request::Extended { .. } => 200,
         }
+    }
+
+    /// The two paths of an extended request such as `posix-rename@openssh.com` or `hardlink@openssh.com`.
+    ///
+    /// # Errors
+    /// The body holds something else.
+    pub fn two_paths(body: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), Malformed> {
+        let mut body = Body(Reader::new(body));
+        let both = (body.path()?, body.path()?);
+        if body.0.is_empty() { Ok(both) } else { Err(bad("bytes after its last field")) }
     }
 }

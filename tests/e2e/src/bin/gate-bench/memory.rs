@@ -21,12 +21,13 @@ fn ours(value: f64) -> Vec<Option<f64>> {
     vec![None, None, Some(value), None]
 }
 
-fn mib(kib: u64) -> f64 {
+/// KiB as MiB.
+pub(crate) fn mib(kib: u64) -> f64 {
     f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0
 }
 
 /// Resident KiB of node, and of proxy and authority together; not of what sessions run.
-fn now(bed: &Bed) -> Result<(u64, u64)> {
+pub(crate) fn now(bed: &Bed) -> Result<(u64, u64)> {
     let mut gate = bed.gate()?;
     let proxy = gate.proxy.as_ref().map_or(0, Process::own_rss_kib);
     let auth = gate.auth.own_rss_kib();

@@ -8,6 +8,7 @@ use e2e::run::run_with;
 
 use crate::bed::{Bed, Effort, Way};
 use crate::echo::{Held, Master, quiet};
+use crate::memory;
 use crate::report::Row;
 
 const NEIGHBOURS: usize = 5;
@@ -15,18 +16,23 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Time for every buffer on the way to fill.
 const FILL: Duration = Duration::from_secs(4);
 
-/// Both rows.
+/// All rows.
 pub(crate) fn one_reader(bed: &Bed, _effort: &Effort) -> Result<Vec<Row>> {
     let mut answered = Vec::new();
     let mut held = Vec::new();
+    let mut node = Vec::new();
     for way in bed.ways() {
+        let before = memory::now(bed).map_or(0, |(node, _)| node);
         let (count, kib) = try_way(bed, way)?;
+        let grown = memory::now(bed).map_or(0, |(node, _)| node).saturating_sub(before);
+        node.push(matches!(way.name, "gate" | "gate -J").then(|| memory::mib(grown)));
         answered.push(Some(count));
         held.push((way.host != "direct").then_some(kib / 1024.0));
     }
     Ok(vec![
         Row::new("stuck reader: neighbours answered, of 5", "5", answered),
         Row::new("stuck reader: memory in between, MiB", "≤ 4 MiB", held),
+        Row::new("stuck reader: what the node grew by, of a stream of 10 GiB, MiB", "-", node),
     ])
 }
 

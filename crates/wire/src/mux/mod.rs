@@ -12,6 +12,7 @@
 
 mod buffer;
 mod frame;
+mod pulse;
 mod stream;
 mod terms;
 
@@ -23,6 +24,7 @@ use crate::dial::Class;
 pub use frame::{
     End, Frame, HEADER, LIFT_TOKEN, MAX, MAX_METADATA, MAX_PAYLOAD, PREFACE, ResetCode, StreamId,
 };
+use pulse::Pulse;
 use stream::{Lane, Stream};
 pub use terms::{Dead, Event, OpenError, Read, Settings, Side, StreamError};
 
@@ -62,16 +64,14 @@ pub struct Mux {
     peer_leaving: bool,
     queued: usize,
     grown: u32,
-    heard: Duration,
-    pinged: Option<Duration>,
-    measured: Option<Duration>,
-    rtt: Option<Duration>,
+    pulse: Pulse,
 }
 
 impl Mux {
     /// A fresh connection at time `now`; its preface and a first ping wait to be sent.
     #[must_use]
     pub fn new(side: Side, settings: Settings, now: Duration) -> Self {
+        let pulse = Pulse::new(settings.quiet, settings.dead, now);
         let mut mux = Self {
             side,
             settings,
@@ -88,10 +88,7 @@ impl Mux {
             peer_leaving: false,
             queued: 0,
             grown: 0,
-            heard: now,
-            pinged: None,
-            measured: None,
-            rtt: None,
+            pulse,
         };
         mux.ping(now);
         mux
@@ -168,7 +165,7 @@ impl Mux {
     /// # Errors
     /// The stream was reset; what was unread is gone.
     pub fn read(&mut self, id: StreamId, out: &mut [u8], now: Duration) -> Result<Read, StreamError> {
-        let rtt = self.rtt;
+        let rtt = self.pulse.rtt();
         let stream = self.streams.get_mut(&id).ok_or(StreamError::Reset(ResetCode::Cancelled))?;
         let read = stream.read(out)?;
         if let Read::Bytes(_) = read {
@@ -215,7 +212,7 @@ impl Mux {
     /// The peer broke the protocol: the connection is of no more use.
     pub fn receive(&mut self, bytes: &[u8], now: Duration) -> Result<usize, Malformed> {
         if !bytes.is_empty() {
-            self.heard = now;
+            self.pulse.heard(now);
         }
         let mut reader = Reader::new(bytes);
         if !self.greeted {
@@ -255,7 +252,7 @@ impl Mux {
                 }
             }
             Frame::Ping { token } => self.pong = Some(token),
-            Frame::Pong { token } => self.ponged(token, now),
+            Frame::Pong { token } => self.pulse.pong(token, now),
             Frame::GoAway { last } => {
                 self.peer_leaving = true;
                 self.events.push_back(Event::GoingAway);
@@ -413,23 +410,8 @@ impl Mux {
     }
 
     fn ping(&mut self, now: Duration) {
-        self.pinged = Some(now);
-        Frame::Ping { token: micros(now) }.encode(&mut self.control);
-    }
-
-    fn ponged(&mut self, token: u64, now: Duration) {
-        // An older ping's pong counts too: where the round trip is longer than the pause, it is the only one there is.
-        if token > micros(now) {
-            return;
-        }
-        let sample = Duration::from_micros(micros(now).saturating_sub(token));
-        self.pinged = None;
-        self.measured = Some(now);
-        // Near the smallest seen: a round trip measured behind a queue is not the path's.
-        self.rtt = Some(match self.rtt {
-            Some(rtt) if sample > rtt => rtt + (sample - rtt) / 8,
-            _ => sample,
-        });
+        let token = self.pulse.ping(now);
+        Frame::Ping { token }.encode(&mut self.control);
     }
 
     /// Lets time pass: pings a peer that has been quiet.
@@ -437,35 +419,22 @@ impl Mux {
     /// # Errors
     /// The peer has been silent for too long.
     pub fn tick(&mut self, now: Duration) -> Result<(), Dead> {
-        let silent = now.saturating_sub(self.heard);
-        if silent >= self.settings.dead {
-            return Err(Dead(silent));
-        }
-        if now >= self.next_ping() {
+        if self.pulse.tick(now, !self.streams.is_empty())? {
             self.ping(now);
         }
         Ok(())
     }
 
-    fn next_ping(&self) -> Duration {
-        let quiet = self.heard + self.settings.quiet;
-        let again = self.pinged.map(|at| at + self.settings.quiet);
-        let stale =
-            self.measured.filter(|_| !self.streams.is_empty()).map(|at| at + 10 * self.settings.quiet);
-        let due = stale.map_or(quiet, |stale| stale.min(quiet));
-        again.map_or(due, |again| again.max(due))
-    }
-
     /// When [`Mux::tick`] wants to be called next.
     #[must_use]
     pub fn deadline(&self) -> Duration {
-        self.next_ping().min(self.heard + self.settings.dead)
+        self.pulse.deadline(!self.streams.is_empty())
     }
 
     /// The round trip, as last measured; near its smallest.
     #[must_use]
     pub fn rtt(&self) -> Option<Duration> {
-        self.rtt
+        self.pulse.rtt()
     }
 
     /// True while somebody here holds the stream and it was not cut off.
@@ -491,10 +460,6 @@ impl Mux {
     pub fn held(&self) -> usize {
         self.streams.values().map(Stream::held).sum::<usize>() + self.control.len()
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn schedule(lanes: &mut [VecDeque<StreamId>; 2], id: StreamId, stream: &mut Stream) {

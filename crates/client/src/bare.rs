@@ -15,14 +15,12 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
+use wire::client_hello;
 use wire::route::Route;
 
 /// The most bytes read ahead of TLS.
 const AHEAD: usize = 64 * 1024;
 const LEAST: usize = 4 * 1024;
-
-/// Type, version and length of a TLS record (RFC 8446, 5.1).
-const RECORD: usize = 5;
 
 /// How many bytes each direction of `route` carries inside TLS before it goes on bare; `None` where it never does.
 #[must_use]
@@ -65,9 +63,9 @@ impl<S: AsyncRead + Unpin> Records<S> {
             return self.end - self.start;
         }
         if self.left == 0
-            && let Some(&[_, _, _, high, low]) = self.unread().get(..RECORD)
+            && let Some(whole) = client_hello::record(self.unread())
         {
-            self.left = RECORD + usize::from(u16::from_be_bytes([high, low]));
+            self.left = whole;
         }
         self.left.min(self.end - self.start)
     }

@@ -10,7 +10,10 @@ use crate::codec::{Malformed, Reader};
 pub const MAX: usize = 16 * 1024;
 
 /// The most bytes on the wire: the hello and its record headers, however it is cut.
-pub const MAX_WIRE: usize = MAX + 5 * MAX_RECORDS;
+pub const MAX_WIRE: usize = MAX + RECORD_HEADER * MAX_RECORDS;
+
+/// Type, version and length before each TLS record.
+const RECORD_HEADER: usize = 5;
 
 /// A hello in more records than this is an attack on the reader.
 const MAX_RECORDS: usize = 64;
@@ -51,6 +54,14 @@ pub fn decode(seen: &[u8]) -> Result<Option<ClientHello>, Malformed> {
         }
     }
     Err(Malformed::new(HELLO, "in too many pieces"))
+}
+
+/// Bytes on the wire of the TLS record at the start of `seen`, its header included (RFC 8446, 5.1); `None` while the
+/// header is incomplete. Whether the record makes sense is the TLS library's question.
+#[must_use]
+pub fn record(seen: &[u8]) -> Option<usize> {
+    let (_, _, length) = record_header(&mut Reader::new(seen))?;
+    Some(RECORD_HEADER + usize::from(length))
 }
 
 fn record_header(records: &mut Reader<'_>) -> Option<(u8, u16, u16)> {
@@ -153,6 +164,15 @@ mod tests {
         let mut message = vec![1, 0];
         message.extend(long(&body));
         message.chunks(cut).flat_map(|part| [&[22, 3, 1][..], &long(part)].concat()).collect()
+    }
+
+    #[test]
+    fn a_records_length_is_known_with_its_header() {
+        let bytes = hello("gate.example", &[], 100);
+
+        assert!((0..RECORD_HEADER).all(|n| record(&bytes[..n]).is_none()));
+        assert_eq!(record(&bytes), Some(RECORD_HEADER + 100));
+        assert_eq!(record(&[23, 3, 3, 0, 0]), Some(RECORD_HEADER));
     }
 
     proptest! {

@@ -31,6 +31,7 @@ pub mod fuzz {
     /// A TLS ClientHello.
     pub fn client_hello(data: &[u8]) {
         let _ = crate::client_hello::decode(data);
+        let _ = crate::client_hello::record(data);
     }
 
     /// A dial header, then a dial reply.
@@ -56,6 +57,9 @@ pub mod fuzz {
                     let _ = mux.read(id, &mut out, Duration::from_millis(2));
                     let _ = mux.write(id, b"answer");
                     mux.release(id);
+                }
+                if let Event::Lifted { id, .. } = event {
+                    let _ = mux.leave(id);
                 }
             }
             mux.transmit(&mut Vec::new(), usize::MAX);

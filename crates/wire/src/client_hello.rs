@@ -168,10 +168,10 @@ mod tests {
 
     #[test]
     fn a_records_length_is_known_with_its_header() {
-        let bytes = hello("gate.example", &[], 100);
+        let bytes = hello("gate.example", &[], 20);
 
         assert!((0..RECORD_HEADER).all(|n| record(&bytes[..n]).is_none()));
-        assert_eq!(record(&bytes), Some(RECORD_HEADER + 100));
+        assert_eq!(record(&bytes), Some(RECORD_HEADER + 20));
         assert_eq!(record(&[23, 3, 3, 0, 0]), Some(RECORD_HEADER));
     }
 

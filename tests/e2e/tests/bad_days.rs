@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use e2e::gate::{Gate, NODE, Options};
 use e2e::person::root;
 use e2e::run::{LIMIT, run, run_with};
@@ -160,29 +160,30 @@ struct AtWork {
 }
 
 impl AtWork {
-    fn begin(person: &e2e::person::Person) -> Self {
+    fn begin(person: &e2e::person::Person) -> Result<Self> {
         let mut shell =
             person.ssh(&["-tt", &root(), "stty -echo; echo at-work; exec sh -c 'PS1=; exec cat'"]);
-        let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let shown = BufReader::new(child.stdout.take().unwrap());
+        let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let shown = BufReader::new(child.stdout.take().context("no stdout")?);
         let mut work = Self { child, shown };
-        work.sees("at-work");
-        work
+        work.sees("at-work")?;
+        Ok(work)
     }
 
     /// Reads until a line has `words` in it.
-    fn sees(&mut self, words: &str) {
+    fn sees(&mut self, words: &str) -> Result<()> {
         let mut line = Vec::new();
         while !String::from_utf8_lossy(&line).contains(words) {
             line.clear();
-            assert!(self.shown.read_until(b'\n', &mut line).unwrap() > 0, "the end came before {words:?}");
+            ensure!(self.shown.read_until(b'\n', &mut line)? > 0, "the end came before {words:?}");
         }
+        Ok(())
     }
 
-    fn types(&mut self, bytes: &[u8]) {
-        let stdin = self.child.stdin.as_mut().unwrap();
-        stdin.write_all(bytes).unwrap();
-        stdin.flush().unwrap();
+    fn types(&mut self, bytes: &[u8]) -> Result<()> {
+        let stdin = self.child.stdin.as_mut().context("no stdin")?;
+        stdin.write_all(bytes)?;
+        Ok(stdin.flush()?)
     }
 }
 
@@ -191,14 +192,14 @@ fn after_sigterm_nobody_comes_in_and_who_is_at_work_may_finish() {
     let options = Options { instance_lines: "  shutdown_grace: 10m\n".into(), ..Options::default() };
     let mut gate = Gate::start_with(options).unwrap();
     let ann = gate.person("ann", "access", "root").unwrap();
-    let mut work = AtWork::begin(&ann);
+    let mut work = AtWork::begin(&ann).unwrap();
 
     gate.auth.signal(Signal::TERM).unwrap();
-    work.sees("This node is stopping: the session ends within 10m");
+    work.sees("This node is stopping: the session ends within 10m").unwrap();
     let newcomer = ann.on("root", NODE, "true").unwrap();
-    work.types(b"still here\n");
-    work.sees("still here");
-    work.types(b"\x04");
+    work.types(b"still here\n").unwrap();
+    work.sees("still here").unwrap();
+    work.types(b"\x04").unwrap();
     let status = until("the gate to end", LIMIT, || gate.auth.ended()).unwrap();
 
     assert_ne!(newcomer.code, 0);
@@ -211,9 +212,9 @@ fn a_second_sigterm_waits_for_nobody() {
     let options = Options { instance_lines: "  shutdown_grace: 10h\n".into(), ..Options::default() };
     let mut gate = Gate::start_with(options).unwrap();
     let ann = gate.person("ann", "access", "root").unwrap();
-    let mut work = AtWork::begin(&ann);
+    let mut work = AtWork::begin(&ann).unwrap();
     gate.auth.signal(Signal::TERM).unwrap();
-    work.sees("This node is stopping");
+    work.sees("This node is stopping").unwrap();
 
     gate.auth.signal(Signal::TERM).unwrap();
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, ensure};
 use e2e::gate::{Gate, NODE, Options};
 use e2e::helper::{ConnectProxy, nginx};
 use e2e::person::{Person, target};
@@ -16,13 +17,12 @@ fn front(port: u16) -> String {
 }
 
 /// More than a stream carries inside its tunnel and TLS, both ways at once, into a program and back.
-fn copies_pass_whole(person: &Person, node: &str) {
+fn copies_pass_whole(person: &Person, node: &str) -> Result<()> {
     let said: Vec<u8> = (0..8u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
     let mut command = person.ssh(&[&target("root", node), "cat"]);
-
-    let heard = run_with(&mut command, &said, LIMIT).unwrap().ok().unwrap().stdout;
-
-    assert!(heard == said, "{} of {} bytes came back", heard.len(), said.len());
+    let heard = run_with(&mut command, &said, LIMIT)?.ok()?.stdout;
+    ensure!(heard == said, "{} of {} bytes came back", heard.len(), said.len());
+    Ok(())
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_node_joins_through_an_http_proxy_that_alone_knows_the_gates_name() {
 
     assert_eq!(ran.ok().unwrap().text(), "through\n");
     assert!(proxy.served() > 0);
-    copies_pass_whole(&ann, "behind");
+    copies_pass_whole(&ann, "behind").unwrap();
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn node_and_person_pass_an_nginx_that_ends_tls() {
 
     assert_eq!(ran.ok().unwrap().text(), "fronted\n");
     assert!(status.contains("websocket"), "{status}");
-    copies_pass_whole(&ann, "fronted");
+    copies_pass_whole(&ann, "fronted").unwrap();
 }
 
 #[test]

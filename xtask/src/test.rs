@@ -49,6 +49,7 @@ fn none(result: Result<()>) -> Result<Vec<String>> {
 }
 
 /// Unit, property, in-process and corpus tests of every crate but the end-to-end ones.
+/// Plain `cargo test`: the node's tests bring a harness of their own, which starts itself again as the privileged half.
 fn rooms() -> Result<Vec<String>> {
     summarised(cargo().args(["test", "--locked", "--workspace", "--exclude", "e2e", "--no-fail-fast"]))
 }

@@ -63,7 +63,10 @@ fn title(value: &Value) -> String {
 }
 
 async fn fetch(client: &Client, kind: &str, name: Option<&str>) -> Result<Vec<Value>> {
-    let context = || format!("cannot read {kind}s");
+    let context = || match name {
+        Some(name) => format!("cannot read {kind}/{name}"),
+        None => format!("cannot read {kind}s"),
+    };
     let keep = |id: &str| name.is_none_or(|n| n == id);
     Ok(match kind {
         "role" => match name {

@@ -2,6 +2,7 @@
 
 use rustls_pki_types::CertificateDer;
 
+use crate::webauthn::{Expected, PasskeyKey, challenge_of};
 use crate::{KeyPair, Trust, identity, ssh, x509};
 
 /// SSH certificates and keys as blobs.
@@ -37,4 +38,15 @@ pub fn certificate(data: &[u8]) {
     let der = CertificateDer::from(data);
     let _ = x509::verify_client(&der, &Trust::default(), model::Timestamp::default());
     let _ = x509::pin(&der);
+}
+
+/// Attestation objects, authenticator data and client data of passkeys.
+pub fn webauthn(data: &[u8]) {
+    let origins = ["https://gate.example".to_owned()];
+    let expected = Expected { party: "gate.example", origins: &origins, challenge: b"fuzz", verified: false };
+    let client = br#"{"type":"webauthn.create","challenge":"ZnV6eg","origin":"https://gate.example"}"#;
+    let _ = expected.made(client, data);
+    let client = br#"{"type":"webauthn.get","challenge":"ZnV6eg","origin":"https://gate.example"}"#;
+    let _ = expected.used((&PasskeyKey::Ed25519([0; 32]), 0), client, data, data);
+    let _ = challenge_of(data);
 }

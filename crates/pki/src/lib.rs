@@ -12,6 +12,7 @@ pub mod keypair;
 pub mod signer;
 pub mod ssh;
 pub mod trust;
+pub mod webauthn;
 pub mod x509;
 
 pub use keypair::KeyPair;
@@ -82,6 +83,9 @@ pub enum Error {
     /// No trusted authority has the pinned key.
     #[error("no authority of the cluster matches the CA pin")]
     PinMismatch,
+    /// A passkey's answer is not the one asked for.
+    #[error("the passkey's answer does not fit: {0}")]
+    Passkey(&'static str),
     /// The cryptographic library refused.
     #[error("cannot {0}")]
     Crypto(&'static str),

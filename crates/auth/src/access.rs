@@ -4,39 +4,22 @@
 //! code, locked out. A try is counted before the password is looked at, so that many at once count as many.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
-use audit::event::kinds::{UserLockout, UserLogin};
+use audit::event::kinds::{MfaDevice, UserLogin};
 use audit::event::{Connection, Status};
 use model::api::access::{Me, SignIn, WhoAmI};
 use model::api::certs::UserCerts;
 use model::resource::{Kind, User};
 use model::{Timestamp, UserName};
-use store::{Condition, StoreError, Txn};
+use store::{StoreError, Txn};
 
-use crate::account::{self, Secrets, needs_code, themself};
+use crate::account::{self, needs_code, themself};
 use crate::authority::Core;
-use crate::db::{Doc, encode, key, single};
+use crate::db::{encode, single};
 use crate::dispatch::Ctx;
 use crate::refusal::{Answer, Refusal};
-use crate::{certs, gate, totp};
-
-/// Wrong tries before a lock-out.
-const MAX_TRIES: u32 = 5;
-/// How long a lock-out lasts, and how long tries count.
-const LOCK_OUT: Duration = Duration::from_secs(20 * 60);
-const WRONG: &str = "the user name, password or one-time code is wrong, or the account is locked for a while \
-                     after too many wrong tries";
-
-fn wrong() -> Refusal {
-    Refusal::unauthenticated(WRONG)
-}
-
-/// A try that has been counted.
-struct Try {
-    user: Doc<User>,
-    secrets: Doc<Secrets>,
-}
+use crate::tries::{Try, count_try, failed, write, wrong};
+use crate::{certs, gate, passkeys, totp};
 
 pub(crate) async fn sign_in(ctx: Ctx, ask: SignIn) -> Answer<UserCerts> {
     let core = &ctx.core;
@@ -45,12 +28,14 @@ pub(crate) async fn sign_in(ctx: Ctx, ask: SignIn) -> Answer<UserCerts> {
     if ask.password.expose().len() > 4 * crate::password::MAX || ask.otp.len() > 16 {
         return Err(wrong());
     }
-    match verify(core, &ask).await {
-        Ok((user, mfa_at)) => {
+    match prove(core, &ask).await {
+        Ok((user, mfa_at, device)) => {
             let wanted =
                 certs::UserWish { ssh_key: &ask.ssh_key, tls_key_pem: &ask.tls_key_pem, ttl: ask.ttl };
             let (issued, created) = certs::issue_user(core, &user, &wanted, from, mfa_at)?;
-            let login = core.stamped(&login_event(user.name.as_str(), from, Status::ok()));
+            let login =
+                UserLogin { mfa_device: device, ..login_event(user.name.as_str(), from, Status::ok()) };
+            let login = core.stamped(&login);
             core.log.write(vec![login, created]).await?;
             Ok(issued)
         }
@@ -74,6 +59,21 @@ fn login_event(user: &str, from: Option<IpAddr>, status: Status) -> UserLogin {
         },
         method: "local".into(),
         user_agent: None,
+        mfa_device: None,
+    }
+}
+
+/// Who it is, when the second factor was verified, and by which device where that has a name.
+type Proof = (User, Option<Timestamp>, Option<MfaDevice>);
+
+/// Checks who it is, by a passkey where one is shown.
+async fn prove(core: &Core, ask: &SignIn) -> Answer<Proof> {
+    match &ask.passkey {
+        Some(answer) => {
+            let proven = passkeys::verify(core, ask, answer).await?;
+            Ok((proven.user, Some(core.now()), Some(proven.device)))
+        }
+        None => verify(core, ask).await.map(|(user, mfa_at)| (user, mfa_at, None)),
     }
 }
 
@@ -114,75 +114,6 @@ fn check_code(core: &Core, counted: &Try, otp: &str) -> Answer<Option<i64>> {
     let place = format!("secrets/{}", counted.user.value.name);
     let totp_key = core.vault.open_sealed(&place, sealed)?;
     Ok(totp::check(&totp_key, otp, core.now(), secrets.last_step))
-}
-
-/// Counts a try before it is made. `None` when there is no such user or no try left.
-async fn count_try(core: &Core, name: &UserName) -> Answer<Option<Try>> {
-    loop {
-        let Some(user) = account::find(core, name).await? else { return Ok(None) };
-        let Some(mut secrets) = account::secrets(core, name).await? else { return Ok(None) };
-        let now = core.now();
-        let kept = &mut secrets.value;
-        if kept.locked_until.is_some_and(|at| at > now) {
-            return Ok(None);
-        }
-        if kept.locked_until.take().is_some() || now.since(kept.last_try) >= LOCK_OUT {
-            kept.tries = 0;
-        }
-        if kept.tries >= MAX_TRIES {
-            return Ok(None);
-        }
-        kept.tries += 1;
-        kept.last_try = now;
-        match write(core, name, &secrets).await {
-            Ok(revision) => return Ok(Some(Try { user, secrets: Doc { revision, ..secrets } })),
-            Err(StoreError::Conflict(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-async fn write(core: &Core, name: &UserName, secrets: &Doc<Secrets>) -> Result<u64, StoreError> {
-    let place = key("secrets", name).map_err(|e| StoreError::Bounds(e.to_string()))?;
-    let value = encode(&secrets.value).map_err(|e| StoreError::Bounds(e.to_string()))?;
-    let txn = Txn::new().when(Condition::At(place.clone(), secrets.revision)).put(place, value);
-    Ok(core.db.commit(txn).await?.revision)
-}
-
-/// A wrong try: the fifth locks the account.
-async fn failed(core: &Core, counted: Try) -> Refusal {
-    let name = &counted.user.value.name;
-    match lock_out(core, name).await {
-        Ok(Some(until)) => {
-            let event = UserLockout {
-                who: themself(name.as_str()),
-                connection: Connection::default(),
-                expires: until,
-            };
-            if let Err(refusal) = core.note(&event).await {
-                return refusal;
-            }
-            wrong()
-        }
-        Ok(None) => wrong(),
-        Err(refusal) => refusal,
-    }
-}
-
-async fn lock_out(core: &Core, name: &UserName) -> Answer<Option<Timestamp>> {
-    loop {
-        let Some(mut secrets) = account::secrets(core, name).await? else { return Ok(None) };
-        if secrets.value.tries < MAX_TRIES || secrets.value.locked_until.is_some() {
-            return Ok(None);
-        }
-        let until = core.now() + LOCK_OUT;
-        secrets.value.locked_until = Some(until);
-        match write(core, name, &secrets).await {
-            Ok(_) => return Ok(Some(until)),
-            Err(StoreError::Conflict(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 /// A right try: tries start anew and the code's step is used up. Two sign-ins with one code cannot both settle.

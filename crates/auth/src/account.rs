@@ -33,6 +33,26 @@ pub(crate) struct Secrets {
     /// The invite or reset link that is open, by the hash of its secret.
     #[serde(default)]
     pub(crate) invite: Option<String>,
+    /// Passkeys, as many as were added.
+    #[serde(default)]
+    pub(crate) passkeys: Vec<Passkey>,
+    /// What authenticators know the user by; made with the first passkey.
+    #[serde(default)]
+    pub(crate) handle: Option<String>,
+}
+
+/// A passkey as kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Passkey {
+    /// Its id, base64url.
+    pub(crate) id: String,
+    /// Its public key, as `pki` writes it, base64.
+    pub(crate) key: String,
+    pub(crate) counter: u32,
+    pub(crate) name: String,
+    pub(crate) added: Timestamp,
+    #[serde(default)]
+    pub(crate) used: Option<Timestamp>,
 }
 
 /// Reads one user.
@@ -49,7 +69,7 @@ pub(crate) async fn secrets(core: &Core, name: &UserName) -> Answer<Option<Doc<S
 pub(crate) fn needs_code(core: &Core, secrets: &Secrets) -> bool {
     match core.settings.second_factor {
         SecondFactor::Otp => true,
-        SecondFactor::Optional => secrets.totp.is_some(),
+        SecondFactor::Optional => secrets.totp.is_some() || !secrets.passkeys.is_empty(),
         SecondFactor::Off => false,
     }
 }

@@ -92,6 +92,7 @@ pub(crate) fn issue_user(
     let tls_cert_pem = leaf(core, &ca.tls, &identity, wish.tls_key_pem, &[])?;
     let event = core.stamped(&created(&identity, "user"));
     let certs = UserCerts {
+        user: user.name.clone(),
         ssh_cert: ssh_cert.to_string(),
         tls_cert_pem,
         trust: keys.bundle().clone(),

@@ -6,6 +6,7 @@
 //! | `cas/<id>` | one authority key pair, private halves sealed |
 //! | `audit_key` | the audit signing key, sealed |
 //! | `users/<name>`, `secrets/<name>` | a user; their password hash, sealed second factor, lock-out |
+//! | `passkeys/<hash>`, `challenges/<hash>` | whose passkey has an id; what a challenge is for, by its hash |
 //! | `invites/<hash>` | an invite or reset link, by the hash of its secret |
 //! | `roles/<name>`, `locks/<id>` | what policy reads |
 //! | `tokens/<hash>`, `hosts/<id>`, `nodes/<id>`, `proxies/<id>` | who may join, who did, what they report |

@@ -15,6 +15,7 @@ use crate::authority::Core;
 use crate::db::{Doc, encode, key};
 use crate::dispatch::Ctx;
 use crate::invites::{self, NewInvite};
+use crate::passkeys::disown;
 use crate::refusal::{Answer, Refusal};
 use crate::settings::LONGEST_USER_CERT;
 
@@ -164,13 +165,14 @@ pub(crate) async fn reset(ctx: Ctx, ask: ResetUser) -> Answer<InviteLink> {
     let core = &ctx.core;
     let doc = find(core, &ask.name).await?.ok_or_else(Refusal::not_found)?;
     let invite = invites::prepare(core, &ask.name, ask.ttl, true)?;
-    let old = secrets(core, &ask.name).await?.and_then(|d| d.value.invite);
-    // Password and second factor end here, not when the link is used.
+    let old = secrets(core, &ask.name).await?.map(|d| d.value).unwrap_or_default();
+    // Password, second factor and passkeys end here, not when the link is used.
     let secrets = Secrets { invite: Some(invite.hash.clone()), ..Secrets::default() };
     let mut txn = Txn::new()
         .when(Condition::At(key("users", &ask.name)?, doc.revision))
         .put(key("secrets", &ask.name)?, encode(&secrets)?);
-    if let Some(old) = old {
+    txn = disown(txn, &old)?;
+    if let Some(old) = old.invite {
         txn = txn.delete(key("invites", old)?);
     }
     core.db.commit(invite.add_to(txn)?).await?;
@@ -183,7 +185,7 @@ pub(crate) async fn delete(ctx: Ctx, ask: DeleteUser) -> Answer<Done> {
     if ctx.pass.user() == Some(&ask.name) {
         return Err(Refusal::conflict("you cannot delete yourself: ask another admin"));
     }
-    let invite = secrets(core, &ask.name).await?.and_then(|d| d.value.invite);
+    let old = secrets(core, &ask.name).await?.map(|d| d.value).unwrap_or_default();
     let place = key("users", &ask.name)?;
     // Certificates out there live on for a while: a lock outlives them, and ends live sessions now.
     let lock = Lock {
@@ -199,7 +201,8 @@ pub(crate) async fn delete(ctx: Ctx, ask: DeleteUser) -> Answer<Done> {
         .delete(place)
         .delete(key("secrets", &ask.name)?)
         .put_until(key("locks", &lock.id)?, encode(&lock)?, lock.expires);
-    if let Some(invite) = invite {
+    txn = disown(txn, &old)?;
+    if let Some(invite) = old.invite {
         txn = txn.delete(key("invites", invite)?);
     }
     core.db.commit(txn).await?;

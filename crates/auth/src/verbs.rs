@@ -1,8 +1,8 @@
 //! Every verb of `model::api` with its handler: one row each, and a test that none is missing.
 
 use crate::dispatch::Table;
-use crate::{access, certs, cluster, events, invites, live, locks, nodes, recordings, roles};
-use crate::{timeline, tokens, users};
+use crate::{access, certs, cluster, devices, events, invites, live, locks, nodes, passkeys};
+use crate::{recordings, roles, timeline, tokens, users};
 
 /// The table of every verb.
 pub(crate) fn table() -> Table {
@@ -15,6 +15,12 @@ pub(crate) fn table() -> Table {
     table.stream(cluster::watch_policy);
     table.json(access::sign_in);
     table.json(access::who_am_i);
+    table.json(passkeys::begin_sign_in);
+    table.json(devices::begin);
+    table.json(devices::add);
+    table.json(devices::list);
+    table.json(devices::rename);
+    table.json(devices::remove);
     table.json(invites::get);
     table.json(invites::accept);
     table.json(live::list);

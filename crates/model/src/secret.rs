@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A password, token or key as text. Neither `Debug` nor `Display` shows it; serialising does, because requests
 /// carry secrets, so a type that is stored or logged must not hold one.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Secret(String);
 

@@ -173,10 +173,10 @@ fn allows(side: &Side, ask: &Ask<'_>, traits: &Traits) -> bool {
     }
 }
 
-/// What needs no role: seeing oneself.
+/// What needs no role: seeing oneself, and keeping one's own devices.
 fn own(ask: &Ask<'_>) -> bool {
     match ask.action {
-        Action::Api { kind: Kind::Own, verb: Verb::List | Verb::Read, .. } => true,
+        Action::Api { kind: Kind::Own, .. } => true,
         Action::Api { .. } | Action::Ssh { .. } => false,
     }
 }

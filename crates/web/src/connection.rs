@@ -118,6 +118,7 @@ async fn handle(
         (Route::Home, _) => app::home(request.headers()),
         (Route::App(name), _) => app::file(web, request.headers(), &name),
         (Route::WebSignIn, from) => login::sign_in(web, from, request).await,
+        (Route::WebPasskey, from) => login::challenge(web, from, request.headers()).await,
         (Route::WebSignOut, _) => login::sign_out(web, request.headers()),
         (Route::Session, _) => login::session(web, request.headers()).await,
         (Route::Api, _) => session::pass(web, request).await,

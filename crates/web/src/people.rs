@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use model::api::access::{AcceptInvite, GetInvite, SignIn};
 use model::api::cluster::GetTrust;
+use model::api::passkeys::BeginPasskeySignIn;
 use model::api::{Call, Fault};
 use serde::de::DeserializeOwned;
 
@@ -29,6 +30,11 @@ pub(crate) async fn sign_in(web: &Web, from: IpAddr, request: Request<Incoming>)
         Ok(ask) => pass_on(web, "sign-in", &SignIn { client_addr: Some(from), ..ask }).await,
         Err(refusal) => refusal,
     }
+}
+
+/// A challenge to sign in with a passkey.
+pub(crate) async fn begin_passkey(web: &Web, from: IpAddr) -> Answer {
+    pass_on(web, "passkey challenge", &BeginPasskeySignIn { client_addr: Some(from) }).await
 }
 
 /// What a link is for.

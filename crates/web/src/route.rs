@@ -41,6 +41,8 @@ pub(crate) enum Route {
     App(String),
     /// Signs a browser in.
     WebSignIn,
+    /// A challenge to sign in with a passkey.
+    WebPasskey,
     /// Signs a browser out.
     WebSignOut,
     /// Who is signed in.
@@ -83,6 +85,7 @@ impl Route {
             Route::Home => "home",
             Route::App(_) => "app",
             Route::WebSignIn => "web-sign-in",
+            Route::WebPasskey => "web-passkey",
             Route::WebSignOut => "web-sign-out",
             Route::Session => "session",
             Route::Api => "api",
@@ -113,6 +116,7 @@ impl Route {
             "/webapi/invite" if method == Method::POST => Ok(Route::Invite),
             "/webapi/invite/accept" if method == Method::POST => Ok(Route::AcceptInvite),
             "/webapi/sessions/web" if method == Method::POST => Ok(Route::WebSignIn),
+            "/webapi/sessions/passkey" if method == Method::POST => Ok(Route::WebPasskey),
             "/webapi/sessions/web" if method == Method::DELETE => Ok(Route::WebSignOut),
             "/webapi/session" if method == Method::GET => Ok(Route::Session),
             "/webapi/terminals" if method == Method::GET => Ok(Route::Terminals),

@@ -17,6 +17,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("pki_encoded_identity", pki::fuzz::encoded_identity),
     ("pki_ssh_blob", pki::fuzz::ssh_blob),
     ("pki_text", pki::fuzz::text),
+    ("pki_webauthn", pki::fuzz::webauthn),
     ("ssh_connection", ssh::fuzz::connection),
     ("ssh_transport", ssh::fuzz::transport),
     ("wire_client_hello", wire::fuzz::client_hello),

@@ -40,6 +40,7 @@ pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Res
     let ask = SignIn {
         user: user.clone(),
         password: prompt::secret("Password: ")?,
+        passkey: None,
         otp: prompt::line("One-time code: ")?.trim().to_owned(),
         ssh_key: ssh.ssh_public().to_string(),
         tls_key_pem: tls.spki_pem(),

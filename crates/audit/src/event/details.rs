@@ -4,6 +4,17 @@ use serde::Serialize;
 
 use super::kinds::{Port, ScpDownload, ScpUpload, Sftp};
 
+/// The device somebody proved themself with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MfaDevice {
+    /// What it is called.
+    pub mfa_device_name: String,
+    /// Its id.
+    pub mfa_device_uuid: String,
+    /// `WebAuthn`.
+    pub mfa_device_type: String,
+}
+
 /// Bytes and SHA-256 of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StreamTotal {

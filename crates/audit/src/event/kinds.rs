@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use model::Timestamp;
 use serde::Serialize;
 
-pub use super::details::{SftpAction, SftpFile, StreamTotal};
+pub use super::details::{MfaDevice, SftpAction, SftpFile, StreamTotal};
 use super::group::{Connection, Resource, Server, SessionRef, Status, Who};
 use super::registry::own;
 use super::{Event, Kind};
@@ -85,6 +85,8 @@ events! {
         method: String,
         /// The browser or client, as it says.
         user_agent: Option<String>,
+        /// The passkey used, where one was.
+        mfa_device: Option<MfaDevice>,
     }
     /// A user was made.
     UserCreate "user.create" ("T1002I") needs ["name", "user", "roles"] {
@@ -119,7 +121,7 @@ events! {
         #[serde(flatten)] who: Who,
         /// What it is called.
         mfa_device_name: String,
-        /// `TOTP`.
+        /// `TOTP` or `WebAuthn`.
         mfa_device_type: String,
     }
     /// A second factor was removed.
@@ -127,7 +129,7 @@ events! {
         #[serde(flatten)] who: Who,
         /// What it was called.
         mfa_device_name: String,
-        /// `TOTP`.
+        /// `TOTP` or `WebAuthn`.
         mfa_device_type: String,
     }
     /// An invite or reset link was made.

@@ -84,7 +84,8 @@ async fn no_endpoint_is_reachable_without_its_decision() {
                 // Let through: what comes then is about the request.
                 (Asker::Anyone, _) => &[200, 400, 404],
                 (Asker::Granted(..) | Asker::Host | Asker::Proxy, "stranger") => &[401],
-                (Asker::Granted(Kind::Own, _), "user") => &[200],
+                // Own things: what comes then is about the request.
+                (Asker::Granted(Kind::Own, _), "user") => &[200, 400, 404],
                 // A vendor may connect, and nothing else; a host has no say over people's things.
                 (Asker::Granted(..), _) => &[404],
                 (Asker::Host, "user") | (Asker::Proxy, _) => &[404],

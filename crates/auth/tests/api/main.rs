@@ -9,10 +9,13 @@
     reason = "tests"
 )]
 
+#[path = "../../../pki/tests/common/authenticator.rs"]
+mod authenticator;
 mod coverage;
 mod joining;
 mod lasting;
 mod log;
+mod passkeys;
 mod recordings;
 mod relayed;
 mod resources;

@@ -289,6 +289,7 @@ async fn an_address_that_tries_too_often_waits() {
     let ask = SignIn {
         user: "nobody".into(),
         password: Secret::new("x"),
+        passkey: None,
         otp: String::new(),
         ssh_key: pki::Signer::ssh_public(&keys.ssh).to_string(),
         tls_key_pem: keys.tls.spki_pem(),

@@ -264,6 +264,7 @@ impl World {
             user: person.name.clone(),
             password: Secret::new(PASSWORD),
             otp: code(&person.totp, self.clock.now()),
+            passkey: None,
             ssh_key: keys.ssh.ssh_public().to_string(),
             tls_key_pem: keys.tls.spki_pem(),
             ttl: None,

@@ -12,13 +12,16 @@ use crate::{Login, NodeId, NodeName, Secret, SessionId, Timestamp, UserName};
 /// Signs in with password and one-time code and asks for certificates over two public keys.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SignIn {
-    /// The user.
+    /// The user; empty when a passkey says who it is.
     pub user: String,
     /// The password.
     pub password: Secret,
     /// The six digits; empty when the cluster asks for none.
     #[serde(default)]
     pub otp: String,
+    /// A passkey's answer, instead of the code or, with no password, instead of both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passkey: Option<super::passkeys::PasskeyAnswer>,
     /// SSH public key in OpenSSH's one-line form.
     pub ssh_key: String,
     /// SubjectPublicKeyInfo of the TLS key, PEM.

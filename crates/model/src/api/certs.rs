@@ -12,6 +12,8 @@ use crate::{Labels, NodeId, NodeName, Secret, SystemRole};
 /// A person's certificates.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UserCerts {
+    /// Whose they are.
+    pub user: crate::UserName,
     /// The SSH certificate in OpenSSH's one-line form.
     pub ssh_cert: String,
     /// The X.509 certificate, PEM.

@@ -9,6 +9,7 @@ pub mod certs;
 pub mod cluster;
 pub mod locks;
 pub mod nodes;
+pub mod passkeys;
 pub mod recordings;
 pub mod roles;
 pub mod timeline;
@@ -24,6 +25,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     [
         cluster::endpoints(),
         access::endpoints(),
+        passkeys::endpoints(),
         certs::endpoints(),
         users::endpoints(),
         roles::endpoints(),

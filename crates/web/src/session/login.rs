@@ -7,26 +7,16 @@ use client::CallError;
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use http::{Method, Request};
 use hyper::body::Incoming;
-use model::Secret;
 use model::api::Fault;
 use model::api::access::{Me, WhoAmI};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::guard::{self, COOKIE_NAME};
-use super::person::{Keys, Person};
+use super::person::{Keys, Person, Proof};
 use super::{IDLE, Sessions};
 use crate::Web;
 use crate::answer::{self, Answer};
 use crate::people;
-
-/// What the sign-in page sends.
-#[derive(Deserialize)]
-struct Ask {
-    user: String,
-    password: Secret,
-    #[serde(default)]
-    otp: String,
-}
 
 /// What the app is told of its session.
 #[derive(Serialize)]
@@ -77,14 +67,25 @@ async fn tell(web: &Web, person: &Person, token: &str) -> Answer {
     }
 }
 
-/// Password and code in, a cookie out. The keys never leave this process.
+/// A challenge for the sign-in page.
+pub(crate) async fn challenge(web: &Web, from: IpAddr, headers: &HeaderMap) -> Answer {
+    if web.sessions().is_none() {
+        return answer::not_found();
+    }
+    if !guard::from_our_page(&Method::POST, headers) {
+        return answer::fault(Fault::BadRequest, "this request did not come from the sign-in page");
+    }
+    people::begin_passkey(web, from).await
+}
+
+/// Password and code in, or a passkey; a cookie out. The keys never leave this process.
 pub(crate) async fn sign_in(web: &Web, from: IpAddr, request: Request<Incoming>) -> Answer {
     let Some(sessions) = web.sessions() else { return answer::not_found() };
     if !guard::from_our_page(&Method::POST, request.headers()) {
         return answer::fault(Fault::BadRequest, "this request did not come from the sign-in page");
     }
     let before = guard::cookie(request.headers());
-    let ask = match people::read::<Ask>(request).await {
+    let ask = match people::read::<Proof>(request).await {
         Ok(ask) => ask,
         Err(refusal) => return refusal,
     };
@@ -107,15 +108,15 @@ pub(crate) async fn sign_in(web: &Web, from: IpAddr, request: Request<Incoming>)
     told
 }
 
-async fn enter(web: &Web, sessions: &Sessions, ask: Ask, from: IpAddr) -> Result<Arc<Person>, Answer> {
+async fn enter(web: &Web, sessions: &Sessions, ask: Proof, from: IpAddr) -> Result<Arc<Person>, Answer> {
     let broken = |why: String| {
         tracing::error!(%why, "a web session could not be made");
         answer::fault(Fault::Internal, "the session could not be made")
     };
     let keys = Keys::generate(sessions.random()).map_err(broken)?;
-    let verb = keys.ask(ask.user.clone(), ask.password, ask.otp, from);
+    let verb = keys.ask(ask, from);
     let certs = web.client().call(&verb).await.map_err(|error| answer::failed("sign-in", &error))?;
-    Person::new(sessions, ask.user, keys, certs, from).map(Arc::new).map_err(broken)
+    Person::new(sessions, keys, certs, from).map(Arc::new).map_err(broken)
 }
 
 /// Ends the session and everything it started.

@@ -11,15 +11,30 @@ use client::tls::{Keyring, Material};
 use model::api::access::{Me, SignIn};
 use model::api::certs::UserCerts;
 use model::api::cluster::TrustBundle;
+use model::api::passkeys::PasskeyAnswer;
 use model::resource::Kind;
 use model::{Secret, Timestamp};
 use runtime::{Random, Scope};
+use serde::Deserialize;
 use ssh::client::Credential;
 use ssh::{PrivateKey, PublicKey};
 
 use super::parts::Parts;
 use super::{MAX_TICKETS, Sessions, TICKET_LIFE};
 use crate::terminal::Terminals;
+
+/// What the sign-in page sends: password and code, password and passkey, or a passkey alone.
+#[derive(Deserialize)]
+pub(crate) struct Proof {
+    #[serde(default)]
+    user: String,
+    #[serde(default)]
+    password: Secret,
+    #[serde(default)]
+    otp: String,
+    #[serde(default)]
+    passkey: Option<PasskeyAnswer>,
+}
 
 /// Keys waiting for their certificates.
 pub(crate) struct Keys {
@@ -37,11 +52,12 @@ impl Keys {
     }
 
     /// The question to the authority.
-    pub(crate) fn ask(&self, user: String, password: Secret, otp: String, from: IpAddr) -> SignIn {
+    pub(crate) fn ask(&self, proof: Proof, from: IpAddr) -> SignIn {
         SignIn {
-            user,
-            password,
-            otp,
+            user: proof.user,
+            password: proof.password,
+            otp: proof.otp,
+            passkey: proof.passkey,
             ssh_key: self.ssh.public().to_openssh(),
             tls_key_pem: self.tls.public_pem(),
             ttl: None,
@@ -97,7 +113,6 @@ pub(crate) struct Person {
 impl Person {
     pub(crate) fn new(
         sessions: &Sessions,
-        user: String,
         keys: Keys,
         certs: UserCerts,
         from: IpAddr,
@@ -108,7 +123,7 @@ impl Person {
         let client =
             Client::new(sessions.ways().authority(Keyring::new(material), from), &scope, random.clone());
         Ok(Self {
-            user,
+            user: certs.user.to_string(),
             cluster: certs.cluster.to_string(),
             expires: certs.expires,
             csrf: super::table::token(&random),

@@ -117,6 +117,7 @@ impl World {
             now: NOW,
         };
         UserCerts {
+            user: ask.user.parse().unwrap(),
             ssh_cert: pki::ssh::issue_user(&self.user_ca, &request).unwrap().to_string(),
             tls_cert_pem: pki::x509::issue(&self.user_ca, &leaf).unwrap(),
             trust: self.bundle.clone(),

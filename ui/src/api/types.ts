@@ -58,6 +58,18 @@ export type Conditions = {
   /** Rules about the control plane. */ "rules"?: (Rule)[];
 };
 
+/** Something one proves oneself with. */ 
+export type Device = {
+  /** Since when it is there, where that is known. */ "added"?: Timestamp | null;
+  /** Its id. */ "id": string;
+  /** What kind it is. */ "kind": DeviceKind;
+  /** What it is called. */ "name": string;
+  /** When it was last used. */ "used"?: Timestamp | null;
+};
+
+/** What kind of device it is. */ 
+export type DeviceKind = "totp" | "passkey";
+
 /** Ends a live session. */ 
 export type EndSession = {
   /** The session. */ "id": SessionId;
@@ -165,6 +177,14 @@ export type Notice = "silent" | "banner" | "consent";
 
 /** One value or several: `env: prod` and `env: [prod, dev]` mean what they look like. */ 
 export type OneOrMany = string | (string)[];
+
+/** What a browser answers to a challenge for signing in. */ 
+export type PasskeyAnswer = {
+  /** `authenticatorData`. */ "authenticator_data": string;
+  /** `clientDataJSON`. */ "client_data": string;
+  /** The passkey's id. */ "id": string;
+  /** `signature`. */ "signature": string;
+};
 
 /** `record_session` of a role. */ 
 export type RecordSession = {

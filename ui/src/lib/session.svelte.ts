@@ -1,4 +1,5 @@
 // Who is signed in and what they may, as the gate says. Nothing is decided here: what is not granted is not shown.
+import type { Answer } from './passkey';
 import { json, Refused, send, use, whenSignedOut } from './transport';
 
 export interface Session {
@@ -39,6 +40,11 @@ export async function ask(background = false): Promise<void> {
 
 export async function signIn(user: string, password: string, otp: string): Promise<void> {
   enter(await json<Session>('POST', '/webapi/sessions/web', { user, password, otp }));
+}
+
+/** With a passkey: alone, or beside user and password. */
+export async function signInWith(passkey: Answer, user: string, password: string): Promise<void> {
+  enter(await json<Session>('POST', '/webapi/sessions/web', { user, password, passkey }));
 }
 
 export async function signOut(): Promise<void> {

@@ -100,7 +100,7 @@ export class Gate {
   }
 
   private proxy(): string {
-    return `proxy_service:\n  enabled: yes\n  web_listen_addr: 127.0.0.1:${this.port}\n  public_addr: 127.0.0.1:${this.port}\n`;
+    return `proxy_service:\n  enabled: yes\n  web_listen_addr: 127.0.0.1:${this.port}\n  public_addr: ["127.0.0.1:${this.port}", "localhost:${this.port}"]\n`;
   }
 }
 

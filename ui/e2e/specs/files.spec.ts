@@ -1,0 +1,37 @@
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { visit, world } from '../world/browser';
+
+const SIZE = 9 * 1024 * 1024;
+
+test('a file goes up in pieces through nginx, comes down whole, and is told with its hash', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'moongate-files-'));
+  try {
+    const data = Buffer.alloc(SIZE, (i: number) => i).map((_, i) => (i * 31 + (i >> 12)) & 255);
+    const sum = createHash('sha256').update(data).digest('hex');
+    writeFileSync(join(dir, 'weights.bin'), data);
+    const target = mkdtempSync(join(tmpdir(), 'moongate-target-'));
+    const page = await visit('nodes', { cookie: world.vendor });
+    await page.getByRole('button', { name: 'Connect to gpu-1' }).first().click();
+    await page.getByRole('dialog').getByRole('link', { name: 'Files' }).click();
+    await page.getByRole('heading', { name: 'Files' }).waitFor();
+    await page.evaluate((path) => { location.hash = `${location.hash.split('?')[0]}?path=${encodeURIComponent(path)}`; }, target);
+    await page.getByText('This directory is empty.').waitFor();
+
+    await page.locator('input[type=file]').setInputFiles(join(dir, 'weights.bin'));
+
+    await page.getByText(`SHA-256 ${sum}`).waitFor();
+    expect(readFileSync(join(target, 'weights.bin')).equals(data)).toBe(true);
+    const coming = page.waitForEvent('download');
+    await page.getByRole('button', { name: 'Download weights.bin' }).click();
+    const came = readFileSync(await (await coming).path());
+    expect(createHash('sha256').update(came).digest('hex')).toBe(sum);
+    await expect.poll(() => page.getByText(`SHA-256 ${sum}`).count(), { timeout: 20_000 }).toBe(2);
+    rmSync(target, { recursive: true });
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});

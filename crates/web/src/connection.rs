@@ -87,7 +87,7 @@ async fn serve(web: Web, stream: BoxStream, peer: SocketAddr, carriers: &dyn Car
         let stream = Box::new(TokioIo::new(stream));
         match what {
             For::Carrier(from) => carriers.upgraded(stream, from).await,
-            For::Terminal(came) => terminal::serve(&web, stream, came).await,
+            For::Terminal(came) => terminal::serve(&web, terminal::Line::socket(stream).await, came).await,
         }
     }
 }
@@ -130,10 +130,20 @@ async fn handle(
         (Route::Terminal, from) => {
             let from = SocketAddr::new(from, peer.port());
             match terminal::admit(web, request.headers(), from) {
-                Ok(came) => switch(request, upgrade, For::Terminal(came)),
+                Ok(came) => {
+                    terminal::note_front(&came.person, upgrade::missing(&request));
+                    switch(request, upgrade, For::Terminal(came))
+                }
                 Err(refusal) => *refusal,
             }
         }
+        (Route::Line, from) => {
+            match terminal::admit(web, request.headers(), SocketAddr::new(from, peer.port())) {
+                Ok(came) => terminal::open(web, came, request, streams).await,
+                Err(refusal) => *refusal,
+            }
+        }
+        (Route::LineFrames, _) => terminal::heard(web, request).await,
         (Route::Upgrade, from) => switch(request, upgrade, For::Carrier(SocketAddr::new(from, peer.port()))),
     }
 }

@@ -81,7 +81,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.split(';').next().is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json"))
 }
 
-async fn body_of(body: Incoming) -> Result<Bytes, Answer> {
+/// The bytes of a body, of at most [`MAX_BODY`].
+pub(crate) async fn body_of(body: Incoming) -> Result<Bytes, Answer> {
     match tokio::time::timeout(BODY_DEADLINE, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {

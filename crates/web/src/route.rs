@@ -53,6 +53,10 @@ pub(crate) enum Route {
     Ticket,
     /// The terminals of a session.
     Terminals,
+    /// A terminal over plain HTTP: the stream.
+    Line,
+    /// A terminal over plain HTTP: what the page says.
+    LineFrames,
     /// A terminal's WebSocket.
     Terminal,
     /// Files of nodes.
@@ -91,6 +95,8 @@ impl Route {
             Route::Api => "api",
             Route::Ticket => "ticket",
             Route::Terminals => "terminals",
+            Route::Line => "terminal-line",
+            Route::LineFrames => "terminal-frames",
             Route::Terminal => "terminal",
             Route::Files(_) => "files",
         }
@@ -121,6 +127,8 @@ impl Route {
             "/webapi/session" if method == Method::GET => Ok(Route::Session),
             "/webapi/terminals" if method == Method::GET => Ok(Route::Terminals),
             "/webapi/terminal/tickets" if method == Method::POST => Ok(Route::Ticket),
+            "/webapi/terminal/line" if method == Method::POST => Ok(Route::Line),
+            "/webapi/terminal/frames" if method == Method::POST => Ok(Route::LineFrames),
             "/webapi/terminal" if method == Method::GET => Ok(Route::Terminal),
             "/" if read => Ok(Route::Home),
             _ if path.starts_with(FILES) => {
@@ -189,6 +197,8 @@ mod tests {
             (Method::GET, "/webapi/session", Route::Session),
             (Method::GET, "/webapi/terminal", Route::Terminal),
             (Method::POST, "/webapi/terminal/tickets", Route::Ticket),
+            (Method::POST, "/webapi/terminal/line", Route::Line),
+            (Method::POST, "/webapi/terminal/frames", Route::LineFrames),
             (Method::PUT, "/v1/roles/dev", Route::Api),
         ] {
             assert_eq!(Route::parse(&method, path), Ok(wanted), "{method} {path}");

@@ -22,27 +22,44 @@ pub(crate) fn answer<B>(request: &Request<B>) -> Answer {
     match accept(request) {
         Ok(key) => switching(request.headers(), &key),
         Err(missing) => answer::upgrade_required(&format!(
-            "this path takes WebSocket upgrades only, and {missing}. If nginx stands in front: proxy_http_version \
-             1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";"
+            "this path takes WebSocket upgrades only, and {}. If nginx stands in front: proxy_http_version \
+             1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";",
+            missing.why
         )),
     }
 }
 
-fn accept<B>(request: &Request<B>) -> Result<String, &'static str> {
+/// What did not arrive: a word, and a sentence.
+struct Missing {
+    word: &'static str,
+    why: &'static str,
+}
+
+/// What a front dropped of an upgrade, as a word for pages to translate; `None` when it arrived whole.
+pub(crate) fn missing<B>(request: &Request<B>) -> Option<&'static str> {
+    accept(request).err().map(|missing| missing.word)
+}
+
+fn accept<B>(request: &Request<B>) -> Result<String, Missing> {
     let headers = request.headers();
     if request.version() < Version::HTTP_11 {
-        return Err("the request came as HTTP/1.0, which knows no upgrades");
+        return Err(Missing { word: "http10", why: "the request came as HTTP/1.0, which knows no upgrades" });
     }
     if !has_word(headers, &UPGRADE, "websocket") {
-        return Err("the header `Upgrade: websocket` did not arrive");
+        return Err(Missing { word: "upgrade", why: "the header `Upgrade: websocket` did not arrive" });
     }
     if !has_word(headers, &CONNECTION, "upgrade") {
-        return Err("the header `Connection: Upgrade` did not arrive");
+        return Err(Missing { word: "connection", why: "the header `Connection: Upgrade` did not arrive" });
     }
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
-        return Err("the header `Sec-WebSocket-Version: 13` did not arrive");
+        return Err(Missing {
+            word: "version",
+            why: "the header `Sec-WebSocket-Version: 13` did not arrive",
+        });
     }
-    let key = headers.get(SEC_WEBSOCKET_KEY).ok_or("the header `Sec-WebSocket-Key` did not arrive")?;
+    let key = headers
+        .get(SEC_WEBSOCKET_KEY)
+        .ok_or(Missing { word: "key", why: "the header `Sec-WebSocket-Key` did not arrive" })?;
     Ok(derive_accept_key(key.as_bytes()))
 }
 

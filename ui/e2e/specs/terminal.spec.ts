@@ -117,3 +117,23 @@ test('many lines are shown before they are pasted, and what runs there cannot wr
   await shows(page, /^sent-3$/m);
   expect(await page.evaluate(() => navigator.clipboard.readText())).toContain('one');
 });
+
+test('terminals are side by side, say by which way they come, and one alone again', async () => {
+  const page = await visit('nodes', { cookie: world.vendor });
+  await open(page, 'gpu-2');
+  await page.getByText('WebSocket → gate → websocket → gpu-2').waitFor();
+  await page.getByText(/signed in for \d+ h \d+ min more/).waitFor();
+
+  await page.getByRole('button', { name: 'Split' }).click();
+  await until('two shells', async () => ((await text(page)).match(/[#$] *$/gm)?.length === 2 ? true : undefined));
+  expect(await page.getByRole('tab').count()).toBe(2);
+  await type(page, 'echo right-$((1))');
+  await shows(page, /^right-1$/m);
+  await page.getByRole('tab').first().click();
+  await page.waitForFunction(() => document.activeElement === document.querySelector('.xterm-helper-textarea'));
+  await type(page, 'echo left-$((2))');
+  await shows(page, /^left-2$[^]*^right-1$/m);
+
+  await page.getByRole('button', { name: 'Only this one' }).first().click();
+  expect(await shows(page, /left-2/)).not.toContain('right-1');
+});

@@ -4,6 +4,7 @@ export interface How {
   signal?: AbortSignal;
   /** Nobody asked by hand: no sign of life for the idle limit. */
   background?: boolean;
+  headers?: Record<string, string>;
 }
 
 export class Refused extends Error {
@@ -54,8 +55,18 @@ export async function put<T>(path: string, body: Blob, how: How = {}): Promise<T
   return (await carry('PUT', path, at(path), body, 'application/octet-stream', how)).json() as Promise<T>;
 }
 
+/** Posts bytes. */
+export async function post(path: string, body: Blob, headers: Record<string, string>): Promise<void> {
+  await carry('POST', path, at(path), body, 'application/octet-stream', { headers });
+}
+
+/** Posts JSON, for an answer to be read while it is being made. */
+export function stream(path: string, body: string, signal: AbortSignal): Promise<Response> {
+  return carry('POST', path, at(path), body, 'application/json', { signal });
+}
+
 async function carry(method: string, path: string, url: string, body: BodyInit | undefined, type: string, how: How): Promise<Response> {
-  const headers: Record<string, string> = {};
+  const headers: Record<string, string> = { ...how.headers };
   if (type) headers['Content-Type'] = type;
   if (method !== 'GET') headers['X-CSRF-Token'] = csrf;
   if (how.background) headers['X-Background'] = '1';

@@ -1,12 +1,15 @@
-// One terminal's connection: a ticket, a WebSocket, acknowledgements, and coming back to the same shell after a loss.
+// One terminal's connection: a ticket, a line, acknowledgements, and coming back to the same shell after a loss.
 import { at, json, Refused } from '../lib/transport';
+import { plain, socket, type Carrier } from './carrier';
 import * as wire from './wire';
 
 export type Goal = { node: string; login: string } | { terminal: string };
 export type Status =
-  | { state: 'dialing' | 'open' | 'again' }
+  | { state: 'dialing' | 'again' }
+  | { state: 'open'; carrier: string; line: 'socket' | 'plain'; missing: string }
   | { state: 'ended'; status?: number; signal?: string }
-  | { state: 'refused'; why: string; blocked?: boolean };
+  | { state: 'refused'; why: string }
+  | { state: 'gone' };
 
 export interface Ends {
   /** Draws output; `drawn` is called when it is on the screen. */
@@ -23,9 +26,14 @@ const SILENCE = 25_000;
 /** Input on its way that the node has not taken. */
 const MAX_UNTAKEN = 256 * 1024;
 const MAX_RETRIES = 20;
+/** WebSockets that never came about, before plain HTTP is tried. */
+const ENOUGH = 2;
+
+/** What this page learned about the way to the gate: whether WebSockets pass. */
+const way = { passed: false, failed: 0, missing: '' };
 
 export class Connection {
-  private socket: WebSocket | null = null;
+  private line: Carrier | null = null;
   private seen = 0;
   private drawn = 0;
   private heard = 0;
@@ -70,8 +78,9 @@ export class Connection {
   private drop(): void {
     clearTimeout(this.timer);
     clearInterval(this.probe);
-    this.socket?.close();
-    this.socket = null;
+    const line = this.line;
+    this.line = null;
+    line?.close();
     this.opened = false;
   }
 
@@ -84,7 +93,7 @@ export class Connection {
   }
 
   private send(frame: ArrayBuffer): void {
-    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(frame);
+    this.line?.send(frame);
   }
 
   private async connect(): Promise<void> {
@@ -97,32 +106,34 @@ export class Connection {
     } catch (error) {
       const refused = error instanceof Refused ? error : new Refused(0, 'unreachable', '');
       if (refused.status === 0 || refused.status >= 500) return this.retry();
-      return this.finish({ state: 'refused', why: refused.status === 404 ? 'the terminal is over' : refused.message });
+      if (refused.status === 401) return this.finish({ state: 'gone' });
+      return this.finish(refused.status === 404 && this.id ? { state: 'gone' } : { state: 'refused', why: refused.message });
     }
     if (this.over) return;
-    const socket = new WebSocket(at('/webapi/terminal').replace(/^http/, 'ws'));
-    socket.binaryType = 'arraybuffer';
-    this.socket = socket;
     this.sent = this.taken = 0;
     this.heard = performance.now();
-    let upgraded = false;
-    socket.onopen = () => {
-      upgraded = true;
-      socket.send(JSON.stringify({ ticket, ...this.ends.size(), seen: this.drawn }));
-      this.seen = this.drawn;
-    };
-    socket.onmessage = (event: MessageEvent<ArrayBuffer>) => this.hear(event.data);
-    socket.onclose = () => {
-      if (this.socket !== socket) return;
-      clearInterval(this.probe);
-      this.opened = false;
-      // The ticket came over HTTP but the upgrade never does: something in between eats it.
-      if (!upgraded && this.retries >= 2) return this.finish({ state: 'refused', why: '', blocked: true });
-      this.retry();
-    };
+    const first = () => JSON.stringify({ ticket, ...this.ends.size(), seen: this.drawn });
+    // A ticket came over HTTP and an upgrade never does: something in between eats it.
+    const carry = way.passed || way.failed < ENOUGH ? socket : plain;
+    const line: Carrier = carry(first, {
+      open: () => {
+        if (carry === socket) way.passed = true;
+        this.seen = this.drawn;
+      },
+      frame: (data) => { if (this.line === line) this.hear(data); },
+      missing: (what) => (way.missing = what),
+      closed: (worked) => {
+        if (this.line !== line) return;
+        clearInterval(this.probe);
+        this.opened = false;
+        if (!worked && carry === socket && !way.passed) way.failed += 1;
+        this.retry();
+      },
+    });
+    this.line = line;
     clearInterval(this.probe);
     this.probe = window.setInterval(() => {
-      if (performance.now() - this.heard > SILENCE) socket.close();
+      if (performance.now() - this.heard > SILENCE) line.close();
       else this.send(wire.ping(performance.now()));
     }, PING_EVERY);
   }
@@ -175,12 +186,13 @@ export class Connection {
           this.id = news.terminal;
           this.ends.named(news.terminal);
         }
-        this.ends.status({ state: 'open' });
+        this.ends.status({ state: 'open', carrier: news.carrier ?? '', line: this.line?.kind ?? 'socket', missing: way.missing });
         this.send(wire.ping(performance.now()));
         return this.push();
       case 'ended': return this.finish({ state: 'ended', status: news.status, signal: news.signal });
       case 'lost':
       case 'refused': return this.finish({ state: 'refused', why: news.why ?? '' });
+      case 'line':
       case 'dialing': return;
     }
   }

@@ -9,8 +9,14 @@ export type FromGate =
   | { kind: 'pong'; stamp: number };
 
 export interface News {
-  state: 'dialing' | 'open' | 'ended' | 'lost' | 'refused';
+  state: 'line' | 'dialing' | 'open' | 'ended' | 'lost' | 'refused';
   terminal?: string;
+  /** What carries the node's tunnel. */
+  carrier?: string | null;
+  /** Names this line in posts. */
+  line?: string;
+  /** What a front dropped of an upgrade. */
+  missing?: string | null;
   status?: number;
   signal?: string;
   why?: string;

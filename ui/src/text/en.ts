@@ -74,6 +74,12 @@ export const en = {
   'term.escape': 'Ctrl+Shift+F6 leaves the terminal.',
   'term.reader': 'Screen reader',
   'term.bigger': 'Larger text', 'term.smaller': 'Smaller text',
-  'term.blocked': 'The way to the gate does not let WebSockets through. If nginx stands in front of it, it must send on the headers Upgrade and Connection (proxy_http_version 1.1).',
+  'term.gone': 'This shell is over', 'term.goneHint': 'The gate no longer knows this shell: it was started anew, you signed out, or nobody came back in time. The shell has ended; what runs under tmux, screen or nohup goes on. You can open a new one.',
+  'term.plain': 'A front between this page and the gate lets no WebSockets through. The terminal works over plain HTTP meanwhile, a little slower.',
+  'term.missing.http10': 'It speaks HTTP/1.0 to the gate. For nginx:', 'term.missing.upgrade': 'It drops the header “Upgrade”. For nginx:', 'term.missing.connection': 'It drops the header “Connection: Upgrade”. For nginx:',
+  'term.missing.version': 'It drops the header “Sec-WebSocket-Version”. For nginx:', 'term.missing.key': 'It drops the header “Sec-WebSocket-Key”. For nginx:',
+  'term.path': '{line} → gate → {carrier} → {node}', 'term.pathHint': 'What carries the terminal: page to gate, then the tunnel to the node',
+  'term.left-time': 'signed in for {length} more', 'term.hours': '{h} h {m} min', 'term.minutes': '{m} min',
+  'term.split': 'Split', 'term.alone': 'Only this one',
 };
 export type Key = keyof typeof en;

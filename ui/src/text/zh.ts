@@ -76,5 +76,11 @@ export const zh: Record<Key, string> = {
   'term.escape': '按 Ctrl+Shift+F6 离开终端。',
   'term.reader': '读屏',
   'term.bigger': '放大文字', 'term.smaller': '缩小文字',
-  'term.blocked': '到网关的线路不允许 WebSocket 通过。如果前面有 nginx,必须转发 Upgrade 和 Connection 请求头(proxy_http_version 1.1)。',
+  'term.gone': '此终端已结束', 'term.goneHint': '网关已不认识此终端:网关重新启动过、您已退出登录,或太久无人返回。其中的 shell 已结束;在 tmux、screen 或 nohup 中运行的程序会继续。您可以打开新的终端。',
+  'term.plain': '本页与网关之间的前端不允许 WebSocket 通过。终端暂时通过普通 HTTP 工作,稍慢一些。',
+  'term.missing.http10': '它以 HTTP/1.0 连接网关。nginx 需要:', 'term.missing.upgrade': '它丢弃了请求头“Upgrade”。nginx 需要:', 'term.missing.connection': '它丢弃了请求头“Connection: Upgrade”。nginx 需要:',
+  'term.missing.version': '它丢弃了请求头“Sec-WebSocket-Version”。nginx 需要:', 'term.missing.key': '它丢弃了请求头“Sec-WebSocket-Key”。nginx 需要:',
+  'term.path': '{line} → 网关 → {carrier} → {node}', 'term.pathHint': '终端的路径:从页面到网关,再经隧道到节点',
+  'term.left-time': '登录还剩 {length}', 'term.hours': '{h} 小时 {m} 分钟', 'term.minutes': '{m} 分钟',
+  'term.split': '分屏', 'term.alone': '只看这个',
 };

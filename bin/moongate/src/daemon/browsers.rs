@@ -47,6 +47,10 @@ impl Ways for Browsers {
             }
         })
     }
+
+    fn carrier(&self, id: &NodeId) -> Option<String> {
+        self.registry.list().into_iter().find(|tunnel| tunnel.id == *id).map(|tunnel| tunnel.carrier)
+    }
 }
 
 /// A person's own connection to the authority.

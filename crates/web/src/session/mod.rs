@@ -43,6 +43,9 @@ pub trait Ways: Send + Sync + 'static {
 
     /// A stream to the SSH service of a node. `client` is where the person is.
     fn node(&self, id: NodeId, client: SocketAddr) -> BoxFuture<'_, Result<BoxStream, NoWay>>;
+
+    /// What carries the node's tunnel to this gate, in a word; `None` when there is none now.
+    fn carrier(&self, id: &NodeId) -> Option<String>;
 }
 
 /// Why there is no stream to a node, in words for the person.

@@ -1,4 +1,5 @@
-//! Terminals of signed-in browsers: an SSH client with the person's key in memory, and a WebSocket to the page.
+//! Terminals of signed-in browsers: an SSH client with the person's key in memory, and a WebSocket to the page, or
+//! plain HTTP where a front passes no upgrades.
 //!
 //! ```text
 //! node ⇄ SSH channel → Buffer (≤ WINDOW unacknowledged) → WebSocket → page
@@ -11,6 +12,8 @@
 
 mod buffer;
 pub mod frame;
+mod line;
+mod plain;
 mod serve;
 mod shell;
 mod ticket;
@@ -19,6 +22,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+pub(crate) use line::Line;
+pub(crate) use plain::{heard, note_front, open};
 pub(crate) use serve::{Came, serve};
 pub(crate) use ticket::{admit, list, ticket};
 

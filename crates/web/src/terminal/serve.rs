@@ -1,4 +1,4 @@
-//! One WebSocket of one terminal: the ticket first, then bytes both ways until either side is gone.
+//! One line of one terminal: the ticket first, then bytes both ways until either side is gone.
 //!
 //! Reading, sending and writing input go on beside each other, so that none of them holds up an acknowledgement.
 
@@ -6,19 +6,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
-use client::BoxStream;
-use futures_util::{SinkExt, StreamExt};
+use bytes::{Buf, Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::json;
 use ssh::Size;
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::MAX_INPUT;
-use super::frame::{self, FromPage, MAX_MESSAGE};
+use super::frame::{self, FromPage};
+use super::line::Line;
 use super::shell::Shell;
 use crate::Web;
 use crate::session::{Opens, Person};
@@ -27,10 +23,6 @@ use crate::session::{Opens, Person};
 const FIRST: Duration = Duration::from_secs(10);
 /// A page that sends nothing for this long is gone: it pings every 15 s.
 const SILENCE: Duration = Duration::from_secs(60);
-/// How long one message may take to leave.
-const SEND: Duration = Duration::from_secs(60);
-
-type Socket = WebSocketStream<BoxStream>;
 
 /// Whose WebSocket it is, from which page, and from where.
 pub(crate) struct Came {
@@ -50,34 +42,27 @@ struct First {
     seen: u64,
 }
 
-/// Serves an upgraded connection to its end.
-pub(crate) async fn serve(web: &Web, stream: BoxStream, came: Came) {
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE))
-        .max_write_buffer_size(1024 * 1024);
-    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+/// Serves a line to its end.
+pub(crate) async fn serve(web: &Web, mut line: Line, came: Came) {
     let ends = came.person.scope.token();
     // Everything else of the session ends with it: what that looks like from here is not the reason.
     let outcome = tokio::select! {
         biased;
         () = ends.cancelled() => Err("you signed out".to_owned()),
-        outcome = run(web, &mut socket, &came) => outcome,
+        outcome = run(web, &mut line, &came) => outcome,
     };
     if let Err(why) = outcome {
-        let _ = send(&mut socket, frame::news(&json!({"state": "refused", "why": why}))).await;
+        let _ = line.send(frame::news(&json!({"state": "refused", "why": why}))).await;
     }
-    let _ = timeout(Duration::from_secs(5), socket.close(None)).await;
+    line.close().await;
 }
 
-async fn run(web: &Web, socket: &mut Socket, came: &Came) -> Result<(), String> {
+async fn run(web: &Web, line: &mut Line, came: &Came) -> Result<(), String> {
     const STALE: &str = "this terminal's ticket is used up or too old: try again";
     let sessions = web.sessions().ok_or(STALE)?;
-    let first = match timeout(FIRST, socket.next()).await {
-        Ok(Some(Ok(Message::Text(text)))) => {
-            serde_json::from_str::<First>(text.as_str()).map_err(|_| STALE.to_owned())?
-        }
-        _ => return Err(STALE.to_owned()),
+    let first = match timeout(FIRST, line.first()).await {
+        Ok(Some(text)) => serde_json::from_str::<First>(&text).map_err(|_| STALE.to_owned())?,
+        Ok(None) | Err(_) => return Err(STALE.to_owned()),
     };
     let ticket = came.person.redeem(&first.ticket, sessions.now()).ok_or(STALE)?;
     if ticket.origin != came.origin {
@@ -96,7 +81,7 @@ async fn run(web: &Web, socket: &mut Socket, came: &Came) -> Result<(), String> 
             shell
         }
         Opens::Shell { node, login } => {
-            send(socket, frame::news(&json!({"state": "dialing"}))).await?;
+            line.send(frame::news(&json!({"state": "dialing"}))).await?;
             let shell = Shell::open(&came.person, sessions, (node, login), came.from, size).await?;
             if !came.person.terminals.keep(shell.clone()) {
                 shell.end();
@@ -105,10 +90,13 @@ async fn run(web: &Web, socket: &mut Socket, came: &Came) -> Result<(), String> 
             shell
         }
     };
-    send(socket, frame::news(&json!({"state": "open", "terminal": shell.id}))).await?;
+    line.send(frame::news(
+        &json!({"state": "open", "terminal": shell.id, "carrier": sessions.ways().carrier(&shell.node)}),
+    ))
+    .await?;
     let (number, view) = shell.attach();
     let attached = Attached { shell: &shell, person: &came.person, clock: sessions, number };
-    let outcome = attached.relay(socket, view, first.seen).await;
+    let outcome = attached.relay(line, view, first.seen).await;
     shell.detach(number);
     if shell.is_over() {
         came.person.terminals.forget(&shell.id);
@@ -128,7 +116,7 @@ enum Next {
     Output(u64, Vec<u8>),
     Ended(serde_json::Value),
     Written(usize),
-    Page(Option<Vec<u8>>),
+    Page(Option<Bytes>),
     Elsewhere,
     Fault(String),
 }
@@ -136,7 +124,7 @@ enum Next {
 impl Attached<'_> {
     async fn relay(
         &self,
-        socket: &mut Socket,
+        line: &mut Line,
         mut view: tokio::sync::watch::Receiver<super::shell::View>,
         seen: u64,
     ) -> Result<(), String> {
@@ -150,7 +138,7 @@ impl Attached<'_> {
                     drop(moved);
                     Next::Elsewhere
                 }
-                message = timeout(SILENCE, socket.next()) => page(message.ok().flatten()),
+                message = timeout(SILENCE, line.next()) => Next::Page(message.ok().flatten()),
                 written = self.shell.channel.write(&input), if !input.is_empty() => match written {
                     Ok(count) => Next::Written(count),
                     Err(error) => Next::Fault(error.to_string()),
@@ -163,21 +151,21 @@ impl Attached<'_> {
             match next {
                 Next::Output(end, bytes) => {
                     sent = end;
-                    send(socket, bytes).await?;
+                    line.send(bytes).await?;
                 }
                 Next::Written(count) => {
                     input.advance(count.min(input.len()));
                     taken += count as u64;
-                    send(socket, frame::taken(taken)).await?;
+                    line.send(frame::taken(taken)).await?;
                 }
-                Next::Ended(how) => return send(socket, frame::news(&how)).await,
+                Next::Ended(how) => return line.send(frame::news(&how)).await,
                 Next::Elsewhere => return Err("this terminal was opened in another tab".to_owned()),
                 Next::Fault(why) if self.shell.is_over() => return Err(why),
                 // What is typed at a shell that just ended: its last words are still to come.
                 Next::Fault(_) => input.clear(),
                 Next::Page(None) => return Ok(()),
                 Next::Page(Some(message)) => {
-                    if !self.heard(socket, &message, &mut input).await? {
+                    if !self.heard(line, &message, &mut input).await? {
                         return Ok(());
                     }
                 }
@@ -186,7 +174,7 @@ impl Attached<'_> {
     }
 
     /// Does what the page says. `false` when it closed the terminal.
-    async fn heard(&self, socket: &mut Socket, message: &[u8], input: &mut BytesMut) -> Result<bool, String> {
+    async fn heard(&self, line: &mut Line, message: &[u8], input: &mut BytesMut) -> Result<bool, String> {
         match FromPage::decode(message) {
             Some(FromPage::Input(bytes)) => {
                 if input.len() + bytes.len() > MAX_INPUT {
@@ -200,7 +188,7 @@ impl Attached<'_> {
                 let size = Size { columns: u32::from(cols), rows: u32::from(rows), width: 0, height: 0 };
                 let _ = self.shell.channel.window_change(size);
             }
-            Some(FromPage::Ping(bytes)) => send(socket, frame::pong(bytes)).await?,
+            Some(FromPage::Ping(bytes)) => line.send(frame::pong(bytes)).await?,
             Some(FromPage::Close) => {
                 self.shell.end();
                 self.person.terminals.forget(&self.shell.id);
@@ -209,24 +197,5 @@ impl Attached<'_> {
             None => return Err("the page sent something that is no frame".to_owned()),
         }
         Ok(true)
-    }
-}
-
-fn page(message: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>) -> Next {
-    match message {
-        Some(Ok(Message::Binary(bytes))) => Next::Page(Some(bytes.to_vec())),
-        // Answered by the library; they count as signs of life.
-        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Next::Page(Some(FromPage::Ack(0).encode())),
-        Some(Ok(Message::Text(_) | Message::Close(_) | Message::Frame(_)) | Err(_)) | None => {
-            Next::Page(None)
-        }
-    }
-}
-
-async fn send(socket: &mut Socket, bytes: Vec<u8>) -> Result<(), String> {
-    match timeout(SEND, socket.send(Message::Binary(bytes.into()))).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("the page does not read".to_owned()),
     }
 }

@@ -255,6 +255,10 @@ impl Ways for Out {
             Ok(Box::new(ours) as BoxStream)
         })
     }
+
+    fn carrier(&self, id: &NodeId) -> Option<String> {
+        (*id == self.0.node).then(|| "tls".to_owned())
+    }
 }
 
 struct NoCarriers;

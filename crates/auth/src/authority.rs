@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::grown::Grown;
 use crate::keys::KeyCell;
 use crate::limits::Limiter;
-use crate::looks::Looks;
+use crate::looks::{Looks, Watches};
 use crate::password::Hasher;
 use crate::refusal::{Answer, Refusal};
 use crate::rules::RuleFeed;
@@ -41,6 +41,7 @@ pub(crate) struct Core {
     pub(crate) hasher: Hasher,
     pub(crate) tunnels: Tunnels,
     pub(crate) looks: Looks,
+    pub(crate) watches: Watches,
     pub(crate) static_tokens: StaticTokens,
     pub(crate) limits: Limits,
 }

@@ -10,7 +10,7 @@
 //! | `invites/<hash>` | an invite or reset link, by the hash of its secret |
 //! | `roles/<name>`, `locks/<id>` | what policy reads |
 //! | `tokens/<hash>`, `hosts/<id>`, `nodes/<id>`, `proxies/<id>` | who may join, who did, what they report |
-//! | `live/<session>`, `ends/<session>` | sessions going on; sessions asked to end |
+//! | `live/<session>`, `ends/<session>`, `watched/<session>` | sessions going on; asked to end; looked at just now |
 //! | `log/<index>`, `uids/<uid>`, `checkpoints/<index>`, `log_file` | the audit chain |
 //! | `recordings/<session>`, `receipts/<session>/<n>`, `newest/<when>-<session>` | recordings |
 

@@ -1,9 +1,32 @@
 //! Who has been seen looking at which recording: only the first look of each is an event.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use model::{SessionId, UserName};
+use model::{SessionId, Timestamp, UserName};
+
+/// Which sessions are followed just now, as far as this server noted it. Bounded.
+#[derive(Default)]
+pub(crate) struct Watches(Mutex<BTreeMap<SessionId, Timestamp>>);
+
+impl Watches {
+    const MAX: usize = 1_000;
+    const EVERY: Duration = Duration::from_secs(10);
+
+    /// True when it is time to note it again; then it counts as noted.
+    pub(crate) fn is_due(&self, session: &SessionId, now: Timestamp) -> bool {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.get(session).is_some_and(|at| now.since(*at) < Self::EVERY) {
+            return false;
+        }
+        if noted.len() >= Self::MAX {
+            noted.clear();
+        }
+        noted.insert(session.clone(), now);
+        true
+    }
+}
 
 /// Who has looked at what since the start: a second look at a segment is the same look. Bounded.
 #[derive(Default)]

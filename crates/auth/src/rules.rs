@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use model::SessionId;
 use model::api::access::EndSession;
 use model::api::cluster::PolicySnapshot;
 use model::resource::{Lock, Role};
@@ -14,7 +15,7 @@ use crate::keys::Keys;
 use crate::settings::Settings;
 
 /// Families whose change changes the rules.
-pub(crate) const FAMILIES: [&str; 3] = ["roles", "locks", "ends"];
+pub(crate) const FAMILIES: [&str; 4] = ["roles", "locks", "ends", "watched"];
 
 /// The rules at one revision: as told to others, and prepared for asking.
 pub(crate) struct Rules {
@@ -29,6 +30,7 @@ impl Rules {
         let roles = db.all::<Role>("roles").await?.into_iter().map(|(_, d)| d.value).collect();
         let locks = db.all::<Lock>("locks").await?.into_iter().map(|(_, d)| d.value).collect();
         let end_sessions = db.all::<EndSession>("ends").await?.into_iter().map(|(_, d)| d.value).collect();
+        let watched = db.all::<SessionId>("watched").await?.into_iter().map(|(_, d)| d.value).collect();
         let snapshot = PolicySnapshot {
             revision,
             roles,
@@ -36,6 +38,7 @@ impl Rules {
             trust: keys.bundle().clone(),
             config: settings.cluster.clone(),
             end_sessions,
+            watched,
         };
         let prepared = policy::Rules::from_snapshot(&snapshot);
         Ok(Self { snapshot, prepared })

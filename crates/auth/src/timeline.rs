@@ -13,16 +13,19 @@ use audit::recording::asciicast::{Exporter, Version};
 use bytes::Bytes;
 use model::SessionId;
 use model::api::Page;
-use model::api::recordings::RecordingInfo;
+use model::api::access::LiveSession;
+use model::api::recordings::{RecordingInfo, RecordingState};
 use model::api::timeline::{
     ExportAsciicast, GetPicture, GetTimeline, GetTranscript, Picture, ScreenHit, ScreenRow, SearchScreens,
     Timeline, Transcript,
 };
 use model::resource::{Kind, Verb};
 use policy::Object;
+use store::Txn;
 use store::shelf::{Filter, Find, Query};
 
 use crate::authority::Core;
+use crate::db::{encode, key};
 use crate::dispatch::{BoxFuture, Ctx, Source};
 use crate::gate;
 use crate::recordings::{self, blob_name, readable, reference};
@@ -37,11 +40,19 @@ const MAX_FOUND: u32 = 500;
 const MAX_ROWS: usize = 500;
 /// The most segments looked through for it.
 const MAX_SEGMENTS: u64 = 200;
+/// How long after the last look a session counts as watched.
+const WATCHED: Duration = Duration::from_secs(30);
 const SECOND: u64 = 1_000_000;
 
 pub(crate) async fn get(ctx: Ctx, ask: GetTimeline) -> Answer<Timeline> {
-    let recording = readable(&ctx, &ask.id).await?;
-    recordings::note_first_look(&ctx, &recording.info).await?;
+    let info = match recordings::find(&ctx.core, &ask.id).await? {
+        Some(_) => readable(&ctx, &ask.id).await?.info,
+        None => begun(&ctx, &ask.id).await?,
+    };
+    recordings::note_first_look(&ctx, &info).await?;
+    if info.state == RecordingState::Live {
+        watched(&ctx.core, &ask.id).await?;
+    }
     let notes = ctx.core.shelf.notes(ask.id.as_str(), ask.from.unwrap_or(0)).await?;
     let mut spans = Vec::with_capacity(notes.len());
     let mut read = Vec::with_capacity(notes.len());
@@ -64,7 +75,42 @@ pub(crate) async fn get(ctx: Ctx, ask: GetTimeline) -> Answer<Timeline> {
     let activity = buckets(&read, bucket, length);
     let mut marks: Vec<_> = read.into_iter().flat_map(|note| note.marks).collect();
     marks.truncate(MAX_MARKS);
-    Ok(Timeline { info: recording.info, spans, bucket, activity, marks })
+    Ok(Timeline { info, spans, bucket, activity, marks })
+}
+
+/// What is known of a session that goes on and whose first segment has not come.
+async fn begun(ctx: &Ctx, id: &SessionId) -> Answer<RecordingInfo> {
+    let live = ctx.core.db.get::<LiveSession>(&key("live", id)?).await?.ok_or_else(Refusal::not_found)?.value;
+    let object = Object { name: Some(id.to_string()), ..Object::session(vec![live.user.clone()]) };
+    if !gate::allows_one(&ctx.core, &ctx.pass, Kind::Session, Verb::Read, &object) {
+        return Err(Refusal::not_found());
+    }
+    Ok(RecordingInfo {
+        id: live.id,
+        user: live.user,
+        login: live.login,
+        node: live.node,
+        node_name: live.node_name.to_string(),
+        kind: if live.interactive { "shell" } else { "exec" }.into(),
+        command: live.command,
+        started: live.started,
+        ended: None,
+        segments: 0,
+        bytes: 0,
+        state: RecordingState::Live,
+    })
+}
+
+/// Notes that somebody follows a session that goes on: its node then hands over what it records every second. A player
+/// asks again and again, so the note is written once in a while only; it ends by itself.
+async fn watched(core: &Core, id: &SessionId) -> Answer<()> {
+    let (place, now) = (key("watched", id)?, core.now());
+    if !core.watches.is_due(id, now) {
+        return Ok(());
+    }
+    core.db.commit(Txn::new().put_until(place, encode(id)?, Some(now + WATCHED))).await?;
+    core.refresh_rules().await?;
+    Ok(())
 }
 
 fn buckets(notes: &[Note], bucket: u64, length: u64) -> Vec<u64> {

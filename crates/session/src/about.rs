@@ -1,5 +1,6 @@
 //! What a session is, on what terms it runs, and how it ends: plain data from whoever opens it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -187,6 +188,8 @@ pub struct View {
     pub audit_key: Option<PublicKey>,
     /// Sessions an admin asked to end.
     pub end: Vec<EndSession>,
+    /// Sessions somebody watches.
+    pub watched: BTreeSet<SessionId>,
 }
 
 impl View {
@@ -197,6 +200,7 @@ impl View {
             rules: Rules::from_snapshot(snapshot),
             audit_key: snapshot.trust.audit_key.parse().ok(),
             end: snapshot.end_sessions.clone(),
+            watched: snapshot.watched.iter().cloned().collect(),
         }
     }
 }
@@ -265,11 +269,11 @@ impl EndReason {
     pub fn silent(&self) -> String {
         match self {
             EndReason::Recording(_) => "the session cannot go on".to_owned(),
+            EndReason::Admin(_) => EndReason::Admin(String::new()).public(),
             EndReason::Idle(_)
             | EndReason::Expired
             | EndReason::Policy(_)
             | EndReason::Locked(_)
-            | EndReason::Admin(_)
             | EndReason::Stopping => self.public(),
         }
     }

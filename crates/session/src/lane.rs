@@ -103,7 +103,7 @@ impl Lane {
             return step;
         }
         let holding = self.holding();
-        if holding && self.writer.is_due(self.slot.age()) {
+        if holding && self.is_due() {
             return step;
         }
         if self.writer.open_bytes() < 2 * FULL {
@@ -115,12 +115,19 @@ impl Lane {
             self.close();
         }
         self.tell_gaps(&mut step);
-        if self.closing || (!holding && self.writer.is_due(self.slot.age())) {
+        if self.closing || (!holding && self.is_due()) {
             self.seal(tools, &mut step);
         } else {
             self.journal(tools);
         }
         step
+    }
+
+    /// The open segment is full, or its first frame old.
+    fn is_due(&self) -> bool {
+        let age = self.slot.age();
+        let old = |first: Duration| age.saturating_sub(first) >= self.slot.patience();
+        self.writer.is_due(age) || self.writer.opened().is_some_and(old)
     }
 
     /// A synchronous session's next segment waits for the receipt of the one before: for a while.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use audit::recording::Frame;
+use audit::recording::writer::OLD;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 use crate::about::{EndReason, Ledger, Outcome, Taken, Terms};
 use crate::recorder::Shard;
 use crate::ring::{CAPACITY, Ring};
+
+/// What a watched session holds back at most.
+const WATCHED: Duration = Duration::from_millis(750);
 
 /// How a push went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,7 @@ pub(crate) struct Slot {
     pub(crate) room: Notify,
     dirty: AtomicBool,
     begun: AtomicBool,
+    watched: AtomicBool,
     shard: Arc<Shard>,
     me: Weak<Slot>,
     active_ms: AtomicU64,
@@ -68,6 +73,7 @@ impl Slot {
             room: Notify::new(),
             dirty: AtomicBool::new(false),
             begun: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
             shard,
             me: me.clone(),
             active_ms: AtomicU64::new(0),
@@ -120,6 +126,18 @@ impl Slot {
         if pressing {
             self.shard.hurry();
         }
+    }
+
+    /// Notes whether somebody watches.
+    pub(crate) fn watch(&self, watched: bool) {
+        if self.watched.swap(watched, Ordering::AcqRel) != watched {
+            self.stir(false);
+        }
+    }
+
+    /// How old a segment's first frame may be before it is sealed: younger while somebody watches.
+    pub(crate) fn patience(&self) -> Duration {
+        if self.watched.load(Ordering::Acquire) { WATCHED } else { OLD }
     }
 
     /// True for the first caller only: a session has one recorder in its life.

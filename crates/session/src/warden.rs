@@ -38,6 +38,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut rules: watch::Receiver<Arc<View
 fn ask_again(shared: &Shared) {
     let (view, now) = (shared.view(), shared.clock.now());
     for slot in shared.live() {
+        slot.watch(view.watched.contains(&slot.ledger.id));
         if let Some(ended) = view.end.iter().find(|end| end.id == slot.ledger.id) {
             slot.end(EndReason::Admin(ended.reason.clone()));
         } else if let Err(reason) = slot.terms.still(&view, now) {

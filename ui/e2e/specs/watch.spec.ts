@@ -83,3 +83,21 @@ test('what was on the screen is found, and the hit opens the player before the m
   await page.getByRole('tab', { name: 'Transcript' }).click();
   await page.locator('.transcript mark').first().waitFor();
 });
+
+test('a session that goes on is seen well before its ten-second segment would end', async () => {
+  const works = await visit('nodes', { cookie: world.vendor });
+  await open(works, 'gpu-1');
+  await type(works, 'echo first-$((1))');
+  await shows(works, /^first-1$/m);
+  const page = await visit('live', { cookie: world.admin });
+  await page.getByRole('link', { name: 'Watch' }).first().click();
+  await shows(page, /^first-1$/m);
+  for (const n of [2, 3, 4]) {
+    await type(works, `echo seen-${n}-$((${n}*11))`);
+    await shows(page, new RegExp(`^seen-${n}-${n * 11}$`, 'm'), 8_000);
+  }
+  await type(works, 'exit');
+  await page.getByRole('button', { name: 'Verify' }).click();
+  await page.locator('.badge').waitFor();
+  expect(await page.locator('.badge.broken').count()).toBe(0);
+});

@@ -87,15 +87,17 @@ export class Playback {
     this.length = Math.max(this.length, await this.reel.length());
   }
 
-  /** A session that goes on: its recording grows by whole segments, so following it misses and doubles nothing. */
+  /** A session that goes on: while it is followed its node seals every second, and the recording grows by whole segments,
+   * so following it misses and doubles nothing. */
   private async grow(): Promise<void> {
     const behind = () => this.timeline?.info.state === 'live' || this.reel.spans.length < this.reel.count;
     while (this.alive && behind()) {
-      await new Promise((done) => setTimeout(done, 2000));
+      await new Promise((done) => setTimeout(done, 1000));
       if (!this.alive) return;
       const end = this.length;
       const following = this.position >= end;
       await this.learn(true).catch(() => {});
+      if (end === 0 && this.length > 0) await this.seek(this.length);
       if (following && this.length > end) this.playing = true;
     }
   }

@@ -124,6 +124,7 @@ fn nothing() -> model::api::cluster::PolicySnapshot {
         trust: model::api::cluster::TrustBundle::default(),
         config: model::resource::ClusterConfig::default(),
         end_sessions: Vec::new(),
+        watched: Vec::new(),
     }
 }
 

@@ -171,6 +171,12 @@ impl Writer {
         self.raw.len() >= FULL || self.open.first().is_some_and(|part| now.saturating_sub(part.first) >= OLD)
     }
 
+    /// When the first frame of the open segment was, if it has one.
+    #[must_use]
+    pub fn opened(&self) -> Option<Duration> {
+        self.open.first().map(|part| part.first)
+    }
+
     /// Frames not yet handed to the journal, as bytes; see [`super::journal`]. Call [`Writer::journaled`] when they
     /// are on disk.
     #[must_use]

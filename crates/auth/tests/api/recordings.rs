@@ -9,6 +9,7 @@ use bytes::Bytes;
 use model::SessionId;
 use model::api::Fault;
 use model::api::access::{LiveSession, TrackSession};
+use model::api::cluster::WatchPolicy;
 use model::api::recordings::{GetRecording, GetUpload, ListRecordings, RecordingState};
 use model::api::roles::PutRole;
 use model::api::timeline::{
@@ -340,4 +341,22 @@ async fn a_recording_is_exported_line_by_line_and_that_is_an_event() {
     );
     let bad = auditor.stream(&ExportAsciicast { id, version: Some(9) }).await.map(|_| ());
     assert_eq!(fault(bad), Fault::BadRequest);
+}
+
+#[tokio::test]
+async fn a_session_that_is_followed_is_named_to_its_node_for_a_while() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    let auditor = world.user("olga", "auditor").await;
+    let mut tape = Tape::new(&world, &node, "ann");
+    let id = tape.id();
+    put(&node, &id, &tape.seal("one", false)).await.unwrap();
+    let mut rules = node.client.stream(&WatchPolicy::default()).await.unwrap();
+    assert!(rules.next().await.unwrap().unwrap().watched.is_empty());
+
+    auditor.call(&GetTimeline { id: id.clone(), from: None }).await.unwrap();
+
+    assert_eq!(rules.next().await.unwrap().unwrap().watched, [id]);
+    world.clock.advance(Duration::from_secs(31));
+    while !rules.next().await.unwrap().unwrap().watched.is_empty() {}
 }

@@ -83,6 +83,9 @@ pub struct PolicySnapshot {
     /// Sessions an admin asked to end: the service that has one ends it.
     #[serde(default)]
     pub end_sessions: Vec<crate::api::access::EndSession>,
+    /// Sessions somebody watches just now: the service that has one hands over what it records every second.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watched: Vec<crate::SessionId>,
 }
 
 /// Follows roles, locks, authorities and settings: the first line is the state now, each further line the state

@@ -50,7 +50,12 @@ fn permitted() -> Terms {
 }
 
 fn show(world: &World, rules: Rules, end: Vec<EndSession>) {
-    world.view.send_replace(Arc::new(View { rules, audit_key: Some(audit_key().public()), end }));
+    world.view.send_replace(Arc::new(View {
+        rules,
+        audit_key: Some(audit_key().public()),
+        end,
+        ..View::default()
+    }));
 }
 
 fn lock() -> Lock {

@@ -1,5 +1,6 @@
 //! What is recorded, how gaps and full disks are met, what idle sessions cost.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -46,6 +47,32 @@ async fn segments_travel_while_the_session_runs() {
     until("only the newest stays here", || world.files(&id) == ["1.seg", "about.json"]).await;
     session.finish(Outcome::exit(0)).settled().await;
     until("it is whole", || world.recorded(&id).1).await;
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_watched_travels_every_second_and_nothing_comes_twice() {
+    let world = World::new().await;
+    let session = world.open(strict()).await;
+    let id = session.id().clone();
+    session.tap().output(b"one ").await.unwrap();
+    let before = tokio::time::Instant::now();
+    let now = world.view.borrow().clone();
+    world.view.send_replace(Arc::new(View { watched: [id.clone()].into(), ..View::clone(&now) }));
+
+    until("the first second is there", || world.segments(&id) == 1).await;
+    session.tap().output(b"two ").await.unwrap();
+    until("the next too", || world.segments(&id) == 2).await;
+    assert!(before.elapsed() < Duration::from_secs(8), "{:?}", before.elapsed());
+    world.view.send_replace(now);
+    session.tap().output(b"three ").await.unwrap();
+    let before = tokio::time::Instant::now();
+    until("ten seconds again", || world.segments(&id) == 3).await;
+    assert!(before.elapsed() >= Duration::from_secs(5), "{:?}", before.elapsed());
+
+    session.finish(Outcome::exit(0)).settled().await;
+    until("it is whole", || world.recorded(&id).1).await;
+    assert_eq!(world.recorded(&id).0, "one two three ");
     world.end().await;
 }
 

@@ -4,7 +4,6 @@
 //! on each, in recordings of two hours. Prints a table of searches: what was looked for, finds, milliseconds.
 #![expect(
     clippy::unwrap_used,
-    clippy::disallowed_methods,
     clippy::indexing_slicing,
     reason = "a measuring program stops at the first surprise"
 )]

@@ -7,7 +7,7 @@
 //! nobody on the way can end TLS early. What a stranger can do to the bare rest, cut or change it, the SSH inside
 //! notices. Both ends of a route do this or neither: the route's name says so.
 //!
-//! Holds one read ahead of at most [`AHEAD`] bytes, and nothing while quiet.
+//! Holds one read ahead of at most 64 KiB, and nothing while quiet.
 
 use std::io;
 use std::pin::Pin;

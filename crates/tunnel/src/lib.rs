@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
-pub mod lift;
+mod lift;
 pub mod registry;
 pub mod shell;
 mod state;

@@ -20,7 +20,7 @@ use wire::mux::{LIFT_TOKEN, StreamId};
 use crate::{BoxIo, Connect};
 
 /// Bytes a stream carries, both ways together, before it is worth a connection of its own.
-pub const WORTH: u64 = 1024 * 1024;
+pub(crate) const WORTH: u64 = 1024 * 1024;
 
 /// Requests that may be open at a proxy; more streams stay on their tunnels.
 const MAX_OPEN: usize = 4096;

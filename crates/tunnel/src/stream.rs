@@ -1,7 +1,7 @@
 //! One stream of a tunnel as bytes in and bytes out.
 //!
 //! Reading is what lets the peer send more; a stream nobody reads holds at most its window. Dropping one that was not
-//! shut down resets it at both ends. A stream that carries much goes on over a connection of its own ([`crate::lift`]);
+//! shut down resets it at both ends. A stream that carries much goes on over a connection of its own (`lift`);
 //! whoever holds it sees no difference.
 
 use std::fmt;

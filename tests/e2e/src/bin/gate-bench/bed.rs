@@ -67,7 +67,7 @@ impl Effort {
         bytes: 1 << 28,
         keys: 150,
         idle: 200,
-        short: 600,
+        short: 6000,
     };
     /// For trying the harness.
     pub(crate) const QUICK: Self = Self {

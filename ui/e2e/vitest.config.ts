@@ -8,7 +8,7 @@ export default defineConfig({
   root: here,
   cacheDir: '../node_modules/.vite-browser',
   test: {
-    include: [process.env['MOONGATE_SHOTS'] ? 'shots/*.spec.ts' : 'specs/**/*.spec.ts'],
+    include: [process.env['MOONGATE_BENCH'] ? 'bench/*.spec.ts' : process.env['MOONGATE_SHOTS'] ? 'shots/*.spec.ts' : 'specs/**/*.spec.ts'],
     globalSetup: ['world/setup.ts'],
     environment: 'node',
     fileParallelism: false,

@@ -46,7 +46,12 @@ const WORDS: &[Word] = &[
     word("ui", "[shots [folder]]", "checks, tests and builds the browser app; pictures of it", ui::command),
     word("e2e", "[name|browser [spec]]", "the built program under real clients", test::e2e),
     word("fuzz", "[target|all] [seconds]", "looks for what a decoder does not survive", fuzz::run_fuzz),
-    word("bench", "[gate [measure]]", "measures, against plain OpenSSH in the same run", bench::run_bench),
+    word(
+        "bench",
+        "[gate [measure]|web]",
+        "measures, against plain OpenSSH in the same run",
+        bench::run_bench,
+    ),
     word("dist", "", "release executable, tarball, Debian package, checksums", dist::run_dist),
 ];
 

@@ -45,7 +45,7 @@ fn pictures(folder: &Path) -> Result<()> {
 }
 
 /// The runner of the specs, with the program that they drive.
-fn runner() -> Command {
+pub(crate) fn runner() -> Command {
     let mut command = Command::new(folder().join("node_modules/.bin/vitest"));
     command.current_dir(folder().join("e2e")).env("MOONGATE_BIN", target_dir().join("debug/moongate"));
     command

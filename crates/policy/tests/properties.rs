@@ -137,7 +137,7 @@ mod reference {
 
     pub(super) fn api(roles: &[Role], kind: Kind, verb: Verb) -> bool {
         let (k, v) = (kind.as_str(), verb.as_str());
-        let own = k == "own" && (v == "list" || v == "read");
+        let own = k == "own";
         !roles.iter().any(|r| rule(&r.spec.deny, k, v))
             && (own || roles.iter().any(|r| rule(&r.spec.allow, k, v)))
     }

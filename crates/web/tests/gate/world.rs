@@ -41,7 +41,7 @@ impl Authority {
             "/v1/trust" => (200, json!({"keys": [], "audit_key": ""})),
             "/v1/sign-in" if body["password"] == "right" => (
                 200,
-                json!({"ssh_cert": "x", "tls_cert_pem": "y", "trust": {"keys": []}, "cluster": "gate",
+                json!({"user": "ann", "ssh_cert": "x", "tls_cert_pem": "y", "trust": {"keys": []}, "cluster": "gate",
                        "expires": "2026-11-21T12:00:00.000Z"}),
             ),
             "/v1/sign-in" => (401, json!({"fault": "unauthenticated", "message": "wrong"})),

@@ -5,7 +5,8 @@
 //! direction leaves TLS by itself: once its sender has written as many bytes as agreed it sends `close_notify`
 //! (RFC 8446, 6.1) and goes on without; whoever reads `close_notify` reads on without. The alert is authenticated:
 //! nobody on the way can end TLS early. What a stranger can do to the bare rest, cut or change it, the SSH inside
-//! notices. Both ends of a route do this or neither: the route's name says so.
+//! notices. Both ends of a route do this or neither: the route's name
+//! says so, and inside a WebSocket, which knows no end of one direction, TLS stays.
 //!
 //! Holds one read ahead of at most 64 KiB, and nothing while quiet.
 

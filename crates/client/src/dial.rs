@@ -193,18 +193,26 @@ impl Dialer {
     /// TLS straight through. Another carrier may do whenever TLS or ALPN, not TCP or the HTTP proxy, is what failed.
     async fn direct(&self, route: Route) -> Result<(BoxStream, Option<String>), Failed> {
         let (stream, proxy) = hop::reach(&self.0.to, &self.0.env, Self::socket_use(route)).await?;
-        let stream =
-            self.inner(stream, route).await.map_err(|error| Failed { error, other_carrier_may_do: true })?;
+        let stream = self
+            .inner(stream, route, CarrierKind::Tls)
+            .await
+            .map_err(|error| Failed { error, other_carrier_may_do: true })?;
         Ok((stream, proxy.map(|p| p.to_string())))
     }
 
     /// The TLS that counts: verified by the cluster's authorities, route negotiated.
-    async fn inner(&self, stream: BoxStream, route: Route) -> Result<BoxStream, ConnectError> {
+    async fn inner(
+        &self,
+        stream: BoxStream,
+        route: Route,
+        kind: CarrierKind,
+    ) -> Result<BoxStream, ConnectError> {
         let config = self.config(route.alpn(), &self.0.keyring.current())?;
         let stream =
             secure(Records::new(stream), config, fixed_name(route.server_name()), &self.0.to).await?;
         if stream.get_ref().1.alpn_protocol() == Some(route.alpn()) {
-            return Ok(match leaves_tls_after(route) {
+            // In a WebSocket TLS stays: its end is the only end of one direction there is.
+            return Ok(match leaves_tls_after(route).filter(|_| kind == CarrierKind::Tls) {
                 Some(limit) => Box::new(Bare::new(tokio_rustls::TlsStream::from(stream), limit)),
                 None => Box::new(stream),
             });
@@ -227,7 +235,7 @@ impl Dialer {
             let why = format!("the front did not answer the WebSocket upgrade within {UPGRADE:?}");
             ConnectError::Unreachable { to: to.to_string(), why }
         })??;
-        let stream = self.inner(stream, route).await?;
+        let stream = self.inner(stream, route, CarrierKind::WebSocket).await?;
         Ok((stream, proxy.map(|p| p.to_string())))
     }
 }

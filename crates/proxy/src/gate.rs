@@ -102,6 +102,12 @@ impl Carrier {
     }
 }
 
+impl Visit {
+    fn in_web_socket(&self) -> bool {
+        self.carrier == Carrier::WebSocket
+    }
+}
+
 /// Why a connection came to nothing: for the debug log. Nothing of it is told to the stranger.
 type Dropped = String;
 
@@ -245,7 +251,8 @@ impl Gate {
     }
 
     async fn tunnel(&self, stream: Rewind<BoxStream>, visit: Visit) -> Result<(), Dropped> {
-        let (stream, identity) = self.0.tls.accept_route(Box::new(stream), Route::Tunnel).await?;
+        let (stream, identity) =
+            self.0.tls.accept_route(Box::new(stream), Route::Tunnel, visit.in_web_socket()).await?;
         drop(visit.pending);
         let good_for = self.good_for(&identity);
         let served = self.registry().serve(stream, &identity, visit.carrier.name(), good_for).await;
@@ -254,7 +261,8 @@ impl Gate {
 
     /// An agent's connection for one stream of its tunnel.
     async fn carrier(&self, stream: Rewind<BoxStream>, visit: Visit) -> Result<(), Dropped> {
-        let (stream, identity) = self.0.tls.accept_route(Box::new(stream), Route::Carrier).await?;
+        let (stream, identity) =
+            self.0.tls.accept_route(Box::new(stream), Route::Carrier, visit.in_web_socket()).await?;
         self.registry().claim(Box::new(stream), &identity).await.map_err(|e| e.to_string())?;
         drop(visit.pending);
         Ok(())
@@ -262,7 +270,8 @@ impl Gate {
 
     /// A person's stream to a node.
     async fn ssh(&self, stream: Rewind<BoxStream>, visit: Visit) -> Result<(), Dropped> {
-        let (stream, identity) = self.0.tls.accept_route(Box::new(stream), Route::Ssh).await?;
+        let (stream, identity) =
+            self.0.tls.accept_route(Box::new(stream), Route::Ssh, visit.in_web_socket()).await?;
         let mut stream = Rewind::new(stream);
         let (mut header, length) = read_whole(&mut stream, DialHeader::MAX, |seen| {
             let mut reader = Reader::new(seen);

@@ -101,6 +101,7 @@ impl Tls {
         &self,
         stream: BoxStream,
         route: Route,
+        in_web_socket: bool,
     ) -> Result<(BoxStream, Identity), String> {
         let configs = self.host()?;
         let config = match route {
@@ -114,7 +115,7 @@ impl Tls {
         let leaf = leaf.ok_or("no client certificate")?;
         let trust = self.trust.borrow().clone();
         let identity = pki::x509::verify_client(leaf, &trust, self.clock.now()).map_err(|e| e.to_string())?;
-        let stream: BoxStream = match leaves_tls_after(route) {
+        let stream: BoxStream = match leaves_tls_after(route).filter(|_| !in_web_socket) {
             Some(limit) => Box::new(Bare::new(tokio_rustls::TlsStream::from(stream), limit)),
             None => Box::new(stream),
         };

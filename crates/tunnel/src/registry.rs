@@ -20,6 +20,9 @@ use crate::shell::{self, Ended, Handle};
 use crate::stream::Stream;
 use crate::{BoxIo, Io};
 
+/// The carrier without a front in between.
+const STRAIGHT: &str = "tls";
+
 /// Why there is no stream to a node.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
@@ -124,9 +127,10 @@ impl Registry {
         let Subject::Host { id, name, .. } = &identity.subject else {
             return Err(NotAHost(identity.display_name()));
         };
-        let lifter = Lifter { desk: self.0.desk.clone(), node: id.clone() };
+        // Through a front a connection of its own would be framed and sealed as often as the tunnel is.
+        let lifter = (carrier == STRAIGHT).then(|| Lifter { desk: self.0.desk.clone(), node: id.clone() });
         let (handle, _nothing_comes, pump) =
-            shell::start_with(io, Side::Listener, self.0.settings.clone(), Some(lifter));
+            shell::start_with(io, Side::Listener, self.0.settings.clone(), lifter);
         let entry = Entry { name: name.clone(), carrier: carrier.to_owned(), handle: handle.clone() };
         let registered = Registered { registry: self.clone(), id: id.clone(), handle: handle.clone() };
         self.register(id.clone(), entry);

@@ -118,6 +118,18 @@ test('many lines are shown before they are pasted, and what runs there cannot wr
   expect(await page.evaluate(() => navigator.clipboard.readText())).toContain('one');
 });
 
+test('a paste larger than what may be on its way arrives whole', async () => {
+  const page = await visit('nodes', { cookie: world.vendor });
+  await open(page);
+  await type(page, 'stty raw -echo; echo ready-$((1)); head -c 700000 | tr -d x | wc -c; stty sane');
+  await shows(page, /ready-1$/m);
+  await page.evaluate(() => navigator.clipboard.writeText('x'.repeat(699_990) + 'y'.repeat(10)));
+
+  await page.keyboard.press('Control+Shift+v');
+
+  await shows(page, /^ *10$/m, 60_000);
+});
+
 test('terminals are side by side, say by which way they come, and one alone again', async () => {
   const page = await visit('nodes', { cookie: world.vendor });
   await open(page, 'gpu-2');

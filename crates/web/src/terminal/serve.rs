@@ -23,6 +23,9 @@ use crate::session::{Opens, Person};
 const FIRST: Duration = Duration::from_secs(10);
 /// A page that sends nothing for this long is gone: it pings every 15 s.
 const SILENCE: Duration = Duration::from_secs(60);
+/// Input written to the node before the page is told again. A message for each key would be half of all messages; a page
+/// holds back only when several times as much is on its way.
+const TELL: u64 = 64 * 1024;
 
 /// Whose WebSocket it is, from which page, and from where.
 pub(crate) struct Came {
@@ -128,7 +131,7 @@ impl Attached<'_> {
         mut view: tokio::sync::watch::Receiver<super::shell::View>,
         seen: u64,
     ) -> Result<(), String> {
-        let (mut sent, mut taken) = (seen, 0_u64);
+        let (mut sent, mut taken, mut told) = (seen, 0_u64, 0_u64);
         let mut input = BytesMut::new();
         self.shell.acknowledge(seen);
         loop {
@@ -156,7 +159,10 @@ impl Attached<'_> {
                 Next::Written(count) => {
                     input.advance(count.min(input.len()));
                     taken += count as u64;
-                    line.send(frame::taken(taken)).await?;
+                    if taken - told >= TELL {
+                        told = taken;
+                        line.send(frame::taken(taken)).await?;
+                    }
                 }
                 Next::Ended(how) => return line.send(frame::news(&how)).await,
                 Next::Elsewhere => return Err("this terminal was opened in another tab".to_owned()),

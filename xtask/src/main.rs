@@ -48,7 +48,7 @@ const WORDS: &[Word] = &[
     word("fuzz", "[target|all] [seconds]", "looks for what a decoder does not survive", fuzz::run_fuzz),
     word(
         "bench",
-        "[gate [measure]|web]",
+        "[gate|web|player|search]",
         "measures, against plain OpenSSH in the same run",
         bench::run_bench,
     ),

@@ -90,7 +90,7 @@ pub(crate) fn browse(filters: &[String]) -> Result<Vec<String>> {
 }
 
 /// Installs what the lock file names, unless that has been done for this lock file.
-fn packages() -> Result<()> {
+pub(crate) fn packages() -> Result<()> {
     let lock = std::fs::read(folder().join("package-lock.json")).context("ui/package-lock.json")?;
     let kept = folder().join("node_modules/.moongate-lock");
     if std::fs::read(&kept).is_ok_and(|k| k == lock) {

@@ -1,7 +1,8 @@
 //! Fills a search index with many hours of screens and measures searches in it.
 //!
-//! `cargo run --release -p store --example shelf -- [HOURS]`: one page for every ten seconds (360 an hour), twelve rows
-//! on each, in recordings of two hours. Prints a table of searches: what was looked for, finds, milliseconds.
+//! `cargo xtask bench search`, or `cargo run --release -p store --example shelf -- [HOURS]`: one page for every ten
+//! seconds (360 an hour), twelve rows on each, in recordings of two hours. Prints a table of searches: what was looked
+//! for, finds, milliseconds.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -94,7 +95,12 @@ async fn main() {
         }
     }
     let size = std::fs::metadata(&path).unwrap().len() / 1024 / 1024;
-    println!("{hours} h: {} pages, filled in {} s, {size} MiB", hours * 360, before.elapsed().as_secs());
+    println!(
+        "{hours} hours of recordings: {} pages of ten seconds with twelve rows each, 40 people, 100 nodes; filled in\n\
+         {} s, {size} MiB of file. Wanted: under 300 ms.",
+        hours * 360,
+        before.elapsed().as_secs()
+    );
     println!("\n| looked for | finds | first, ms | again, ms |\n|---|---|---|---|");
     let one = |who: &str| Filter { who: who.into(), ..Filter::default() };
     for (text, filter) in [

@@ -6,7 +6,7 @@ import { call } from './http';
 import { Person } from './person';
 import { free, run, Running, until } from './process';
 
-const TOKEN = 'browser-token-5f2d9c0b7a1e4d38';
+export const TOKEN = 'browser-token-5f2d9c0b7a1e4d38';
 export const CLUSTER = 'main';
 
 export function executable(): string {

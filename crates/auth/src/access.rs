@@ -148,5 +148,6 @@ pub(crate) async fn who_am_i(ctx: Ctx, _ask: WhoAmI) -> Answer<Me> {
         roles: roles.iter().cloned().collect(),
         logins: logins.iter().map(ToString::to_string).collect(),
         may,
+        notice: gate::told(&ctx.core, roles),
     })
 }

@@ -27,7 +27,7 @@ const MAX_LOOKED_AT: usize = 100_000;
 const PIECE: usize = 1_000;
 
 /// Events that only the authority may tell.
-const OWN: [&str; 22] = [
+const OWN: [&str; 23] = [
     "user.login",
     "user.create",
     "user.update",
@@ -40,6 +40,7 @@ const OWN: [&str; 22] = [
     "role.created",
     "role.updated",
     "role.deleted",
+    "role.notice",
     "join_token.create",
     "join_token.delete",
     "lock.created",

@@ -8,9 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use audit::event::Who;
+use model::api::access::Told;
 use model::api::{Asker, Endpoint};
-use model::resource::{Kind, Node, User, Verb};
-use model::{Identity, Login, NodeId, NodeName, Subject, SystemRole, Timestamp, UserName};
+use model::resource::{Kind, Node, Notice, User, Verb};
+use model::{Identity, Login, NodeId, NodeName, RoleName, Subject, SystemRole, Timestamp, UserName};
 use policy::{Action, Ask, Object, Of, Target};
 
 use crate::account;
@@ -203,6 +204,13 @@ pub(crate) fn allows_one(core: &Core, pass: &Pass, kind: Kind, verb: Verb, objec
 /// What the same caller may do, kind by kind.
 pub(crate) fn may(core: &Core, who: &Identity) -> std::collections::BTreeMap<String, Vec<String>> {
     policy::may(who, core.rules.now().rules(), core.now())
+}
+
+/// What somebody with these roles is told before a session; nothing when they are to be told nothing.
+pub(crate) fn told(core: &Core, roles: &BTreeSet<RoleName>) -> Option<Told> {
+    let recording = core.rules.now().rules().options(roles).recording;
+    (recording.notice != Notice::Silent)
+        .then_some(Told { mode: recording.notice, keystrokes: recording.keystrokes })
 }
 
 /// The logins a person may use on a node.

@@ -18,7 +18,7 @@ use model::api::recordings::{
     GetRecording, GetSegment, GetUpload, ListRecordings, PutSegment, RecordingDetail, RecordingInfo,
     RecordingState, SegmentReceipt, UploadState,
 };
-use model::resource::{Kind, Node, Verb};
+use model::resource::{Kind, Node, Notice, Verb};
 use model::{NodeId, RequestId, SessionId, SystemRole, Timestamp};
 use policy::Object;
 use serde::{Deserialize, Serialize};
@@ -146,6 +146,7 @@ async fn begin(core: &Core, id: &SessionId, node: &NodeId, segment: &Segment<'_>
             segments: 0,
             bytes: 0,
             state: RecordingState::Live,
+            notice: notice_of(&start)?,
         },
         seal_key: registered.value.seal_key,
         head: Hash::ZERO.to_string(),
@@ -153,6 +154,18 @@ async fn begin(core: &Core, id: &SessionId, node: &NodeId, segment: &Segment<'_>
         listed: format!("{}-{id}", ordered(u64::try_from(started.millis()).unwrap_or(0))),
         closing_signature: String::new(),
     })
+}
+
+/// What the person was told, as the recording says; older ones do not.
+fn notice_of(start: &Start) -> Answer<Option<Notice>> {
+    match start.notice.as_str() {
+        "" => Ok(None),
+        word => [Notice::Silent, Notice::Banner, Notice::Consent]
+            .into_iter()
+            .find(|notice| notice.as_str() == word)
+            .map(Some)
+            .ok_or_else(|| Refusal::bad("the recording's notice is not one")),
+    }
 }
 
 fn start_of(segment: &Segment<'_>) -> Answer<Start> {

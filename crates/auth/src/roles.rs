@@ -1,11 +1,12 @@
 //! Roles: reviewed before they are kept, so that a kept role means something.
 
 use audit::event::Resource;
-use audit::event::kinds::{RoleCreated, RoleDeleted, RoleUpdated};
+use audit::event::kinds::{RoleCreated, RoleDeleted, RoleNotice, RoleUpdated};
 use model::RoleName;
+use model::api::audit::AuditEvent;
 use model::api::roles::{DeleteRole, GetRole, ListRoles, PutRole, RoleWritten};
 use model::api::{Done, Page};
-use model::resource::{Kind, Role, User, Verb};
+use model::resource::{Kind, Notice, Role, User, Verb};
 use store::{Condition, StoreError, Txn};
 
 use crate::authority::Core;
@@ -71,12 +72,32 @@ pub(crate) async fn put(ctx: Ctx, ask: PutRole) -> Answer<RoleWritten> {
     let resource =
         Resource { name: ask.name.to_string(), updated_by: Some(ctx.pass.name()), ..Resource::default() };
     let who = ctx.pass.who();
-    let event = match known {
-        None => core.stamped(&RoleCreated { who, resource }),
-        Some(_) => core.stamped(&RoleUpdated { who, resource }),
+    let mut events = match &known {
+        None => vec![core.stamped(&RoleCreated { who, resource })],
+        Some(_) => vec![core.stamped(&RoleUpdated { who, resource })],
     };
-    core.log.write(vec![event]).await?;
+    events.extend(notice_changed(&ctx, known.as_ref().map(|doc| &doc.value), &role));
+    core.log.write(events).await?;
     Ok(RoleWritten { role: shown(Doc { value: role, revision }), not_in_effect: review.not_in_effect })
+}
+
+/// What a role tells of being recorded is an act of its own when it changes: above all when it falls silent.
+fn notice_changed(ctx: &Ctx, before: Option<&Role>, after: &Role) -> Option<AuditEvent> {
+    let said = |role: &Role| role.spec.options.record_session.as_ref().and_then(|r| r.notice);
+    let (was, is) = (before.map(|role| said(role).unwrap_or_default()), said(after));
+    // A new role without an opinion changes nothing; one that loses its opinion is silent.
+    let changed = match was {
+        None => is.is_some(),
+        Some(was) => was != is.unwrap_or_default(),
+    };
+    changed.then(|| {
+        ctx.core.stamped(&RoleNotice {
+            who: ctx.pass.who(),
+            resource: Resource { name: after.metadata.name.clone(), ..Resource::default() },
+            before: was.map(Notice::as_str).unwrap_or_default().to_owned(),
+            after: is.unwrap_or_default().as_str().to_owned(),
+        })
+    })
 }
 
 pub(crate) async fn delete(ctx: Ctx, ask: DeleteRole) -> Answer<Done> {

@@ -98,6 +98,7 @@ async fn begun(ctx: &Ctx, id: &SessionId) -> Answer<RecordingInfo> {
         segments: 0,
         bytes: 0,
         state: RecordingState::Live,
+        notice: None,
     })
 }
 

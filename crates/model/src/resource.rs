@@ -198,15 +198,28 @@ pub enum Strictness {
 }
 
 /// What the person is told about being recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
     /// Nothing.
+    #[default]
     Silent,
     /// A line before the session.
     Banner,
     /// A page or question to be agreed to first.
     Consent,
+}
+
+impl Notice {
+    /// Its name, as in YAML.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Notice::Silent => "silent",
+            Notice::Banner => "banner",
+            Notice::Consent => "consent",
+        }
+    }
 }
 
 /// `record_session` of a role.
@@ -225,7 +238,7 @@ pub struct RecordSession {
     /// Record what is typed too, not only what is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keystrokes: Option<bool>,
-    /// What the person is told.
+    /// What the person is told. The loudest wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<Notice>,
 }

@@ -9,7 +9,12 @@
 //! | `client_idle_timeout` | smallest, the cluster's too | none |
 //! | `disconnect_expired_cert` | one yes is enough, the cluster's too | no |
 //! | `max_sessions`, `max_connections` | smallest | no limit |
-//! | `record_session` | strictest, loudest | best effort, no keystrokes, silent |
+//! | `record_session.default`, `ssh` | strictest | best effort |
+//! | `record_session.keystrokes` | one yes is enough | no |
+//! | `record_session.notice` | loudest: consent, banner, silent | silent |
+//!
+//! The loudest notice wins because a notice is somebody's duty: a role that asks for one cannot be undone by another
+//! role, and no role can make others silent. Where nothing is recorded nobody is told that anything is.
 
 use std::time::Duration;
 
@@ -124,10 +129,11 @@ fn merge_recording<'a>(
     mode: RecordingMode,
 ) -> Recording {
     let said = roles.filter_map(|o| o.record_session.as_ref());
+    let loudest = said.clone().filter_map(|r| r.notice).max().unwrap_or_default();
     Recording {
         mode,
         strictness: said.clone().filter_map(|r| r.ssh.or(r.default)).max().unwrap_or(Strictness::BestEffort),
         keystrokes: said.clone().any(|r| r.keystrokes == Some(true)),
-        notice: said.filter_map(|r| r.notice).max().unwrap_or(Notice::Silent),
+        notice: if mode == RecordingMode::Off { Notice::Silent } else { loudest },
     }
 }

@@ -284,6 +284,52 @@ fn obligations_are_merged_to_the_strictest() {
 }
 
 #[test]
+fn the_loudest_notice_wins_whatever_the_order_and_nothing_is_told_of_nothing() {
+    let with = |name: &str, record: serde_json::Value| {
+        role(
+            name,
+            json!({"options": {"record_session": record}, "allow": {"logins": ["dev"], "node_labels": {"*": "*"}}}),
+        )
+    };
+    let known = [
+        with("silent", json!({"notice": "silent"})),
+        with("banner", json!({"notice": "banner"})),
+        with("consent", json!({"notice": "consent"})),
+        with("keys", json!({"keystrokes": true})),
+        role("plain", json!({})),
+    ];
+    let told = |mode: RecordingMode, held: &[&str]| {
+        let config = ClusterConfig { session_recording: mode, ..ClusterConfig::default() };
+        let rules = Rules::new(1, &known, &[], config);
+        let held: Vec<_> = held.iter().map(|r| r.parse().unwrap()).collect();
+        rules.options(&held).recording.notice
+    };
+    for (held, wanted) in [
+        (&[][..], Notice::Silent),
+        (&["plain"], Notice::Silent),
+        (&["keys"], Notice::Silent),
+        (&["silent"], Notice::Silent),
+        (&["banner"], Notice::Banner),
+        (&["consent"], Notice::Consent),
+        (&["plain", "banner"], Notice::Banner),
+        (&["silent", "banner"], Notice::Banner),
+        (&["silent", "consent"], Notice::Consent),
+        (&["banner", "consent"], Notice::Consent),
+        (&["silent", "plain", "keys"], Notice::Silent),
+        (&["silent", "banner", "consent", "plain"], Notice::Consent),
+    ] {
+        let backwards: Vec<&str> = held.iter().rev().copied().collect();
+        for mode in
+            [RecordingMode::Node, RecordingMode::NodeSync, RecordingMode::Proxy, RecordingMode::ProxySync]
+        {
+            assert_eq!(told(mode, held), wanted, "{held:?}");
+            assert_eq!(told(mode, &backwards), wanted, "{backwards:?}");
+        }
+        assert_eq!(told(RecordingMode::Off, held), Notice::Silent, "{held:?}, nothing recorded");
+    }
+}
+
+#[test]
 fn without_any_option_the_defaults_hold() {
     let rules = rules(&[dev()]);
     let permit =

@@ -10,7 +10,7 @@ use audit::PublicKey;
 use audit::event::{Connection, Server, SessionRef, Who};
 use model::api::access::EndSession;
 use model::api::cluster::PolicySnapshot;
-use model::resource::{RecordingMode, Strictness};
+use model::resource::{Notice, RecordingMode, Strictness};
 use model::{Login, SessionId, Timestamp, UserName};
 use policy::{Denial, Permit, Rules};
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,9 @@ pub struct Recording {
     pub strictness: Strictness,
     /// Typed keys too.
     pub keystrokes: bool,
+    /// What the person is told of it.
+    #[serde(default)]
+    pub notice: Notice,
 }
 
 impl Recording {
@@ -162,6 +165,7 @@ impl Terms {
             mode: duty.recording.mode,
             strictness: duty.recording.strictness,
             keystrokes: duty.recording.keystrokes,
+            notice: duty.recording.notice,
         };
         Self { recording, idle_limit: duty.idle_limit, ends_at: duty.ends_at, permit: Some(permit), seat }
     }
@@ -393,6 +397,7 @@ impl Ledger {
             term: self.about.term.clone(),
             cols,
             rows,
+            notice: self.recording.notice.as_str().to_owned(),
         }
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn start_event(ledger: &Ledger, server: Server) -> AuditEvent {
         interactive: ledger.about.interactive(),
         policy_revision: ledger.about.revision,
         roles: ledger.about.roles.clone(),
+        notice: Some(ledger.recording.notice.as_str().to_owned()),
     };
     fixed(ledger, &event, 0, ledger.started)
 }

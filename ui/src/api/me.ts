@@ -1,6 +1,6 @@
 // Written by `npm run gen` from docs/reference/openapi.json: change that, not this.
 import { json, type How } from '../lib/transport';
-import type { Device, DeviceKind, RoleName, Secret, Timestamp, UserName } from './types';
+import type { Device, DeviceKind, RoleName, Secret, Timestamp, Told, UserName } from './types';
 
 /** What whoAmI asks. */
 export interface WhoAmI {}
@@ -8,6 +8,7 @@ export interface WhoAmI {}
 export type WhoAmIAnswer = {
   /** Logins one may ask for, over all roles. */ "logins": (string)[];
   /** What one may do: `kind` to verbs. Kinds with none are left out. */ "may": Record<string, (string)[]>;
+  /** What is told before each session of one's own; absent when nothing is. */ "notice"?: Told | null;
   /** Roles held now. */ "roles": (RoleName)[];
   /** The user. */ "user": UserName;
 };

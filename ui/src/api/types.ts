@@ -191,7 +191,7 @@ export type RecordSession = {
   /** For every kind of session without its own word. */ "default"?: Strictness | null;
   /** For remote desktops. */ "desktop"?: boolean | null;
   /** Record what is typed too, not only what is shown. */ "keystrokes"?: boolean | null;
-  /** What the person is told. */ "notice"?: Notice | null;
+  /** What the person is told. The loudest wins. */ "notice"?: Notice | null;
   /** For SSH sessions. */ "ssh"?: Strictness | null;
 };
 
@@ -205,6 +205,7 @@ export type RecordingInfo = {
   /** As which local account. */ "login": Login;
   /** Where. */ "node": NodeId;
   /** Its name. */ "node_name": string;
+  /** What the person was told of being recorded, where the recording says so. */ "notice"?: Notice | null;
   /** Segments received. */ "segments": number;
   /** When it began. */ "started": Timestamp;
   /** Whether it is whole. */ "state": RecordingState;
@@ -317,6 +318,12 @@ export type Token = {
   /** Comes from the configuration file. */ "is_static"?: boolean;
   /** Labels a node gets when it joins with it. */ "labels"?: Record<string, string>;
   /** What may join with it. */ "roles": (SystemRole)[];
+};
+
+/** What is told before a session. */ 
+export type Told = {
+  /** What is typed is kept too. */ "keystrokes": boolean;
+  /** How. */ "mode": Notice;
 };
 
 /** Every trusted authority key of the cluster. */ 

@@ -81,7 +81,7 @@ pub(crate) async fn list(client: &Client, wanted: ListRecordings, format: crate:
     let page = client.call(&wanted).await.context("cannot list recordings")?;
     print(format, &page.items, || {
         let mut table =
-            Table::new(&["ID", "Type", "Participants", "Hostname", "Timestamp", "Length", "State"]);
+            Table::new(&["ID", "Type", "Participants", "Hostname", "Timestamp", "Length", "State", "Told"]);
         for info in &page.items {
             let length =
                 info.ended.map(|e| Span(Duration::from_secs(e.since(info.started).as_secs())).to_string());
@@ -98,6 +98,7 @@ pub(crate) async fn list(client: &Client, wanted: ListRecordings, format: crate:
                 info.started.to_string(),
                 length.unwrap_or_default(),
                 state.to_owned(),
+                info.notice.map(|notice| notice.as_str().to_owned()).unwrap_or_default(),
             ]);
         }
         table.text()

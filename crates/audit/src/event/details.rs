@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::kinds::{Port, ScpDownload, ScpUpload, Sftp};
+use super::kinds::{Port, RoleNotice, ScpDownload, ScpUpload, Sftp};
 
 /// The device somebody proved themself with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -77,6 +77,12 @@ impl Port {
             (false, true) => "T3003I",
             (false, false) => "T3003E",
         }
+    }
+}
+
+impl RoleNotice {
+    pub(super) fn notice_code(&self) -> &'static str {
+        if self.after == "silent" { "MGP001W" } else { "MGP001I" }
     }
 }
 

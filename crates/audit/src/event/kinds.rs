@@ -167,6 +167,8 @@ events! {
         policy_revision: Option<u64>,
         /// The roles that allowed it.
         roles: Vec<String>,
+        /// What the person was told of being recorded: `silent`, `banner` or `consent`.
+        notice: Option<String>,
     }
     /// Somebody joined a session.
     SessionJoin "session.join" ("T2001I") needs ["user", "sid", "server_id"] {
@@ -473,6 +475,25 @@ events! {
         #[serde(flatten)] session: SessionRef,
         /// Why.
         reason: Option<String>,
+    }
+    /// Somebody was asked to agree to being recorded, and answered.
+    SessionConsent "session.consent" (ok "MGS002I" or "MGS002W") needs ["user", "sid", "server_id", "success", "how"] {
+        #[serde(flatten)] who: Who,
+        #[serde(flatten)] server: Server,
+        #[serde(flatten)] connection: Connection,
+        #[serde(flatten)] session: SessionRef,
+        #[serde(flatten)] status: Status,
+        /// `terminal` when they were asked there, `client` when their client or page said so beforehand.
+        how: String,
+    }
+    /// What a role tells people of being recorded was changed.
+    RoleNotice "role.notice" (by notice_code ["MGP001I", "MGP001W"]) needs ["user", "name", "before", "after"] {
+        #[serde(flatten)] who: Who,
+        #[serde(flatten)] resource: Resource,
+        /// `silent`, `banner` or `consent`; empty when the role is new.
+        before: String,
+        /// `silent`, `banner` or `consent`. To `silent` is a warning.
+        after: String,
     }
     /// A user was locked out by wrong tries.
     UserLockout "user.lockout" ("MGU001W") needs ["user", "expires"] {

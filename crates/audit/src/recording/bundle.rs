@@ -103,6 +103,7 @@ mod tests {
                 segments: 2,
                 bytes: 5,
                 state: RecordingState::Live,
+                notice: None,
             },
             seal_key: String::new(),
             receipts: Vec::new(),

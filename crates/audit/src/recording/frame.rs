@@ -74,6 +74,9 @@ pub struct Start {
     /// Rows, 0 without a terminal.
     #[serde(default)]
     pub rows: u16,
+    /// What the person was told of it: `silent`, `banner` or `consent`; empty in recordings older than this field.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub notice: String,
 }
 
 /// Something that happened.

@@ -88,6 +88,7 @@ fn statements(segments: &[Vec<u8>], state: RecordingState) -> RecordingDetail {
         segments: segments.len() as u64,
         bytes: 0,
         state,
+        notice: None,
     };
     let seal_key = seal_key().public().to_string();
     RecordingDetail { info, seal_key, receipts, closing_signature }

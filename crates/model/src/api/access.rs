@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::certs::UserCerts;
 use super::verb::{Asker, Call, Done, Endpoint, Page, verb};
-use crate::resource::{Kind, Verb};
+use crate::resource::{Kind, Notice, Verb};
 use crate::time::Span;
 use crate::{Login, NodeId, NodeName, Secret, SessionId, Timestamp, UserName};
 
@@ -85,6 +85,18 @@ pub struct Me {
     pub logins: Vec<String>,
     /// What one may do: `kind` to verbs. Kinds with none are left out.
     pub may: std::collections::BTreeMap<String, Vec<String>>,
+    /// What is told before each session of one's own; absent when nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Told>,
+}
+
+/// What is told before a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Told {
+    /// How.
+    pub mode: Notice,
+    /// What is typed is kept too.
+    pub keystrokes: bool,
 }
 
 /// A session going on now.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::verb::{Asker, Call, Endpoint, Page, verb};
-use crate::resource::{Kind, Verb};
+use crate::resource::{Kind, Notice, Verb};
 use crate::{Login, NodeId, SessionId, Timestamp, UserName};
 
 /// Uploads one sealed segment. Idempotent: the same bytes again give the same receipt; other bytes are refused.
@@ -86,6 +86,9 @@ pub struct RecordingInfo {
     pub bytes: u64,
     /// Whether it is whole.
     pub state: RecordingState,
+    /// What the person was told of being recorded, where the recording says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
 }
 
 /// Lists recordings, newest first.

@@ -9,6 +9,7 @@ use session::event::{SessionRef, Status, kinds};
 use ssh::{Channel, Received, Request, RequestKind};
 
 use super::agent::Agent;
+use super::notice;
 use super::report::{connection_of, server_of};
 use super::start::{self, Program};
 use super::visit::Visit;
@@ -21,6 +22,8 @@ pub(super) struct Wishes {
     pub(super) pty: Option<Terminal>,
     pub(super) env: Vec<(String, String)>,
     pub(super) agent: Option<String>,
+    /// The client says that its user agrees to be recorded.
+    pub(super) agreed: bool,
 }
 
 /// A terminal that was granted.
@@ -74,6 +77,10 @@ impl Wishes {
 
     fn set(&mut self, name: &str, value: &[u8]) -> bool {
         let Ok(value) = std::str::from_utf8(value) else { return false };
+        if name == notice::AGREE {
+            self.agreed = value == "yes";
+            return false;
+        }
         if !crate::env::client_may_set(name)
             || value.len() > MAX_VALUE
             || value.contains('\0')

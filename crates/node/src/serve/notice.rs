@@ -1,12 +1,15 @@
 //! What a person is told about being recorded before their shell starts, and whether they agree.
 //!
-//! Said on the terminal and past the tap, so that the recording shows that it was said and what was answered. An
-//! answer is at most [`LONGEST`] bytes and comes within [`PATIENCE`]; anything but `yes` is a no.
+//! Said on the terminal and past the tap, so that the recording shows that it was said and what was answered; the
+//! answer is an event too. It is at most [`LONGEST`] bytes and comes within [`PATIENCE`]; anything but `yes` is a no.
+//! Without a terminal there is nobody to ask: a client says yes beforehand, as [`AGREE`], or nothing runs. What the
+//! client says of its user counts as much as what is typed: either can be scripted by that user, and by nobody else.
 
 use std::time::Duration;
 
 use model::resource::Notice as Told;
 use session::Session;
+use session::event::{Status, kinds};
 use ssh::{Channel, Received};
 
 use super::visit::Visit;
@@ -16,23 +19,34 @@ const NOTICE: &[u8] = b"This session is recorded.\r\n";
 const QUESTION: &[u8] = b"Type `yes` to go on: ";
 const NO: &str = "you did not agree: no session";
 /// What a command without a terminal is told where an agreement is needed.
-pub(super) const NOBODY_TO_ASK: &str = "this needs your agreement first: ask for a terminal (ssh -t)";
+const NOBODY_TO_ASK: &str = "this session would be recorded and needs your agreement first: ask for a terminal \
+                             (ssh -t), or agree beforehand with ssh -o SetEnv=MOONGATE_AGREE=yes";
+
+/// The variable by which a client says beforehand that its user agrees; its value must be `yes`. It is taken by us
+/// and set in no session; the request for it is refused like one for any unknown variable.
+pub(super) const AGREE: &str = "MOONGATE_AGREE";
 
 /// Longest answer.
 const LONGEST: usize = 16;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a person without a terminal may take to hear it.
+const HEARING: Duration = Duration::from_secs(5);
 
-/// Tells what the rules want told, and asks where they want that.
+/// Tells what the rules want told, and asks where they want that and nobody agreed beforehand.
 pub(super) async fn tell(
     visit: &Visit,
     session: &Session,
     channel: &Channel,
-    told: Told,
+    (told, agreed): (Told, bool),
 ) -> Result<(), Stopped> {
     match told {
         Told::Silent => Ok(()),
         Told::Banner => say(session, channel, NOTICE).await,
+        Told::Consent if agreed => {
+            answered(session, "client", Status::ok()).await;
+            say(session, channel, NOTICE).await
+        }
         Told::Consent => {
             say(session, channel, &[NOTICE, QUESTION].concat()).await?;
             let answer = tokio::select! {
@@ -41,13 +55,50 @@ pub(super) async fn tell(
             };
             match answer {
                 Ok(Ok(answer)) if answer.trim().eq_ignore_ascii_case("yes") => {
+                    answered(session, "terminal", Status::ok()).await;
                     say(session, channel, b"\r\n").await
                 }
                 Ok(Err(stopped)) => Err(stopped),
-                Ok(Ok(_)) | Err(_) => Err(Stopped::Failed(format!("\r\n{NO}"))),
+                Ok(Ok(_)) | Err(_) => {
+                    answered(session, "terminal", Status::failed(NO)).await;
+                    Err(Stopped::Failed(format!("\r\n{NO}")))
+                }
             }
         }
     }
+}
+
+/// The same where there is no terminal: said where programs complain, so that no data is touched.
+pub(super) async fn tell_aside(
+    session: &Session,
+    channel: &Channel,
+    (told, agreed): (Told, bool),
+) -> Result<(), Stopped> {
+    match (told, agreed) {
+        (Told::Silent, _) => return Ok(()),
+        (Told::Banner, _) => {}
+        (Told::Consent, true) => answered(session, "client", Status::ok()).await,
+        (Told::Consent, false) => {
+            answered(session, "client", Status::failed("nobody to ask")).await;
+            return Err(Stopped::Failed(NOBODY_TO_ASK.to_owned()));
+        }
+    }
+    // Who does not read what is aside is not waited for.
+    drop(tokio::time::timeout(HEARING, channel.write_stderr(NOTICE)).await);
+    Ok(())
+}
+
+async fn answered(session: &Session, how: &str, status: Status) {
+    session
+        .emit(|facts| kinds::SessionConsent {
+            who: facts.who.clone(),
+            server: facts.server.clone(),
+            connection: facts.connection.clone(),
+            session: facts.session.clone(),
+            status,
+            how: how.to_owned(),
+        })
+        .await;
 }
 
 /// Says once that the node is stopping, as soon as it is.

@@ -103,6 +103,7 @@ pub(super) async fn run(
             return farewell(channel, &why_no_session(&error, told)).await;
         }
     };
+    let told = (told, wishes.agreed);
     let run = Run { visit, channel, session: &session, account: &account, told };
     let stopped = run.serve(wishes, &program, request).await;
     let outcome = run.conclude(stopped, &program, copy.as_ref()).await;
@@ -188,7 +189,8 @@ struct Run<'a> {
     channel: &'a Channel,
     session: &'a Session,
     account: &'a Account,
-    told: Told,
+    /// What the person is told of being recorded, and whether they agreed beforehand.
+    told: (Told, bool),
 }
 
 /// How it went.
@@ -251,8 +253,7 @@ impl<'a> Run<'a> {
         request: Request,
     ) -> Stop<'a> {
         request.accept();
-        if self.told == Told::Consent {
-            let stopped = Stopped::Failed(notice::NOBODY_TO_ASK.to_owned());
+        if let Err(stopped) = notice::tell_aside(self.session, self.channel, self.told).await {
             return Stop { stopped, running: None, taps: Taps::default(), files: None };
         }
         let tap = self.session.tap();
@@ -303,7 +304,7 @@ impl<'a> Run<'a> {
         if let Some(agent) = wishes.agent {
             set("SSH_AUTH_SOCK", agent);
         }
-        if self.told != Told::Silent {
+        if self.told.0 != Told::Silent {
             let host = &self.visit.node.0.deps.host;
             set("SSH_SESSION_ID", self.session.id().to_string());
             set("SSH_MOONGATE_USER", self.visit.user.to_string());
@@ -335,7 +336,7 @@ impl<'a> Run<'a> {
                     })
                     .await;
                 // A person who does not read is not waited for.
-                let words = match self.told {
+                let words = match self.told.0 {
                     Told::Silent => reason.silent(),
                     Told::Banner | Told::Consent => reason.public(),
                 };

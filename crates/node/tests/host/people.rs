@@ -270,6 +270,13 @@ fn silent_rules() {
     let out = gate.ssh(&["-tt"], &["env"]).output().unwrap();
     let said = text(&out.stdout);
     assert!(said.contains("This session is recorded.") && said.contains("SSH_MOONGATE_USER=ann"), "{said}");
+    // Without a terminal it is said aside.
+    let out = gate.run("echo data");
+    assert_eq!(
+        (text(&out.stdout).as_str(), text(&out.stderr).as_str()),
+        ("data\n", "This session is recorded.\r\n")
+    );
+    gate.event("session.start", |event| event["notice"] == "banner");
 }
 
 fn odd_requests() {
@@ -312,6 +319,21 @@ fn who_must_agree() {
     }
     let out = gate.run("echo st''arted");
     assert!(text(&out.stdout).is_empty() && text(&out.stderr).contains("agreement"), "{}", text(&out.stderr));
+
+    // Who agrees beforehand is not asked, and the program does not learn of it.
+    let agree = ["-o", "SetEnv=MOONGATE_AGREE=yes"];
+    let out = gate.ssh(&agree, &["echo st''arted; env"]).stdin(Stdio::null()).output().unwrap();
+    let said = text(&out.stdout);
+    assert!(out.status.success() && said.contains("started") && !said.contains("AGREE"), "{said}");
+    let out = gate.ssh(&[&agree[..], &["-tt"]].concat(), &["echo st''arted"]).output().unwrap();
+    let said = text(&out.stdout);
+    assert!(said.contains("started") && !said.contains("Type `yes`"), "{said}");
+    let unsure =
+        gate.ssh(&["-o", "SetEnv=MOONGATE_AGREE=maybe"], &["true"]).stdin(Stdio::null()).output().unwrap();
+    assert!(text(&unsure.stderr).contains("agreement"), "{}", text(&unsure.stderr));
+    for (how, ok) in [("terminal", true), ("terminal", false), ("client", true), ("client", false)] {
+        gate.event("session.consent", |event| event["how"] == how && event["success"] == ok);
+    }
 }
 
 fn a_service_that_stops() {

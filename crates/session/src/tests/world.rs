@@ -14,7 +14,7 @@ use bytes::Bytes;
 use model::api::access::TrackSession;
 use model::api::audit::AuditEvent;
 use model::api::recordings::{SegmentReceipt, UploadState};
-use model::resource::{RecordingMode, Strictness};
+use model::resource::{Notice, RecordingMode, Strictness};
 use model::{NodeId, SessionId, Timestamp};
 use runtime::{Clock, Health, Random, Scope};
 use tokio::sync::watch;
@@ -215,7 +215,7 @@ pub(crate) fn about() -> About {
 }
 
 pub(crate) fn terms(mode: RecordingMode, strictness: Strictness) -> Terms {
-    let recording = Recording { mode, strictness, keystrokes: false };
+    let recording = Recording { mode, strictness, keystrokes: false, notice: Notice::Silent };
     Terms { recording, idle_limit: None, ends_at: None, permit: None, seat: None }
 }
 

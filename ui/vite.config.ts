@@ -1,8 +1,8 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
 
-// What only some people may see goes into more/, which the gate serves to nobody else.
-const folder = (name: string | undefined) => (name?.startsWith('more') ? 'more' : 'assets');
+// What only some people may see goes into more/ and told/, which the gate serves to nobody else.
+const folder = (name: string | undefined) => ['more', 'told'].find((part) => name?.startsWith(part)) ?? 'assets';
 
 export default defineConfig({
   base: './',

@@ -1,6 +1,6 @@
 // After a build: the first load fits its budget, nothing is inline, nothing comes from elsewhere, and what everybody
 // may load says nothing of what only some may see.
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -22,7 +22,9 @@ for (const name of readdirSync(join(dist, 'assets'))) {
   const told = text.match(/.{0,30}(recording|replay(?!er)|audit|录像|录制|审计|回放).{0,30}/i);
   if (told) wrong.push(`assets/${name} says: ${told[0]}`);
 }
-if (!readdirSync(join(dist, 'more')).some((n) => n.endsWith('.js'))) wrong.push('there is no more/');
+for (const part of ['more', 'told']) {
+  if (!existsSync(join(dist, part)) || !readdirSync(join(dist, part)).some((n) => n.endsWith('.js'))) wrong.push(`there is no ${part}/`);
+}
 if (wrong.length) {
   console.error(wrong.join('\n'));
   process.exit(1);

@@ -6,11 +6,13 @@ import { zh as moreZh } from '../src/more/words-zh';
 import { en as operate } from '../src/more/operate-en';
 import { zh as operateZh } from '../src/more/operate-zh';
 import { en } from '../src/text/en';
+import { en as told } from '../src/told/words-en';
+import { zh as toldZh } from '../src/told/words-zh';
 import { zh } from '../src/text/zh';
 
 const slots = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map((m) => m[1]).sort().join();
 
-test.each([['everybody', en, zh], ['those with files', files, filesZh], ['some', more, moreZh], ['operators', operate, operateZh]] as [string, Record<string, string>, Record<string, string>][])(
+test.each([['everybody', en, zh], ['those with files', files, filesZh], ['some', more, moreZh], ['operators', operate, operateZh], ['those who are told', told, toldZh]] as [string, Record<string, string>, Record<string, string>][])(
   'the words of %s are complete in both languages', (_, english, chinese) => {
     expect(Object.keys(chinese).sort()).toEqual(Object.keys(english).sort());
     for (const [key, text] of Object.entries(english)) {

@@ -16,11 +16,14 @@ pub(crate) fn home(headers: &HeaderMap) -> Answer {
 
 /// What is in this folder is for those who may do more than work on nodes; to others it is not there.
 const GUARDED: &str = "more/";
+/// What is in this one is for those who are told what is kept of their sessions.
+const TOLD: &str = "told/";
 
 /// A file of the app.
 pub(crate) fn file(web: &Web, headers: &HeaderMap, name: &str) -> Answer {
-    let hidden =
-        name.starts_with(GUARDED) && guard::whose(web, headers).is_none_or(|(person, _)| !person.may_more());
+    let who = || guard::whose(web, headers).map(|(person, _)| person);
+    let hidden = (name.starts_with(GUARDED) && who().is_none_or(|person| !person.may_more()))
+        || (name.starts_with(TOLD) && who().is_none_or(|person| !person.is_told()));
     if hidden { answer::not_found() } else { find(FILES, name).unwrap_or_else(answer::not_found) }
 }
 

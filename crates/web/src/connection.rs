@@ -120,6 +120,7 @@ async fn handle(
         (Route::WebSignIn, from) => login::sign_in(web, from, request).await,
         (Route::WebPasskey, from) => login::challenge(web, from, request.headers()).await,
         (Route::WebSignOut, _) => login::sign_out(web, request.headers()),
+        (Route::Agree, _) => login::agree(web, request.headers()),
         (Route::Session, _) => login::session(web, request.headers()).await,
         (Route::Api, _) => session::pass(web, request).await,
         (Route::Ticket, _) => terminal::ticket(web, request).await,

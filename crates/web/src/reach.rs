@@ -17,6 +17,14 @@ use crate::session::{Person, Sessions};
 /// How long each step of the way to the node may take.
 pub(crate) const DIAL: Duration = Duration::from_secs(20);
 
+/// How a node is told that the person agreed already to what it would ask them.
+const AGREE: (&str, &str) = ("MOONGATE_AGREE", "yes");
+
+/// Says on a channel, before its program, that the person agreed, where they did.
+pub(crate) fn say_agreed(person: &Person, channel: &ssh::Channel) -> Result<(), ssh::Error> {
+    if person.has_agreed() { channel.env(AGREE.0, AGREE.1) } else { Ok(()) }
+}
+
 /// A connection to a node's SSH service.
 pub(crate) struct Reached {
     /// What the node says before anything else.

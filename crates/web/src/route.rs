@@ -45,6 +45,8 @@ pub(crate) enum Route {
     WebPasskey,
     /// Signs a browser out.
     WebSignOut,
+    /// Agrees to what is told before sessions.
+    Agree,
     /// Who is signed in.
     Session,
     /// A verb of the published API.
@@ -91,6 +93,7 @@ impl Route {
             Route::WebSignIn => "web-sign-in",
             Route::WebPasskey => "web-passkey",
             Route::WebSignOut => "web-sign-out",
+            Route::Agree => "agree",
             Route::Session => "session",
             Route::Api => "api",
             Route::Ticket => "ticket",
@@ -124,6 +127,7 @@ impl Route {
             "/webapi/sessions/web" if method == Method::POST => Ok(Route::WebSignIn),
             "/webapi/sessions/passkey" if method == Method::POST => Ok(Route::WebPasskey),
             "/webapi/sessions/web" if method == Method::DELETE => Ok(Route::WebSignOut),
+            "/webapi/session/agree" if method == Method::POST => Ok(Route::Agree),
             "/webapi/session" if method == Method::GET => Ok(Route::Session),
             "/webapi/terminals" if method == Method::GET => Ok(Route::Terminals),
             "/webapi/terminal/tickets" if method == Method::POST => Ok(Route::Ticket),

@@ -7,14 +7,16 @@ import { zh as operateZh } from '../../src/more/operate-zh';
 import { en as more } from '../../src/more/words-en';
 import { zh as moreZh } from '../../src/more/words-zh';
 import { en } from '../../src/text/en';
+import { en as told } from '../../src/told/words-en';
+import { zh as toldZh } from '../../src/told/words-zh';
 import { zh } from '../../src/text/zh';
 import { visit, world } from '../world/browser';
 import { settled } from '../world/page';
 import { PLACES } from '../world/places';
 import type { Page } from 'playwright-core';
 
-const ENGLISH: Record<string, string> = { ...en, ...more, ...operate, ...files };
-const CHINESE: Record<string, string> = { ...zh, ...moreZh, ...operateZh, ...filesZh };
+const ENGLISH: Record<string, string> = { ...en, ...more, ...operate, ...files, ...told };
+const CHINESE: Record<string, string> = { ...zh, ...moreZh, ...operateZh, ...filesZh, ...toldZh };
 
 /** Whatever is not data: a key that has no words, an English sentence, words of the English catalogue. */
 async function untranslated(page: Page): Promise<string[]> {

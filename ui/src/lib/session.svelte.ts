@@ -11,6 +11,10 @@ export interface Session {
   csrf: string;
   expires: string;
   idle_seconds: number;
+  /** What is told before each session of one's own; absent when nothing is. */
+  notice?: { mode: 'banner' | 'consent'; keystrokes: boolean };
+  /** Agreed to that, until signing out. */
+  agreed?: boolean;
   version: string;
 }
 
@@ -45,6 +49,12 @@ export async function signIn(user: string, password: string, otp: string): Promi
 /** With a passkey: alone, or beside user and password. */
 export async function signInWith(passkey: Answer, user: string, password: string): Promise<void> {
   enter(await json<Session>('POST', '/webapi/sessions/web', { user, password, passkey }));
+}
+
+/** Agrees to what is told before sessions. */
+export async function agree(): Promise<void> {
+  await send('POST', '/webapi/session/agree', {});
+  if (session.now) session.now.agreed = true;
 }
 
 export async function signOut(): Promise<void> {

@@ -16,6 +16,7 @@ export const en = {
   'rec.verify': 'Verify', 'rec.verifying': 'Verifying {n} of {all} …', 'rec.proven': 'Verified: {n} segments, complete',
   'rec.growing': 'Verified so far: {n} segments; its end cannot be proven yet', 'rec.broken': 'Not genuine at segment {n}: {why}',
   'rec.nothing': 'Nothing was shown yet.',
+  'rec.told.silent': 'Not told', 'rec.told.banner': 'Told at the start', 'rec.told.consent': 'Asked for agreement', 'rec.toldHint': 'What the person was told of being recorded',
   'mark.resize': 'Size {label}', 'mark.gap': 'Gap in the recording ({label})', 'mark.join': '{label} joined', 'mark.leave': '{label} left', 'mark.mark': 'Mark: {label}', 'mark.exit': 'Ended: {label}', 'mark.transfer': 'File: {label}',
   'proof.title': 'Proof', 'proof.held': 'Holds', 'proof.counts': '{n} segments, {frames} frames, {size}', 'proof.first': 'First bad segment', 'proof.recovered': 'Sealed after a crash', 'proof.sealKey': 'Sealed by the node with',
   'proof.auditKey': 'Signed by the cluster with', 'proof.head': 'Hash of the last good segment', 'proof.again': 'Check again',

@@ -18,6 +18,7 @@ export const zh: Record<MoreKey, string> = {
   'rec.verify': '验证', 'rec.verifying': '正在验证 {n} / {all}……', 'rec.proven': '已验证:{n} 段,完整',
   'rec.growing': '目前已验证 {n} 段;结尾尚无法证明', 'rec.broken': '第 {n} 段不可信:{why}',
   'rec.nothing': '还没有显示任何内容。',
+  'rec.told.silent': '未告知', 'rec.told.banner': '开始时已告知', 'rec.told.consent': '已征求同意', 'rec.toldHint': '关于录制，此人被告知的内容',
   'mark.resize': '尺寸 {label}', 'mark.gap': '录像中有缺口({label})', 'mark.join': '{label} 加入', 'mark.leave': '{label} 离开', 'mark.mark': '标记:{label}', 'mark.exit': '结束:{label}', 'mark.transfer': '文件:{label}',
   'proof.title': '证明', 'proof.held': '有效部分', 'proof.counts': '{n} 段,{frames} 帧,{size}', 'proof.first': '第一个有问题的段', 'proof.recovered': '崩溃后补封的段', 'proof.sealKey': '节点封印密钥',
   'proof.auditKey': '集群签名密钥', 'proof.head': '最后一个有效段的哈希', 'proof.again': '重新验证',

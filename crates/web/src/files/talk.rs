@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::asker::{Asker, Whereto};
 use super::bounds::{KEEP, MAX_KEPT};
 use super::trouble::Trouble;
-use crate::reach::{DIAL, Reached, reach};
+use crate::reach::{DIAL, Reached, reach, say_agreed};
 use crate::session::{Part, Person, Sessions, lock};
 
 /// How long one question may take.
@@ -49,6 +49,7 @@ impl Talk {
             reach(person, sessions, (&whereto.node, &login), from, "files").await?;
         let begun = async {
             let channel = connection.open_session().await?;
+            say_agreed(person, &channel)?;
             channel.subsystem("sftp").await?;
             Ok::<_, ssh::Error>(channel)
         };

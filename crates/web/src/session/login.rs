@@ -27,6 +27,9 @@ struct Told<'a> {
     csrf: &'a str,
     expires: model::Timestamp,
     idle_seconds: u64,
+    /// Agreed to what is told before sessions; absent when nothing is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreed: Option<bool>,
     version: &'static str,
 }
 
@@ -48,6 +51,7 @@ async fn tell(web: &Web, person: &Person, token: &str) -> Answer {
         Ok(me) => {
             person.learn(&me);
             answer::json(&Told {
+                agreed: me.notice.map(|_| person.has_agreed()),
                 me,
                 cluster: &person.cluster,
                 csrf: &person.csrf,
@@ -117,6 +121,19 @@ async fn enter(web: &Web, sessions: &Sessions, ask: Proof, from: IpAddr) -> Resu
     let verb = keys.ask(ask, from);
     let certs = web.client().call(&verb).await.map_err(|error| answer::failed("sign-in", &error))?;
     Person::new(sessions, keys, certs, from).map(Arc::new).map_err(broken)
+}
+
+/// The person agrees to what is told before sessions. To those who are told nothing there is no such address.
+pub(crate) fn agree(web: &Web, headers: &HeaderMap) -> Answer {
+    let Some((person, _)) = guard::whose(web, headers) else { return nobody() };
+    if !person.is_told() {
+        return answer::not_found();
+    }
+    if !guard::from_our_page(&Method::POST, headers) || !guard::is_meant(&person, headers) {
+        return answer::fault(Fault::BadRequest, "this request did not come from our own page");
+    }
+    person.agree();
+    answer::json(&model::api::Done {})
 }
 
 /// Ends the session and everything it started.

@@ -108,6 +108,10 @@ pub(crate) struct Person {
     seen: Mutex<Timestamp>,
     tickets: Mutex<BTreeMap<String, Ticket>>,
     more: AtomicBool,
+    /// Is told of what is kept of sessions.
+    told: AtomicBool,
+    /// Agreed to it, on the page that asks.
+    agreed: AtomicBool,
 }
 
 impl Person {
@@ -138,6 +142,8 @@ impl Person {
             seen: Mutex::new(sessions.now()),
             tickets: Mutex::default(),
             more: AtomicBool::new(false),
+            told: AtomicBool::new(false),
+            agreed: AtomicBool::new(false),
         })
     }
 
@@ -159,6 +165,21 @@ impl Person {
     pub(crate) fn learn(&self, me: &Me) {
         let more = me.may.keys().any(|kind| kind != Kind::Own.as_str() && kind != Kind::Node.as_str());
         self.more.store(more, Ordering::Relaxed);
+        self.told.store(me.notice.is_some(), Ordering::Relaxed);
+    }
+
+    /// Is told of what is kept of sessions, as far as was heard.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
+    }
+
+    /// Agreed to it; sessions opened from now on say so to their nodes.
+    pub(crate) fn agree(&self) {
+        self.agreed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_agreed(&self) -> bool {
+        self.agreed.load(Ordering::Relaxed)
     }
 
     /// May do more than work on nodes, as far as was heard.

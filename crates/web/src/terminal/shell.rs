@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::buffer::Buffer;
 use super::{DETACHED, frame};
-use crate::reach::{DIAL, NoReach, Reached, reach};
+use crate::reach::{DIAL, NoReach, Reached, reach, say_agreed};
 use crate::session::{Person, Sessions, lock};
 
 /// The terminal type announced.
@@ -50,7 +50,7 @@ impl Shell {
     ) -> Result<Arc<Self>, String> {
         let Reached { banner, connection, scope } =
             reach(person, sessions, (&node, &login), from, "terminal").await.map_err(|e| e.to_string())?;
-        let channel = timeout(DIAL, start(&connection, size))
+        let channel = timeout(DIAL, start(person, &connection, size))
             .await
             .map_err(|_| "the node did not start a shell in time".to_owned())?
             .map_err(|error| NoReach::from(&error, &login).to_string())?;
@@ -183,8 +183,9 @@ impl Shell {
     }
 }
 
-async fn start(connection: &Connection, size: Size) -> Result<Channel, ssh::Error> {
+async fn start(person: &Person, connection: &Connection, size: Size) -> Result<Channel, ssh::Error> {
     let channel = connection.open_session().await?;
+    say_agreed(person, &channel)?;
     // The page draws UTF-8 and 24-bit colours whatever the host's own settings are.
     for (name, value) in [("LC_CTYPE", "C.UTF-8"), ("COLORTERM", "truecolor")] {
         channel.env(name, value)?;

@@ -100,6 +100,7 @@ async fn what_a_vendor_may_not_see_looks_like_what_is_not_there() {
         "/v1/join",
         "/more/index.js",
         "/more/nothing.js",
+        "/told/index.js",
         "/nothing.js",
     ] {
         let answer = gate.send("GET", path, &page.all(), &Value::Null).await;

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use web::terminal::WINDOW;
 use web::terminal::frame::FromPage;
 
-use crate::world::{Gate, Page};
+use crate::world::{Gate, OURS, Page};
 
 type Socket = WebSocketStream<BoxStream>;
 
@@ -232,4 +232,35 @@ async fn a_refusal_says_why_and_signing_out_ends_terminals() {
     let shell = shell(&gate);
     let closed = async { while !matches!(shell.recv().await, Ok(Received::Closed) | Err(_)) {} };
     tokio::time::timeout(Duration::from_secs(10), closed).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_agreed_says_so_to_nodes_and_who_is_told_nothing_has_nothing_to_agree_to() {
+    let gate = Gate::new();
+    let agree =
+        async |page: &Page| gate.send("POST", "/webapi/session/agree", &page.all(), &Value::Null).await;
+    let silent = gate.sign_in().await;
+    let unknown = gate.send("POST", "/webapi/session/nothing", &silent.all(), &Value::Null).await;
+    let answer = agree(&silent).await;
+    assert_eq!((answer.status, &answer.text), (404, &unknown.text));
+    let said = gate.send("GET", "/webapi/session", &silent.cookie, &Value::Null).await;
+    assert!(!said.text.contains("notice") && !said.text.contains("agreed"), "{}", said.text);
+
+    *gate.world.notice.lock().unwrap() = json!({"mode": "consent", "keystrokes": false});
+    let page = gate.sign_in().await;
+    let session = async || gate.send("GET", "/webapi/session", &page.cookie, &Value::Null).await.body;
+    assert_eq!(session().await["agreed"], false);
+    let (_before, _) = open(&gate, &page).await;
+    assert!(!gate.world.variables.lock().unwrap().iter().any(|v| v.contains("AGREE")));
+    let bare = format!("{OURS}{}", page.cookie);
+    assert_eq!(gate.send("POST", "/webapi/session/agree", &bare, &Value::Null).await.status, 400);
+
+    assert_eq!(agree(&page).await.status, 200);
+
+    assert_eq!(session().await["agreed"], true);
+    let (_after, _) = open(&gate, &page).await;
+    assert!(gate.world.variables.lock().unwrap().contains(&"MOONGATE_AGREE=yes".to_owned()));
+    let other = gate.sign_in().await;
+    let theirs = gate.send("GET", "/webapi/session", &other.cookie, &Value::Null).await.body;
+    assert_eq!(theirs["agreed"], false, "it is this browser that agreed");
 }

@@ -41,6 +41,10 @@ pub(crate) struct World {
     pub(crate) asked: Mutex<Vec<String>>,
     /// What people may do.
     pub(crate) may: Mutex<Value>,
+    /// What people are told before sessions.
+    pub(crate) notice: Mutex<Value>,
+    /// Variables that came before programs, as `NAME=value`.
+    pub(crate) variables: Mutex<Vec<String>>,
     /// The far ends of shells, for tests to play.
     pub(crate) shells: Mutex<Vec<ssh::Channel>>,
     /// What its file service has.
@@ -87,6 +91,8 @@ impl World {
             bundle,
             asked: Mutex::default(),
             may: Mutex::new(json!({"own": ["list", "read"]})),
+            notice: Mutex::default(),
+            variables: Mutex::default(),
             shells: Mutex::default(),
             disk: Default::default(),
         })
@@ -147,7 +153,12 @@ impl World {
             (false, "/v1/sign-in") => (401, json!({"fault": "unauthenticated", "message": "wrong"})),
             (true, "/v1/me") => {
                 let may = self.may.lock().unwrap().clone();
-                (200, json!({"user": "ann", "roles": ["dev"], "logins": ["ubuntu"], "may": may}))
+                let mut me = json!({"user": "ann", "roles": ["dev"], "logins": ["ubuntu"], "may": may});
+                let notice = self.notice.lock().unwrap().clone();
+                if !notice.is_null() {
+                    me["notice"] = notice;
+                }
+                (200, me)
             }
             (true, "/v1/nodes") => (200, json!({"items": []})),
             (true, "/v1/locks") => (200, json!({"ok": body})),
@@ -187,6 +198,10 @@ impl World {
             let Event::Open(opening) = event else { continue };
             let channel = opening.accept().unwrap();
             while let Ok(Received::Request(request)) = channel.recv().await {
+                if let RequestKind::Env { name, value } = &request.kind {
+                    let line = format!("{name}={}", String::from_utf8_lossy(value));
+                    self.variables.lock().unwrap().push(line);
+                }
                 let (shell, files) = match &request.kind {
                     RequestKind::Shell => (true, false),
                     RequestKind::Subsystem { name } => (false, name == "sftp"),

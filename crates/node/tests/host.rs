@@ -12,6 +12,7 @@
 mod host {
     pub(crate) mod gate;
     pub(crate) mod people;
+    pub(crate) mod proof;
     pub(crate) mod reach;
     pub(crate) mod start;
     pub(crate) mod strain;
@@ -26,7 +27,10 @@ pub(crate) type Test = (&'static str, fn());
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
     match words.get(1).map(String::as_str) {
-        Some(node::spawner::SUBCOMMAND) => return exit(node::spawner::main()),
+        Some(node::spawner::SUBCOMMAND) => {
+            let pins = words.get(2).map(std::path::PathBuf::from);
+            return exit(node::spawner::main(pins, host::proof::judge));
+        }
         Some(node::sftp::SUBCOMMAND) => return exit(node::sftp::main()),
         Some("without-privileges") => {
             host::strain::without_privileges();
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
     let mut failed = Vec::new();
     let files = [
         host::start::TESTS,
+        host::proof::TESTS,
         host::transfer::TESTS,
         host::people::TESTS,
         host::reach::TESTS,

@@ -51,6 +51,15 @@ impl Trust {
         Ok(trust)
     }
 
+    /// Trusts these keys (as SSH packs them) to sign people's SSH certificates, and nobody for anything else.
+    ///
+    /// # Errors
+    /// One is malformed, or a certificate: that is never an authority.
+    pub fn of_user_keys(keys: &[Vec<u8>]) -> Result<Self, Error> {
+        let user_ssh = keys.iter().map(|key| PublicKey::from_blob(key)).collect::<Result<_, _>>()?;
+        Ok(Self { user_ssh, ..Self::default() })
+    }
+
     /// Keys that sign people's SSH certificates.
     #[must_use]
     pub fn user_ssh(&self) -> &[PublicKey] {

@@ -34,6 +34,7 @@ mod hub;
 pub mod jump;
 pub mod keys;
 mod link;
+mod proof;
 mod relay;
 pub mod server;
 pub mod sftp;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 use wire::ssh::transport::Disconnect;
-use wire::ssh::userauth::{Banner, Failure, KeyOk, Method, Request as UserRequest, signed_data};
+use wire::ssh::userauth::{Banner, Failure, KeyOk, Method, Request as UserRequest};
 use wire::ssh::{NameList, Reader, number, put_string};
 
 use crate::connection::{Connection, Incoming};
@@ -21,8 +21,10 @@ pub use crate::driver::{Driver, Keepalive, Rekey};
 use crate::hub::{Role, Shared};
 use crate::keys::USER_ALGORITHMS;
 use crate::link::Link;
+use crate::proof::CONNECTION;
+pub use crate::proof::Proof;
 use crate::transport::{MAX_PACKET, Transport};
-use crate::verify::{fits, verify};
+use crate::verify::fits;
 use crate::{Algorithms, Error, HostKey, Limits, PublicKey};
 
 /// How a server greets, and what a connection may cost it.
@@ -100,6 +102,8 @@ pub struct Accepted<S, W> {
     pub login: String,
     /// The key or certificate that signed.
     pub key: PublicKey,
+    /// The signature, for somebody else to check.
+    pub proof: Proof,
     /// What the gate said.
     pub who: W,
     /// The client's software, as it calls itself.
@@ -131,17 +135,16 @@ where
         }
         outcome
     });
-    let (login, key, who) = greeted.await.map_err(|_| Error::Deadline)??;
+    let (key, proof, who) = greeted.await.map_err(|_| Error::Deadline)??;
     link.transport.max_packet = MAX_PACKET;
     let client = link.transport.peer_version().to_owned();
     let hub = Shared::new(Role::Server, config.limits.clone());
     let (connection, incoming) = (Connection::new(&hub), Incoming::new(&hub));
     let driver = Driver::new(link, hub, config.rekey, config.keepalive);
-    Ok(Accepted { login, key, who, client, connection, incoming, driver })
+    let login = proof.login.clone();
+    Ok(Accepted { login, key, proof, who, client, connection, incoming, driver })
 }
 
-/// The service every user asks for in the end.
-const CONNECTION: &[u8] = b"ssh-connection";
 /// Questions and attempts together.
 const MAX_REQUESTS: usize = 64;
 
@@ -153,7 +156,7 @@ struct Door<'a, S, G> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send, G: Gate> Door<'_, S, G> {
-    async fn greet(&mut self) -> Result<(String, PublicKey, G::Who), Error> {
+    async fn greet(&mut self) -> Result<(PublicKey, Proof, G::Who), Error> {
         let request = self.link.next().await?;
         let mut from = Reader::new(&request);
         from.expect(number::SERVICE_REQUEST)?;
@@ -181,10 +184,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, G: Gate> Door<'_, S, G> {
                 return Err(Error::Protocol("another service than ssh-connection"));
             }
             match self.judge(&request).await? {
-                Verdict::In(key, who) => {
+                Verdict::In(key, proof, who) => {
                     self.link.transport.send(|out| out.push(number::USERAUTH_SUCCESS))?;
                     self.link.flush().await?;
-                    return Ok((request.user.to_owned(), key, who));
+                    return Ok((key, proof, who));
                 }
                 Verdict::WorthSigning => continue,
                 Verdict::No => {}
@@ -220,14 +223,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, G: Gate> Door<'_, S, G> {
             (None, Some(_)) => return Ok(Verdict::Refused),
             (None, None) => return Ok(Verdict::No),
         };
-        let session = self.link.transport.session();
-        let data = signed_data(session, request.user, CONNECTION, algorithm, blob);
-        if verify(blob, algorithm, &data, signature).is_err() {
+        let proof = Proof {
+            session: self.link.transport.session().to_vec(),
+            login: request.user.to_owned(),
+            algorithm: algorithm.to_owned(),
+            key: blob.to_vec(),
+            signature: signature.to_vec(),
+        };
+        if proof.check().is_err() {
             debug!(login = ?request.user, %key, "wrong signature");
             return Ok(Verdict::Refused);
         }
         Ok(match self.gate.admit(request.user, &key).await {
-            Some(who) => Verdict::In(key, who),
+            Some(who) => Verdict::In(key, proof, who),
             None => {
                 debug!(login = ?request.user, %key, "not admitted");
                 Verdict::Refused
@@ -238,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, G: Gate> Door<'_, S, G> {
 
 /// What became of one request.
 enum Verdict<W> {
-    In(PublicKey, W),
+    In(PublicKey, Proof, W),
     WorthSigning,
     /// Not an attempt: nothing was signed.
     No,

@@ -21,6 +21,7 @@ mod start;
 mod status;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -31,7 +32,10 @@ use args::{Command, What};
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     // The node starts this program again in modes of its own: no flags, no threads, nothing before.
     match args.get(1).and_then(|a| a.to_str()) {
-        Some(::node::spawner::SUBCOMMAND) => return ended(::node::spawner::main().map_err(Into::into)),
+        Some(::node::spawner::SUBCOMMAND) => {
+            let pins = args.get(2).map(PathBuf::from);
+            return ended(::node::spawner::main(pins, privileges::judge).map_err(Into::into));
+        }
         Some(::node::sftp::SUBCOMMAND) => return ended(::node::sftp::main().map_err(Into::into)),
         _ => {}
     }

@@ -64,6 +64,7 @@ pub(crate) async fn start(
         tracing::warn!(%login, "not root: sessions can only be those of one account");
     }
     watch_spawner(&spawner, scopes.serve);
+    tell_trust(&spawner, rules.trust.clone(), scopes.ground).await;
     let labels = Labels::keep(config, identity.labels(), scopes.ground).await;
     let deps = Deps {
         host: facts,
@@ -184,6 +185,28 @@ fn watch_spawner(spawner: &::node::Spawner, scope: &Scope) {
         spawner.gone().await;
         tracing::error!("the privileged half is gone; stopping");
         inner.cancel();
+    });
+}
+
+/// Tells the privileged half whom the cluster trusts, now and whenever that changes. It believes what it has pinned.
+async fn tell_trust(spawner: &::node::Spawner, mut trust: watch::Receiver<Arc<pki::Trust>>, scope: &Scope) {
+    async fn tell(spawner: &::node::Spawner, trust: &pki::Trust) {
+        let keys = trust.user_ssh().iter().map(|key| key.blob().to_vec()).collect();
+        if let Err(error) = spawner.trust(keys).await {
+            tracing::error!(%error, "the privileged half does not trust all of the cluster's authorities");
+        }
+    }
+    let first = trust.borrow_and_update().clone();
+    tell(spawner, &first).await;
+    let (spawner, mut told) = (spawner.clone(), first);
+    scope.spawn("spawner trust", async move {
+        while trust.changed().await.is_ok() {
+            let now = trust.borrow_and_update().clone();
+            if now.user_ssh() != told.user_ssh() {
+                tell(&spawner, &now).await;
+                told = now;
+            }
+        }
     });
 }
 

@@ -1,8 +1,12 @@
-//! The split before anything else runs: the privileged half is started, then root is given up.
+//! The split before anything else runs: the privileged half is started, then root is given up. And how that half
+//! reads certificates, which it does for itself.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use ::node::privilege::{self, Plan};
+use ::node::spawner::claim::Good;
 use ::node::spawner::{self, Launched};
 use anyhow::Context;
 
@@ -10,8 +14,9 @@ use anyhow::Context;
 /// called while the process has one thread and before files in them are opened.
 pub(crate) fn split(dirs: &[&Path]) -> anyhow::Result<Launched> {
     let executable = std::env::current_exe().context("cannot find this program's own file")?;
-    let launched = spawner::launch(&executable).context("cannot start the privileged half")?;
     let first = dirs.first().context("no data directory")?;
+    let launched =
+        spawner::launch(&executable, Some(&pins(first))).context("cannot start the privileged half")?;
     let plan = privilege::plan(first)?;
     match &plan {
         Plan::Already => {}
@@ -26,4 +31,24 @@ pub(crate) fn split(dirs: &[&Path]) -> anyhow::Result<Launched> {
     }
     privilege::drop_to(&plan)?;
     Ok(launched)
+}
+
+/// Where root keeps whom this host believes: beside the data directory, which is given away.
+fn pins(data_dir: &Path) -> PathBuf {
+    let mut name: OsString = data_dir.as_os_str().to_owned();
+    name.push(".authorities");
+    name.into()
+}
+
+/// What a user certificate says that one of these authorities has signed.
+pub(crate) fn judge(
+    certificate: &[u8],
+    authorities: &[Vec<u8>],
+    from: Option<IpAddr>,
+    now: model::Timestamp,
+) -> Result<Good, String> {
+    let trust = pki::Trust::of_user_keys(authorities).map_err(|e| e.to_string())?;
+    let certificate = pki::ssh::Certificate::from_blob(certificate).map_err(|e| e.to_string())?;
+    let user = pki::ssh::verify_user(&certificate, &trust, from, now).map_err(|e| e.to_string())?;
+    Ok(Good { logins: user.principals, expires_at: user.expires_at })
 }

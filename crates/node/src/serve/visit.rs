@@ -73,10 +73,11 @@ pub(super) async fn run<S>(node: &Node, accepted: ssh::server::Accepted<S, Guest
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let ssh::server::Accepted { who: guest, connection, incoming, driver, .. } = accepted;
+    let ssh::server::Accepted { who: guest, connection, incoming, driver, proof, .. } = accepted;
     // Not a child: the goodbye of a stopping service still has to be said.
     let mut driving = scope.spawn_graceful("ssh connection", driver);
-    let account = node.0.deps.spawner.lookup(&guest.login).await.map_err(|error| crate::pump::words(&error));
+    let from = peer.client.map(|client| client.ip());
+    let account = node.0.deps.spawner.lookup(proof, from).await.map_err(|error| crate::pump::words(&error));
     let visit = Arc::new(Visit {
         node: node.clone(),
         peer,

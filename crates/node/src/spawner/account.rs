@@ -54,6 +54,10 @@ pub(crate) fn lookup(login: &str, powers: &Powers, today: u64) -> Result<Account
     let name = CString::new(login).map_err(|_| unknown())?;
     let user =
         User::from_name(login).map_err(|e| format!("looking up `{login}`: {e}"))?.ok_or_else(unknown)?;
+    // Some name services know a name in several spellings; a certificate names one.
+    if user.name != login {
+        return Err(unknown());
+    }
     if !user.uid.is_root()
         && let Some(notice) = closed_for_all()
     {

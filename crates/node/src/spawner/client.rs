@@ -4,16 +4,19 @@
 //! the order of the questions, so no numbers are needed to match them; ends of programs come in between.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::Login;
 use runtime::Scope;
+use ssh::server::Proof;
 use tokio::io::Interest;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::claim::{Claim, MAX_AUTHORITIES};
 use super::message::{self, Answer, Exit, MAX, Question, Signal, Size, VERSION};
 use super::{Launched, transport};
 use crate::Error;
@@ -90,23 +93,31 @@ impl Spawner {
         self.0.gone.cancelled().await;
     }
 
-    /// Looks an account up. What it gives is good for one connection's life; look up again for the next.
+    /// Tells the public keys (as SSH packs them) of the authorities whose user certificates count from now on.
     ///
     /// # Errors
-    /// [`Error::Refused`] with words for the person: unknown, expired, closed host, not root.
-    pub async fn lookup(&self, login: &Login) -> Result<Account, Error> {
-        let (answer, _) = self.ask(Question::Lookup { login: login.to_string() }).await?;
+    /// [`Error::Refused`] with words for the log: some of them are not believed.
+    pub async fn trust(&self, authorities: Vec<Vec<u8>>) -> Result<(), Error> {
+        if authorities.len() > MAX_AUTHORITIES {
+            return Err(Error::Refused(format!("more than {MAX_AUTHORITIES} user authorities")));
+        }
+        self.ask(Question::Trust { authorities }).await.map(drop)
+    }
+
+    /// Opens the account somebody has signed for, from this address. What it gives is good for one connection's life,
+    /// and starts nothing once the certificate has ended; the next connection brings its own proof.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with words for the person: not proven, unknown, expired, closed host, not root.
+    pub async fn lookup(&self, proof: Proof, from: Option<IpAddr>) -> Result<Account, Error> {
+        let login: Login =
+            proof.login.parse().map_err(|_| Error::Refused("not the name of an account".to_owned()))?;
+        let (answer, _) = self.ask(Question::Lookup(Claim { proof, from })).await?;
         let Answer::Account { account, uid, home, shell, .. } = answer else {
             return Err(Error::Protocol("an answer to another question"));
         };
         let handle = Handle { spawner: self.clone(), handle: account };
-        Ok(Account(Arc::new(Known {
-            handle,
-            uid,
-            home: path(home),
-            shell: path(shell),
-            login: login.clone(),
-        })))
+        Ok(Account(Arc::new(Known { handle, uid, home: path(home), shell: path(shell), login })))
     }
 
     async fn ask(&self, question: Question) -> Reply {

@@ -5,6 +5,8 @@
 //! Descriptors travel beside the bytes and are not described here. Whether a question is *allowed now* is `phase`'s
 //! work.
 
+use super::claim::{self, Claim};
+pub use super::signal::Signal;
 use crate::codec::{Malformed, Put, Reader};
 
 /// Longest message. Fits the default socket buffer.
@@ -18,7 +20,7 @@ pub const MAX_ENV: usize = 64;
 /// Longest value of one.
 pub const MAX_VALUE: usize = 4096;
 /// Version of these messages. Both halves are the same executable, so they must agree.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 const MAX_NAME: usize = 128;
 const MAX_TEXT: usize = 4096;
@@ -47,67 +49,6 @@ pub enum Program {
     FileTransfer,
 }
 
-/// Signals a session's processes may be sent (RFC 4254 section 6.10).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Signal {
-    /// SIGHUP.
-    Hup = 1,
-    /// SIGINT.
-    Int = 2,
-    /// SIGQUIT.
-    Quit = 3,
-    /// SIGILL.
-    Ill = 4,
-    /// SIGABRT.
-    Abrt = 6,
-    /// SIGFPE.
-    Fpe = 8,
-    /// SIGKILL.
-    Kill = 9,
-    /// SIGUSR1.
-    Usr1 = 10,
-    /// SIGSEGV.
-    Segv = 11,
-    /// SIGUSR2.
-    Usr2 = 12,
-    /// SIGPIPE.
-    Pipe = 13,
-    /// SIGALRM.
-    Alrm = 14,
-    /// SIGTERM.
-    Term = 15,
-}
-
-impl Signal {
-    /// Every signal with its name in the protocol, without `SIG`.
-    pub const ALL: [(Signal, &'static str); 13] = [
-        (Signal::Hup, "HUP"),
-        (Signal::Int, "INT"),
-        (Signal::Quit, "QUIT"),
-        (Signal::Ill, "ILL"),
-        (Signal::Abrt, "ABRT"),
-        (Signal::Fpe, "FPE"),
-        (Signal::Kill, "KILL"),
-        (Signal::Usr1, "USR1"),
-        (Signal::Segv, "SEGV"),
-        (Signal::Usr2, "USR2"),
-        (Signal::Pipe, "PIPE"),
-        (Signal::Alrm, "ALRM"),
-        (Signal::Term, "TERM"),
-    ];
-
-    /// The signal of that name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, n)| *n == name).map(|(s, _)| *s)
-    }
-
-    fn numbered(number: u8) -> Option<Self> {
-        Self::ALL.iter().find(|(s, _)| *s as u8 == number).map(|(s, _)| *s)
-    }
-}
-
 /// What the unprivileged half may ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
@@ -116,11 +57,13 @@ pub enum Question {
         /// [`VERSION`].
         version: u16,
     },
-    /// May this login have sessions, and what is it?
-    Lookup {
-        /// The local account.
-        login: String,
+    /// Whom people's certificates are believed from now on.
+    Trust {
+        /// Public keys of the cluster's user authorities, as SSH packs them.
+        authorities: Vec<Vec<u8>>,
     },
+    /// May this login have sessions for who signed this, and what is it?
+    Lookup(Claim),
     /// A terminal for this account.
     OpenPty {
         /// From [`Answer::Account`].
@@ -269,9 +212,9 @@ impl Question {
                 out.push(1);
                 out.put_u16(*version);
             }
-            Question::Lookup { login } => {
+            Question::Lookup(claim) => {
                 out.push(2);
-                out.put_string(login.as_bytes());
+                claim.encode(&mut out);
             }
             Question::OpenPty { account, size } => {
                 out.push(3);
@@ -314,6 +257,10 @@ impl Question {
                 out.push(9);
                 out.put_u32(*handle);
             }
+            Question::Trust { authorities } => {
+                out.push(10);
+                claim::encode_keys(authorities, &mut out);
+            }
         }
         out
     }
@@ -329,7 +276,7 @@ impl Question {
         let mut r = Reader::new(bytes);
         let question = match r.u8()? {
             1 => Question::Hello { version: r.u16()? },
-            2 => Question::Lookup { login: r.text(MAX_NAME)?.to_owned() },
+            2 => Question::Lookup(Claim::decode(&mut r)?),
             3 => Question::OpenPty {
                 account: r.u32()?,
                 size: Size { cols: r.u16()?, rows: r.u16()?, width: r.u16()?, height: r.u16()? },
@@ -348,6 +295,7 @@ impl Question {
             7 => Question::Bind { account: r.u32()?, path: r.string(MAX_PATH)?.to_vec() },
             8 => Question::Connect { account: r.u32()?, path: r.string(MAX_PATH)?.to_vec() },
             9 => Question::Close { handle: r.u32()? },
+            10 => Question::Trust { authorities: claim::decode_keys(&mut r)? },
             _ => return Err(Malformed("unknown question")),
         };
         r.end()?;

@@ -4,6 +4,17 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn claims() -> impl Strategy<Value = Claim> {
+    let bytes = |most: usize| proptest::collection::vec(any::<u8>(), 0..most);
+    let from = proptest::option::of(any::<[u8; 16]>().prop_map(std::net::IpAddr::from));
+    ("[a-z]{0,30}", bytes(64), "[a-z]{0,30}", bytes(900), bytes(300), from).prop_map(
+        |(login, session, algorithm, key, signature, from)| Claim {
+            proof: ssh::server::Proof { session, login, algorithm, key, signature },
+            from,
+        },
+    )
+}
+
 fn questions() -> impl Strategy<Value = Question> {
     let bytes = || proptest::collection::vec(any::<u8>(), 0..300);
     let signal = (0..Signal::ALL.len()).prop_map(|i| Signal::ALL[i].0);
@@ -12,7 +23,8 @@ fn questions() -> impl Strategy<Value = Question> {
     let env = proptest::collection::vec(("[A-Z_]{1,20}", ".{0,40}"), 0..8);
     prop_oneof![
         any::<u16>().prop_map(|version| Question::Hello { version }),
-        "[a-z]{0,30}".prop_map(|login| Question::Lookup { login }),
+        claims().prop_map(Question::Lookup),
+        proptest::collection::vec(bytes(), 0..4).prop_map(|authorities| Question::Trust { authorities }),
         (any::<u32>(), any::<[u16; 4]>()).prop_map(|(account, [cols, rows, width, height])| {
             Question::OpenPty { account, size: Size { cols, rows, width, height } }
         }),

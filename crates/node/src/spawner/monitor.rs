@@ -2,13 +2,14 @@
 //!
 //! Single-threaded and blocking, because that is what fork and changing users want. Tables are bounded; a handle
 //! leads only to what an earlier answer gave. A question that is malformed or out of phase ends the process, and with
-//! it every session. What a certificate or a policy says is not known here.
+//! it every session. An account is opened only for a sign-in that `authorities` believes; policy is not known here.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use model::Timestamp;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as Sig};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -18,7 +19,9 @@ use rustix::pipe::PipeFlags;
 
 use super::account::{Account, Powers};
 use super::as_user::{self, as_account};
+use super::authorities::Authorities;
 use super::child::{Plan, Stdio, environment};
+use super::claim::Claim;
 use super::message::{Answer, Exit, MAX, Program, Question, Signal, Size, VERSION};
 use super::phase::{Phase, allowed};
 use super::transport;
@@ -31,7 +34,7 @@ const PIPE: usize = 256 * 1024;
 
 /// What a handle leads to.
 enum Held {
-    Account(Account),
+    Account { account: Account, good_until: Timestamp },
     Pty { account: u32, terminal: OwnedFd },
     Running(Pid),
     Bound { account: Account, path: PathBuf, own_directory: bool },
@@ -54,18 +57,20 @@ pub(crate) struct Monitor {
     socket: OwnedFd,
     own: OwnedFd,
     powers: Powers,
+    authorities: Authorities,
     phase: Phase,
     held: BTreeMap<u32, Held>,
     next: u32,
 }
 
 impl Monitor {
-    pub(crate) fn new(socket: OwnedFd) -> Result<Self, Error> {
+    pub(crate) fn new(socket: OwnedFd, authorities: Authorities) -> Result<Self, Error> {
         let own = std::fs::File::open("/proc/self/exe").map_err(Error::io("opening our own executable"))?;
         Ok(Self {
             socket,
             own: own.into(),
             powers: Powers::now(),
+            authorities,
             phase: Phase::Greeting,
             held: BTreeMap::new(),
             next: 1,
@@ -110,7 +115,10 @@ impl Monitor {
         if !allowed(self.phase, &question) {
             return Err(Error::Protocol("a question out of phase"));
         }
-        let Reply(answer, fds) = self.answer(question)?;
+        let Reply(answer, fds) = match self.answer(question) {
+            Err(Error::Refused(reason)) => refused(reason),
+            answered => answered?,
+        };
         self.say(&answer, &fds)?;
         Ok(true)
     }
@@ -138,7 +146,8 @@ impl Monitor {
         }
         Ok(match question {
             Question::Hello { version } => self.hello(version)?,
-            Question::Lookup { login } => self.lookup(&login),
+            Question::Trust { authorities } => self.trust(&authorities)?,
+            Question::Lookup(claim) => self.lookup(&claim)?,
             Question::OpenPty { account, size } => self.open_pty(account, size)?,
             Question::Spawn { account, pty, program, env } => self.spawn(account, pty, program, env)?,
             Question::Signal { session, signal } => self.signal(session, signal),
@@ -171,25 +180,41 @@ impl Monitor {
         handle
     }
 
-    /// The account behind a handle. Asking with a handle that is none is a breach, not a mistake.
+    /// The account behind a handle, while its certificate is good. Asking with a handle that is none is a breach, not
+    /// a mistake.
     fn account(&self, handle: u32) -> Result<&Account, Error> {
         match self.held.get(&handle) {
-            Some(Held::Account(account)) => Ok(account),
+            Some(Held::Account { account, good_until }) if now() < *good_until => Ok(account),
+            Some(Held::Account { .. }) => Err(Error::Refused("the certificate has expired".to_owned())),
             _ => Err(Error::Protocol("a handle that is no account")),
         }
     }
 
-    fn lookup(&mut self, login: &str) -> Reply {
-        match super::account::lookup(login, &self.powers, today()) {
-            Ok(account) => {
-                let (uid, gid) = (account.uid.as_raw(), account.gid.as_raw());
-                let home = account.home.as_bytes().to_vec();
-                let shell = account.shell.as_bytes().to_vec();
-                let account = self.hold(Held::Account(account));
-                Answer::Account { account, uid, gid, home, shell }.into()
-            }
-            Err(reason) => refused(reason),
+    fn trust(&mut self, authorities: &[Vec<u8>]) -> Result<Reply, Error> {
+        self.authorities.told(authorities).map_err(|why| told_log("trust", why))?;
+        Ok(Answer::Done.into())
+    }
+
+    fn lookup(&mut self, claim: &Claim) -> Result<Reply, Error> {
+        let login = claim.proof.login.as_str();
+        // Words for the log; the person is told no more than a stranger would be.
+        let not_proven = |why| {
+            told_log(login, why);
+            Error::Refused(NOT_PROVEN.to_owned())
+        };
+        let good = self.authorities.judge(claim, now()).map_err(not_proven)?;
+        let account = super::account::lookup(login, &self.powers, today()).map_err(Error::Refused)?;
+        if account.uid.is_root() && !good.logins.iter().any(|login| login == "root") {
+            return Err(not_proven(
+                "it is root's by another name, and the certificate does not name root".into(),
+            ));
         }
+        let good_until = good.expires_at;
+        let (uid, gid) = (account.uid.as_raw(), account.gid.as_raw());
+        let home = account.home.as_bytes().to_vec();
+        let shell = account.shell.as_bytes().to_vec();
+        let account = self.hold(Held::Account { account, good_until });
+        Ok(Answer::Account { account, uid, gid, home, shell }.into())
     }
 
     fn open_pty(&mut self, account: u32, size: Size) -> Result<Reply, Error> {
@@ -286,7 +311,7 @@ impl Monitor {
                 // Only its end closes a program.
                 self.held.insert(handle, running);
             }
-            Some(Held::Account(_) | Held::Pty { .. }) | None => {}
+            Some(Held::Account { .. } | Held::Pty { .. }) | None => {}
         }
         Answer::Done.into()
     }
@@ -322,7 +347,7 @@ impl Monitor {
                     let _ = nix::sys::signal::killpg(child, Sig::SIGHUP);
                 }
                 Held::Bound { account, path, own_directory } => remove_bound(&account, path, own_directory),
-                Held::Account(_) | Held::Pty { .. } => {}
+                Held::Account { .. } | Held::Pty { .. } => {}
             }
         }
     }
@@ -369,9 +394,23 @@ fn wait(socket: BorrowedFd<'_>, ended: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// Days since 1970, for account expiry.
-fn today() -> u64 {
+/// What a person is told whose sign-in does not open the account.
+const NOT_PROVEN: &str = "the privileged half of this service did not accept the sign-in";
+
+/// Says on the service's standard error what the other half must not be able to hide.
+fn told_log(about: &str, why: String) -> Error {
+    let line: String = format!("{about}: {why}").chars().filter(|c| !c.is_control()).take(1024).collect();
+    eprintln!("moongate spawner: refused: {line}");
+    Error::Refused(why)
+}
+
+fn now() -> Timestamp {
     #[expect(clippy::disallowed_methods, reason = "the spawner has no one to be given a clock by")]
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    since.as_secs() / 86_400
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Days since 1970, for account expiry.
+fn today() -> u64 {
+    u64::try_from(now().millis()).unwrap_or_default() / 86_400_000
 }

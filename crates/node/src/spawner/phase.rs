@@ -23,7 +23,8 @@ pub fn allowed(phase: Phase, question: &Question) -> bool {
         (Phase::Greeting, _) | (Phase::Serving, Question::Hello { .. }) => false,
         (
             Phase::Serving,
-            Question::Lookup { .. }
+            Question::Trust { .. }
+            | Question::Lookup(_)
             | Question::OpenPty { .. }
             | Question::Spawn { .. }
             | Question::Signal { .. }
@@ -41,7 +42,7 @@ mod tests {
 
     #[test]
     fn nothing_is_answered_before_hello_and_hello_only_once() {
-        let lookup = Question::Lookup { login: "root".into() };
+        let lookup = Question::Trust { authorities: Vec::new() };
         let hello = Question::Hello { version: 1 };
 
         assert!(!allowed(Phase::Greeting, &lookup));

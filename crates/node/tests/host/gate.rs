@@ -81,7 +81,7 @@ impl Gate {
     }
 
     pub(crate) fn with(login: &str, roles: Vec<Role>, settings: Settings) -> Self {
-        Self::on(launch(&std::env::current_exe().unwrap()).unwrap(), login, roles, settings)
+        Self::on(launch(&std::env::current_exe().unwrap(), None).unwrap(), login, roles, settings)
     }
 
     /// With a spawner that was launched before.
@@ -235,6 +235,7 @@ struct Start<'a> {
 async fn start(start: Start<'_>) -> SocketAddr {
     let scope = start.scope;
     let spawner = Spawner::attach(start.launched, &scope).await.unwrap();
+    spawner.trust(vec![super::proof::public(start.ca)]).await.unwrap();
     let host = ServerFacts {
         id: NodeId::from_random([3; 16]),
         name: "web-1".parse().unwrap(),

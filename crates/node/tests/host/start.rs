@@ -11,6 +11,8 @@ use node::spawner::message::{Exit, Signal, Size};
 use node::spawner::{Account, Program, Spawner, launch};
 use runtime::Scope;
 
+use super::proof;
+
 pub(crate) const TESTS: &[crate::Test] = &[
     ("a_command_ends_with_its_code_and_both_streams", a_command_ends_with_its_code_and_both_streams),
     ("stdin_reaches_the_command_and_its_end_too", stdin_reaches_the_command_and_its_end_too),
@@ -28,7 +30,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     nix::unistd::Uid::effective().is_root()
 }
 
@@ -37,11 +39,23 @@ pub(crate) fn me() -> Login {
 }
 
 pub(crate) fn with_spawner<F: Future<Output = ()>>(test: impl FnOnce(Spawner) -> F) {
-    let launched = launch(&std::env::current_exe().unwrap()).unwrap();
+    run_with(Some(proof::public(&proof::ca(1))), test);
+}
+
+/// With a spawner that was not told whom to believe.
+pub(crate) fn with_untrusting_spawner<F: Future<Output = ()>>(test: impl FnOnce(Spawner) -> F) {
+    run_with(None, test);
+}
+
+fn run_with<F: Future<Output = ()>>(authority: Option<Vec<u8>>, test: impl FnOnce(Spawner) -> F) {
+    let launched = launch(&std::env::current_exe().unwrap(), None).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let scope = Scope::root("test");
         let spawner = Spawner::attach(launched, &scope).await.unwrap();
+        if let Some(authority) = authority {
+            spawner.trust(vec![authority]).await.unwrap();
+        }
         tokio::time::timeout(PATIENCE, test(spawner)).await.expect("in time");
         assert!(scope.drain(PATIENCE).await);
     });
@@ -74,7 +88,7 @@ async fn run(account: &Account, text: &str, env: &[(&str, &str)]) -> (String, St
 
 fn a_command_ends_with_its_code_and_both_streams() {
     with_spawner(|spawner| async move {
-        let account = spawner.lookup(&me()).await.unwrap();
+        let account = spawner.lookup(proof::good(&me()), None).await.unwrap();
 
         let (out, err, exit) = run(&account, "echo out; echo err >&2; exit 7", &[]).await;
 
@@ -84,7 +98,7 @@ fn a_command_ends_with_its_code_and_both_streams() {
 
 fn stdin_reaches_the_command_and_its_end_too() {
     with_spawner(|spawner| async move {
-        let account = spawner.lookup(&me()).await.unwrap();
+        let account = spawner.lookup(proof::good(&me()), None).await.unwrap();
         let (mut running, pipes) = account.run_on_pipes(command("wc -c"), vec![]).await.unwrap();
 
         let mut stdin = std::fs::File::from(pipes.stdin);
@@ -98,7 +112,7 @@ fn stdin_reaches_the_command_and_its_end_too() {
 
 fn a_login_shell() {
     with_spawner(|spawner| async move {
-        let account = spawner.lookup(&me()).await.unwrap();
+        let account = spawner.lookup(proof::good(&me()), None).await.unwrap();
         let size = Size { cols: 101, rows: 37, ..Size::default() };
         let pty = account.open_pty(size).await.unwrap();
         assert!(pty.path.starts_with("/dev/pts"));
@@ -121,7 +135,7 @@ fn a_login_shell() {
 
 fn a_signal_is_told_by_name() {
     with_spawner(|spawner| async move {
-        let account = spawner.lookup(&me()).await.unwrap();
+        let account = spawner.lookup(proof::good(&me()), None).await.unwrap();
         let (mut running, pipes) =
             account.run_on_pipes(command("echo ready; exec sleep 60"), vec![]).await.unwrap();
         let mut stdout = std::fs::File::from(pipes.stdout);
@@ -139,7 +153,7 @@ fn a_signal_is_told_by_name() {
 
 fn the_environment() {
     with_spawner(|spawner| async move {
-        let account = spawner.lookup(&me()).await.unwrap();
+        let account = spawner.lookup(proof::good(&me()), None).await.unwrap();
         let asked =
             [("LANG", "C.UTF-8"), ("LD_PRELOAD", "/nowhere.so"), ("SSH_CLIENT", "::1 5 22"), ("X", "y")];
 
@@ -154,7 +168,7 @@ fn the_environment() {
 
 fn no_descriptor_leaks() {
     with_spawner(|spawner| async move {
-        let account = spawner.lookup(&me()).await.unwrap();
+        let account = spawner.lookup(proof::good(&me()), None).await.unwrap();
 
         let (out, err, _) = run(&account, "ls /proc/$$/fd | tr '\\n' ' '; umask; ulimit -n", &[]).await;
         let (signals, _, _) = run(&account, "exec grep -E 'Sig(Blk|Ign)' /proc/self/status", &[]).await;
@@ -199,7 +213,7 @@ fn another_account() {
     if !is_root() {
         with_spawner(|spawner| async move {
             assert_eq!(spawner.only_login(), Some(&me()));
-            let refused = spawner.lookup(&"root".parse().unwrap()).await.unwrap_err();
+            let refused = spawner.lookup(proof::good(&"root".parse().unwrap()), None).await.unwrap_err();
             assert!(refused.to_string().contains("does not run as root"), "{refused}");
         });
         return;
@@ -208,7 +222,7 @@ fn another_account() {
     let (login, name) = (made.login(), made.0.clone());
     with_spawner(|spawner| async move {
         assert_eq!(spawner.only_login(), None);
-        let account = spawner.lookup(&login).await.unwrap();
+        let account = spawner.lookup(proof::good(&login), None).await.unwrap();
         let user = nix::unistd::User::from_name(&name).unwrap().unwrap();
 
         let (out, err, _) = run(
@@ -245,7 +259,7 @@ fn another_account() {
     assert!(expired.success());
     let login = made.login();
     with_spawner(|spawner| async move {
-        let refused = spawner.lookup(&login).await.unwrap_err();
+        let refused = spawner.lookup(proof::good(&login), None).await.unwrap_err();
         assert!(refused.to_string().contains("expired"), "{refused}");
     });
 }
@@ -254,7 +268,7 @@ fn agent_socket() {
     let made = is_root().then(|| Made::new("b"));
     let login = made.as_ref().map_or_else(me, Made::login);
     with_spawner(|spawner| async move {
-        let account = spawner.lookup(&login).await.unwrap();
+        let account = spawner.lookup(proof::good(&login), None).await.unwrap();
         let bound = account.agent_socket().await.unwrap();
         let path = bound.path.clone();
 
@@ -267,7 +281,7 @@ fn agent_socket() {
         drop(bound);
         // Questions are answered in order, so this one comes back after the socket was given back.
         tokio::task::yield_now().await;
-        drop(spawner.lookup(&login).await.unwrap());
+        drop(spawner.lookup(proof::good(&login), None).await.unwrap());
         assert!(!path.exists() && !path.parent().unwrap().exists());
     });
     drop(made);
@@ -277,7 +291,7 @@ fn sockets_with_rights() {
     let made = is_root().then(|| Made::new("c"));
     let login = made.as_ref().map_or_else(me, Made::login);
     with_spawner(|spawner| async move {
-        let account = spawner.lookup(&login).await.unwrap();
+        let account = spawner.lookup(proof::good(&login), None).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let closed = dir.path().join("s");
 
@@ -309,12 +323,13 @@ fn sockets_with_rights() {
 
 fn hang_up() {
     let (read, write) = rustix::pipe::pipe().unwrap();
-    let launched = launch(&std::env::current_exe().unwrap()).unwrap();
+    let launched = launch(&std::env::current_exe().unwrap(), None).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let stdout = runtime.block_on(async {
         let scope = Scope::root("test");
         let spawner = Spawner::attach(launched, &scope).await.unwrap();
-        let account = spawner.lookup(&me()).await.unwrap();
+        spawner.trust(vec![proof::public(&proof::ca(1))]).await.unwrap();
+        let account = spawner.lookup(proof::good(&me()), None).await.unwrap();
         let (_, pipes) = account
             .run_on_pipes(command("trap 'echo hung up; exit' HUP; echo ready; sleep 60 & wait"), vec![])
             .await
@@ -332,7 +347,7 @@ fn hang_up() {
 }
 
 fn stranger() {
-    for bytes in [&b"\xff"[..], &b"\x02\0\0\0\x04root"[..]] {
+    for bytes in [&b"\xff"[..], &b"\x0a\0\0\0\0"[..]] {
         let (ours, theirs) = rustix::net::socketpair(
             rustix::net::AddressFamily::UNIX,
             rustix::net::SocketType::SEQPACKET,
@@ -363,16 +378,17 @@ fn cost(pid: u32) -> (Duration, u64) {
 }
 
 fn starting_is_cheap() {
-    let launched = launch(&std::env::current_exe().unwrap()).unwrap();
+    let launched = launch(&std::env::current_exe().unwrap(), None).unwrap();
     let pid = launched.pid();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let scope = Scope::root("test");
         let spawner = Spawner::attach(launched, &scope).await.unwrap();
+        spawner.trust(vec![proof::public(&proof::ca(1))]).await.unwrap();
         let (before, started) = (cost(pid).0, std::time::Instant::now());
         let times = 200;
         for _ in 0..times {
-            let account = spawner.lookup(&me()).await.unwrap();
+            let account = spawner.lookup(proof::good(&me()), None).await.unwrap();
             let (mut running, pipes) = account.run_on_pipes(command("true"), vec![]).await.unwrap();
             drop(pipes);
             assert_eq!(running.ended().await.unwrap(), Exit::Code(0));

@@ -114,7 +114,7 @@ fn many_sessions() {
 
 /// Run in a process of its own: root is given up for good.
 pub(crate) fn without_privileges() {
-    let launched = node::spawner::launch(&std::env::current_exe().unwrap()).unwrap();
+    let launched = node::spawner::launch(&std::env::current_exe().unwrap(), None).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
     let plan = node::privilege::Plan::Become {

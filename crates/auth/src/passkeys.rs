@@ -44,7 +44,7 @@ pub(crate) struct Party {
 }
 
 impl Party {
-    /// Derived from the public addresses of proxies: the first that has a name.
+    /// The configured name, or the first that the public addresses of proxies have.
     pub(crate) async fn of(core: &Core) -> Answer<Self> {
         let addrs = cluster::proxy_addrs(core).await?;
         let named: Vec<(&str, &str)> = addrs
@@ -52,19 +52,20 @@ impl Party {
             .map(|addr| addr.rsplit_once(':').unwrap_or((addr, "443")))
             .filter(|(host, _)| host.parse::<std::net::IpAddr>().is_err() && !host.starts_with('['))
             .collect();
-        let Some((id, _)) = named.first() else {
+        let fixed = core.settings.passkey_name.as_deref();
+        let Some(id) = fixed.or_else(|| named.first().map(|(host, _)| *host)) else {
             return Err(Refusal::bad(
                 "passkeys need a gate with a name: set public_addr of the proxy to host:port",
             ));
         };
-        let ours = |host: &str| host == *id || host.ends_with(&format!(".{id}"));
-        let mut origins = Vec::new();
+        let ours = |host: &str| host == id || host.ends_with(&format!(".{id}"));
+        let mut origins: Vec<String> = fixed.iter().map(|name| format!("https://{name}")).collect();
         for (host, port) in named.iter().filter(|(host, _)| ours(host)) {
             // Browsers leave the usual port away; a front may stand on it.
             origins.push(format!("https://{host}"));
             origins.push(format!("https://{host}:{port}"));
         }
-        Ok(Self { id: (*id).to_owned(), origins })
+        Ok(Self { id: id.to_owned(), origins })
     }
 
     pub(crate) fn expects<'a>(&'a self, challenge: &'a [u8], verified: bool) -> Expected<'a> {

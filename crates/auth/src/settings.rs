@@ -22,6 +22,8 @@ pub struct Settings {
     pub static_tokens: Vec<StaticToken>,
     /// Whether people need a one-time code.
     pub second_factor: SecondFactor,
+    /// The name passkeys are made for; the first name among the proxies' addresses when `None`.
+    pub passkey_name: Option<String>,
     /// Further names and addresses the server's certificate carries.
     pub public_names: Vec<String>,
     /// Public addresses of proxies, `host:port`, told until a proxy reports its own.

@@ -15,7 +15,7 @@ use model::time::Span;
 use crate::join::parse_roles;
 use crate::raw::{Part, RawConfig};
 use crate::{
-    Address, Algorithms, CaPin, Config, Finding, Flags, Instance, Limits, Log, LogFormat, LogOutput,
+    Address, Algorithms, CaPin, Config, Finding, Flags, Instance, Limits, Log, LogFormat, LogOutput, Rate,
     SecretSource, Severity, Storage, Unfit, Upstream, Version, Weight,
 };
 
@@ -158,9 +158,7 @@ impl Make<'_> {
             ca_pins,
             advertise: self.advertise(),
             insecure: flags.insecure,
-            limits: Limits {
-                max_connections: file.whole("moongate.connection_limits.max_connections").unwrap_or(15_000),
-            },
+            limits: self.limits(),
             log: self.log(),
             diag,
             shutdown_grace: file.span("moongate.shutdown_grace").unwrap_or(Span(Duration::from_secs(30))),
@@ -176,7 +174,7 @@ impl Make<'_> {
     }
 
     fn names(&self, path: &str) -> Vec<String> {
-        self.file.texts(path).into_iter().map(|(t, _)| t.to_owned()).collect()
+        self.file.texts(path).into_iter().map(|(t, _)| t.to_ascii_lowercase()).collect()
     }
 
     fn file_token(&mut self) -> Option<SecretSource> {
@@ -204,14 +202,25 @@ impl Make<'_> {
         Some(address)
     }
 
+    fn limits(&self) -> Limits {
+        let rate = |part: &Part<'_>| Rate {
+            period: part.span("period").unwrap_or(Span(Duration::from_secs(60))),
+            average: part.whole("average").unwrap_or(20),
+            burst: part.whole("burst").unwrap_or(40),
+        };
+        let section = "moongate.connection_limits";
+        Limits {
+            max_connections: self.file.whole(&format!("{section}.max_connections")).unwrap_or(15_000),
+            max_users: self.file.whole(&format!("{section}.max_users")).filter(|most| *most > 0),
+            rates: self.file.sections("moongate.connection_limits.rates[]").iter().map(rate).collect(),
+        }
+    }
+
     fn log(&mut self) -> Log {
         let output = match self.file.text("moongate.log.output") {
             None | Some("stderr" | "") => LogOutput::Stderr,
             Some("stdout") => LogOutput::Stdout,
-            Some("syslog") => {
-                self.not_yet("moongate.log.output");
-                LogOutput::Syslog
-            }
+            Some("syslog") => LogOutput::Syslog,
             Some(path) => LogOutput::File(PathBuf::from(path)),
         };
         let severity = match self.file.word("moongate.log.severity").as_deref() {

@@ -156,7 +156,9 @@ impl Walk<'_> {
     fn scalar(&mut self, kind: Kind, shown: &str, at: At, text: &str, plain: bool) {
         if let Some(message) = flaw_of(kind, text, plain) {
             let near = match kind {
-                Kind::OneOf(words) | Kind::ManyOf(words) => nearest(text, words.iter().copied()),
+                Kind::OneOf(words) | Kind::ManyOf(words) | Kind::Names(words) => {
+                    nearest(text, words.iter().copied())
+                }
                 _ => None,
             };
             let expected = kind.expectation();
@@ -175,7 +177,9 @@ fn flaw_of(kind: Kind, text: &str, plain: bool) -> Option<String> {
     match kind {
         Kind::Bool => unfit(scalar::truth(text).is_some()),
         Kind::Int(low, high) => unfit(plain && scalar::whole(text).is_some_and(|n| low <= n && n <= high)),
-        Kind::OneOf(words) | Kind::ManyOf(words) => unfit(words.iter().any(|w| w.eq_ignore_ascii_case(text))),
+        Kind::OneOf(words) | Kind::ManyOf(words) | Kind::Names(words) => {
+            unfit(words.iter().any(|w| w.eq_ignore_ascii_case(text)))
+        }
         Kind::Tokens => named(StaticToken::parse(text).map(drop)),
         Kind::Pins => named(CaPin::parse(text).map(drop)),
         Kind::NodeName => text.parse::<model::NodeName>().err().map(|e| e.to_string()),
@@ -204,7 +208,13 @@ fn only_lists(kind: Kind) -> bool {
 fn takes_lists(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Texts | Kind::ManyOf(_) | Kind::Tokens | Kind::Pins | Kind::Addresses(_) | Kind::Networks
+        Kind::Texts
+            | Kind::Names(_)
+            | Kind::ManyOf(_)
+            | Kind::Tokens
+            | Kind::Pins
+            | Kind::Addresses(_)
+            | Kind::Networks
     )
 }
 

@@ -82,10 +82,25 @@ pub struct Instance {
 }
 
 /// Bounds on what strangers can hold open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at a time from one address.
     pub max_connections: u32,
+    /// People connected to nodes at a time; `None` for no bound.
+    pub max_users: Option<u32>,
+    /// Connections over time from one address: each of these holds.
+    pub rates: Vec<Rate>,
+}
+
+/// How many in how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How long.
+    pub period: Span,
+    /// How many in that time, in the long run.
+    pub average: u32,
+    /// How many at once after a quiet while.
+    pub burst: u32,
 }
 
 /// Logging.
@@ -106,7 +121,7 @@ pub enum LogOutput {
     Stderr,
     /// Standard output.
     Stdout,
-    /// The system log: standard error until it is built, and said so at start.
+    /// The system log, `/dev/log`.
     Syslog,
     /// A file, appended to.
     File(PathBuf),
@@ -159,7 +174,7 @@ pub struct Algorithms {
     pub kex: Vec<String>,
     /// SSH message authentication codes.
     pub macs: Vec<String>,
-    /// TLS 1.2 cipher suites (TLS 1.3 has no choice to make).
+    /// TLS 1.2 cipher suites, in lower case (TLS 1.3 has no choice to make).
     pub tls_suites: Vec<String>,
 }
 
@@ -173,7 +188,7 @@ pub enum Storage {
 /// The authority: the section `auth_service:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
-    /// Where the API listens; mTLS, default 0.0.0.0:3025.
+    /// Where the API listens; mTLS, default 127.0.0.1:3025.
     pub listen: Address,
     /// Names agents may verify the API's certificate by.
     pub public_addrs: Vec<Address>,
@@ -206,6 +221,8 @@ pub struct Authentication {
     pub local: bool,
     /// What is asked for beside the password.
     pub second_factor: SecondFactor,
+    /// The name passkeys are made for; derived from the proxies' addresses when `None`.
+    pub passkey_name: Option<String>,
     /// How long a certificate lasts when nothing else says.
     pub default_session_ttl: Span,
 }

@@ -30,7 +30,7 @@ pub mod yaml;
 pub use address::Address;
 pub use config::{
     Algorithms, Auth, Authentication, CommandLabel, Config, Instance, KeyPair, Limits, Log, LogFormat,
-    LogOutput, Proxy, ProxyProtocol, SecondFactor, Severity, Ssh, Storage, Upstream, Version,
+    LogOutput, Proxy, ProxyProtocol, Rate, SecondFactor, Severity, Ssh, Storage, Upstream, Version,
 };
 pub use finding::{Finding, Findings, Weight};
 pub use flags::Flags;

@@ -139,6 +139,53 @@ fn two_services_cannot_share_a_port() {
 }
 
 #[test]
+fn a_misspelt_algorithm_is_answered_with_the_nearest() {
+    let said = errors(
+        "moongate:\n  ciphersuites: [tls-ecdhe-rsa-with-aes-128-gcm-sha265]\n  ciphers: aes256-gcm@openssh.com\n  \
+         mac_algos: [hmac-md5]\n",
+    );
+    assert!(said.contains("`tls-ecdhe-rsa-with-aes-128-gcm-sha256`"), "{said}");
+    assert!(said.contains("hmac-md5") && said.contains("hmac-sha2-256-etm@openssh.com"), "{said}");
+
+    let suites = ["TLS-ECDHE-RSA-with-AES-128-GCM-SHA256", "tls-ecdhe-rsa-with-chacha20-poly1305"];
+    let good = loaded(&format!("moongate: {{ciphersuites: [{}]}}", suites.join(", "))).config;
+    assert_eq!(good.instance.algorithms.tls_suites, suites.map(str::to_ascii_lowercase));
+}
+
+#[test]
+fn limits_are_read_whole() {
+    let limits =
+        |text: &str| loaded(&format!("moongate: {{connection_limits: {{{text}}}}}")).config.instance.limits;
+
+    assert_eq!(limits("max_users: 0").max_users, None);
+    assert_eq!(limits("max_users: 250").max_users, Some(250));
+    let rates = limits("rates: [{period: 1m, average: 100, burst: 200}, {period: 1h}]").rates;
+    assert_eq!(rates.iter().map(|r| (r.average, r.burst)).collect::<Vec<_>>(), [(100, 200), (20, 40)]);
+    assert_eq!(rates.iter().map(|r| r.period.0.as_secs()).collect::<Vec<_>>(), [60, 3600]);
+}
+
+#[test]
+fn passkeys_are_made_for_a_name_that_pages_are_under() {
+    let file = |name: &str, address: &str| {
+        format!(
+            "auth_service: {{authentication: {{webauthn: {{rp_id: {name}}}}}}}\n\
+             proxy_service: {{public_addr: {address}}}\n"
+        )
+    };
+
+    let config = loaded(&file("Example.com", "gate.example.com:443")).config;
+    assert_eq!(config.auth.unwrap().authentication.passkey_name.as_deref(), Some("example.com"));
+    for (name, address, why) in [
+        ("https://example.com", "example.com", "not a name"),
+        ("192.0.2.1", "192.0.2.1", "not a name"),
+        ("example.com", "gate.elsewhere.net", "no `proxy_service.public_addr` is `example.com` or under it"),
+    ] {
+        let said = errors(&file(name, address));
+        assert!(said.contains(why) && said.contains("moongate.yaml:1:"), "{said}");
+    }
+}
+
+#[test]
 fn an_empty_file_is_a_gate_with_everything() {
     let config = loaded("# nothing\n").config;
     assert!(config.auth.is_some() && config.proxy.is_some() && config.ssh.is_some());

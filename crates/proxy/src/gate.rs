@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use client::websocket;
 use client::{BoxStream, Keyring};
-use model::{ClusterName, Identity};
+use model::{ClusterName, Identity, UserName};
 use pki::Trust;
 use runtime::{Clock, Random, Scope};
 use tokio::io::{AsyncRead, AsyncWriteExt as _};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tunnel::Registry;
 use wire::Reader;
 use wire::dial::{DialHeader, DialReply, Refusal};
@@ -26,7 +26,8 @@ use wire::{client_hello, client_hello::ClientHello};
 
 use crate::address::{Network, ProxyHeaders};
 use crate::jump::Jump;
-use crate::limits::{Doors, Limits, Place};
+use crate::limits::{Doors, Limits, People, Place, TOO_MANY_PEOPLE};
+use crate::plain;
 use crate::relay::relay;
 use crate::rewind::Rewind;
 use crate::tls::{HANDSHAKE, Tls};
@@ -51,6 +52,8 @@ pub struct Settings {
     pub ssh: watch::Receiver<Arc<ssh::server::Config>>,
     /// What browsers see.
     pub web_certs: WebCerts,
+    /// The TLS 1.2 cipher suites for browsers, by name; empty for all there are.
+    pub cipher_suites: Vec<String>,
     /// Serves the web route.
     pub web: Arc<dyn WebHandler>,
     /// Reaches the authority.
@@ -63,6 +66,8 @@ pub struct Settings {
     pub forwarded_for: Vec<Network>,
     /// Bounds.
     pub limits: Limits,
+    /// Who is connected to nodes.
+    pub people: People,
     /// The time.
     pub clock: Clock,
     /// Trace ids.
@@ -116,10 +121,10 @@ impl Gate {
         let tls = Tls::new(
             settings.keyring.clone(),
             settings.trust.clone(),
-            settings.web_certs.clone(),
+            (settings.web_certs.clone(), &settings.cipher_suites),
             settings.clock.clone(),
         )?;
-        let doors = Doors::new(settings.limits);
+        let doors = Doors::new(&settings.limits);
         Ok(Self(Arc::new(Inner { settings, tls, doors, scope })))
     }
 
@@ -132,7 +137,7 @@ impl Gate {
     }
 
     pub(crate) fn connection(&self, ip: IpAddr) -> Option<Place> {
-        self.0.doors.connection(ip, self.speaks_for_many(ip))
+        self.0.doors.connection(ip, self.speaks_for_many(ip), Instant::now())
     }
 
     fn speaks_for_many(&self, ip: IpAddr) -> bool {
@@ -197,6 +202,7 @@ impl Gate {
             registry: settings.registry.clone(),
             cluster: settings.cluster.to_string(),
             random: settings.random.clone(),
+            people: settings.people.clone(),
         }
     }
 
@@ -282,12 +288,13 @@ impl Gate {
         stream.skip(length);
         drop(visit.pending);
         header.client = Some(visit.peer);
-        let dialed = match may_dial(&identity, visit.peer) {
-            Ok(()) => {
-                self.registry().dial(&header).map_err(|e| DialReply::Refused(e.refusal(), e.to_string()))
-            }
-            Err(why) => Err(DialReply::Refused(Refusal::Denied, why.to_owned())),
-        };
+        let dialed = may_dial(&identity, visit.peer)
+            .and_then(|name| self.0.settings.people.enter(name).ok_or(TOO_MANY_PEOPLE))
+            .map_err(|why| DialReply::Refused(Refusal::Denied, why.to_owned()))
+            .and_then(|presence| match self.registry().dial(&header) {
+                Ok(node) => Ok((node, presence)),
+                Err(error) => Err(DialReply::Refused(error.refusal(), error.to_string())),
+            });
         let (reply, node) = match dialed {
             Ok(node) => (DialReply::Ok, Some(node)),
             Err(reply) => (reply, None),
@@ -299,7 +306,7 @@ impl Gate {
             stream.flush().await
         };
         timeout(HANDSHAKE, answer).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
-        let Some(node) = node else {
+        let Some((node, _presence)) = node else {
             let _ = timeout(HANDSHAKE, stream.shutdown()).await;
             return Err(format!("{reply:?}"));
         };
@@ -332,13 +339,7 @@ impl Gate {
             return self.upgrade(stream, visit).await;
         }
         let head = read_whole(&mut stream, http_head::MAX, HttpHead::decode).await;
-        let answer = match head.as_ref().ok().and_then(redirect) {
-            Some(location) => format!(
-                "HTTP/1.1 301 Moved Permanently\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            ),
-            None => text_answer("400 Bad Request", "", "this port speaks https\n"),
-        };
-        say_and_close(&mut stream, &answer).await;
+        plain::say_and_close(&mut stream, &plain::elsewhere(head.ok().as_ref())).await;
         Ok(())
     }
 
@@ -350,8 +351,7 @@ impl Gate {
             return Ok(());
         }
         if head.method != "GET" || !head.wants_websocket() {
-            let answer = text_answer("426 Upgrade Required", "Upgrade: websocket\r\n", FRONT_ADVICE);
-            say_and_close(&mut stream, &answer).await;
+            plain::say_and_close(&mut stream, &plain::upgrade_required()).await;
             return Err("a front does not pass the Upgrade header".into());
         }
         visit.peer = self.forwarded_for(&head, visit.peer)?;
@@ -376,19 +376,14 @@ impl Gate {
     }
 }
 
-const FRONT_ADVICE: &str = "this path is a WebSocket: the front before Moongate does not pass the Upgrade header.\n\
-    nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";\n";
-
 /// Who may dial is the node's decision; that it is a person, at the pinned address if there is one, is checked here.
-fn may_dial(identity: &Identity, peer: SocketAddr) -> Result<(), &'static str> {
-    if identity.user().is_none() {
-        return Err("only people connect to nodes");
-    }
+fn may_dial(identity: &Identity, peer: SocketAddr) -> Result<&UserName, &'static str> {
+    let name = identity.user().ok_or("only people connect to nodes")?;
     let pinned = identity.login_ip.filter(|_| identity.pin_ip);
     if identity.pin_ip && pinned.map(|ip| ip.to_canonical()) != Some(peer.ip().to_canonical()) {
         return Err("the certificate is good from the address of its login only: sign in again from here");
     }
-    Ok(())
+    Ok(name)
 }
 
 /// What is spoken; `None` when nothing was said for `silence`.
@@ -459,39 +454,4 @@ async fn wants_upgrade_path(stream: &mut Rewind<BoxStream>) -> bool {
         }
     };
     timeout(HANDSHAKE, looking).await.unwrap_or(false)
-}
-
-/// Where the same request belongs.
-pub(crate) fn redirect(head: &HttpHead) -> Option<String> {
-    let host = head.only("host")?.parse_host()?;
-    let path = head.target.strip_prefix('/')?;
-    matches!(head.method.as_str(), "GET" | "HEAD").then(|| format!("https://{host}/{path}"))
-}
-
-trait ParseHost {
-    fn parse_host(&self) -> Option<String>;
-}
-
-impl ParseHost for str {
-    /// A host, with its port if it had one: nothing else gets into a header of ours.
-    fn parse_host(&self) -> Option<String> {
-        let at = client::proxy_env::HostPort::parse(self, 0).ok()?;
-        let text = at.to_string();
-        Some(if at.port == 0 { text.strip_suffix(":0").unwrap_or(&text).to_owned() } else { text })
-    }
-}
-
-fn text_answer(status: &str, headers: &str, text: &str) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\n{headers}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
-        text.len()
-    )
-}
-
-async fn say_and_close(stream: &mut Rewind<BoxStream>, answer: &str) {
-    let say = async {
-        let _ = stream.write_all(answer.as_bytes()).await;
-        let _ = stream.shutdown().await;
-    };
-    let _ = timeout(HANDSHAKE, say).await;
 }

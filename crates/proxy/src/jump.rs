@@ -15,7 +15,7 @@ use tunnel::Registry;
 use wire::dial::{Class, DialHeader, Target, TraceId};
 
 use crate::BoxStream;
-use crate::limits::Place;
+use crate::limits::{People, Place, TOO_MANY_PEOPLE};
 
 const NO_SHELL: &str =
     "this is Moongate's gate, not a host: use `ssh -J <gate> <login>@<node>` or `msh ssh <login>@<node>`";
@@ -35,6 +35,7 @@ pub(crate) struct Jump {
     pub(crate) registry: Registry,
     pub(crate) cluster: String,
     pub(crate) random: runtime::Random,
+    pub(crate) people: People,
 }
 
 struct Certificates {
@@ -74,6 +75,11 @@ impl Jump {
         let good_for = who.expires_at.since(self.clock.now());
         let channels = scope.child("jump");
         let mut driver = std::pin::pin!(driver);
+        let Some(_presence) = who.user().and_then(|name| self.people.enter(name)) else {
+            connection.disconnect(TOO_MANY_PEOPLE);
+            let _ = tokio::time::timeout(GOODBYE, driver.as_mut()).await;
+            return;
+        };
         tokio::select! {
             _ = driver.as_mut() => {}
             () = self.open_all(incoming, &who, peer, &channels) => {}

@@ -14,9 +14,11 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod error;
 mod gate;
 mod jump;
 mod limits;
+mod plain;
 pub mod port;
 pub mod relay;
 pub mod report;
@@ -34,28 +36,16 @@ use client::proxy_env::HostPort;
 
 pub use address::{BadNetwork, Network, ProxyHeaders};
 pub use client::{BoxStream, Stream};
+pub use error::Error;
 pub use gate::{Gate, Settings};
-pub use limits::Limits;
+pub use limits::{Limits, People, Presence, Rate, TOO_MANY_PEOPLE};
 pub use port::Proxy;
 pub use report::Report;
+pub use tls::cipher_suites;
 pub use web_cert::{KeyPairFiles, WebCerts};
 
 /// A future that may be sent between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Why a proxy cannot be built.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A web certificate is unusable.
-    #[error("the web certificate is unusable: {0}")]
-    WebCert(String),
-    /// The host certificate is missing or unusable.
-    #[error("the host certificate is unusable: {0}")]
-    HostCert(String),
-    /// A listener could not be taken over.
-    #[error("cannot listen")]
-    Listen(#[source] io::Error),
-}
 
 /// A connection of the web route, TLS already off.
 pub struct WebConn {

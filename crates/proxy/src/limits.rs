@@ -1,15 +1,19 @@
-//! How many may stand in the door and come in: half-open connections and whole ones, all together and from one address.
+//! How many may stand in the door and come in: half-open connections and whole ones, all together and from one address,
+//! at a time and over time; and how many people may be inside.
 //!
 //! Addresses that speak for many (trusted balancers) are not counted one by one. IPv6 is counted by /64.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use model::UserName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// Bounds of a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Connections that have not shown who they are.
     pub half_open: usize,
@@ -19,6 +23,19 @@ pub struct Limits {
     pub connections: usize,
     /// The same, from one address.
     pub connections_per_address: u32,
+    /// Connections over time from one address: each of these holds.
+    pub rates: Vec<Rate>,
+}
+
+/// How many in how long, from one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How long.
+    pub period: Duration,
+    /// How many in that time, in the long run.
+    pub average: u32,
+    /// How many at once after a quiet while.
+    pub burst: u32,
 }
 
 impl Default for Limits {
@@ -28,6 +45,7 @@ impl Default for Limits {
             half_open_per_address: 256,
             connections: 32 * 1024,
             connections_per_address: 15_000,
+            rates: Vec::new(),
         }
     }
 }
@@ -91,18 +109,23 @@ impl Places {
 pub(crate) struct Doors {
     half_open: Places,
     connections: Places,
+    rates: Buckets,
 }
 
 impl Doors {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
+            rates: Buckets::new(&limits.rates),
             half_open: Places::new(limits.half_open, limits.half_open_per_address),
             connections: Places::new(limits.connections, limits.connections_per_address),
         }
     }
 
-    /// A place for a whole connection.
-    pub(crate) fn connection(&self, ip: IpAddr, one_of_many: bool) -> Option<Place> {
+    /// A place for a whole connection that came just now.
+    pub(crate) fn connection(&self, ip: IpAddr, one_of_many: bool, now: Instant) -> Option<Place> {
+        if !one_of_many && !self.rates.take(group(ip), now) {
+            return None;
+        }
         self.connections.take(ip, one_of_many)
     }
 
@@ -111,6 +134,102 @@ impl Doors {
         self.half_open.take(ip, one_of_many)
     }
 }
+
+/// The most addresses with a bucket. When there are more, those that are full again make room; else newcomers wait.
+const MAX_BUCKETS: usize = 65_536;
+
+/// Buckets for each address, one a rate: a connection takes a drop out of each, time pours them back.
+#[derive(Debug)]
+struct Buckets {
+    /// The time that pours one drop back, and the time that fills an empty bucket.
+    rates: Vec<(Duration, Duration)>,
+    /// When each address has full buckets again.
+    full_at: Mutex<BTreeMap<IpAddr, Vec<Instant>>>,
+}
+
+impl Buckets {
+    fn new(rates: &[Rate]) -> Self {
+        let times = |rate: &Rate| {
+            let drop_in = rate.period / rate.average.max(1);
+            (drop_in, drop_in.saturating_mul(rate.burst.max(1)))
+        };
+        Self { rates: rates.iter().map(times).collect(), full_at: Mutex::default() }
+    }
+
+    /// Takes a drop out of every bucket of `ip`, or none when one of them is empty.
+    fn take(&self, ip: IpAddr, now: Instant) -> bool {
+        if self.rates.is_empty() {
+            return true;
+        }
+        let mut all = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MAX_BUCKETS && !all.contains_key(&ip) {
+            all.retain(|_, buckets| buckets.iter().any(|full_at| *full_at > now));
+            if all.len() >= MAX_BUCKETS {
+                return false;
+            }
+        }
+        let buckets = all.entry(ip).or_insert_with(|| vec![now; self.rates.len()]);
+        let after = |(full_at, (drop_in, full_in)): (&Instant, &(Duration, Duration))| {
+            let full_at = *full_at.max(&now) + *drop_in;
+            (full_at.duration_since(now) <= *full_in).then_some(full_at)
+        };
+        let taken: Option<Vec<Instant>> = buckets.iter().zip(&self.rates).map(after).collect();
+        let enough = taken.is_some();
+        *buckets = taken.unwrap_or_else(|| std::mem::take(buckets));
+        enough
+    }
+}
+
+/// Who is connected to nodes through this proxy: each person counts once, however many connections they have.
+#[derive(Debug, Clone, Default)]
+pub struct People {
+    present: Arc<Mutex<BTreeMap<UserName, usize>>>,
+    most: Option<usize>,
+}
+
+/// A person's connection; dropping it ends it.
+#[derive(Debug)]
+pub struct Presence {
+    name: UserName,
+    people: People,
+}
+
+impl People {
+    /// At most `most` people at a time; `None` for no bound.
+    #[must_use]
+    pub fn at_most(most: Option<usize>) -> Self {
+        Self { present: Arc::default(), most }
+    }
+
+    /// One more connection of `name`; `None` when as many others are connected as may be.
+    #[must_use]
+    pub fn enter(&self, name: &UserName) -> Option<Presence> {
+        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.most.is_some_and(|most| present.len() >= most) && !present.contains_key(name) {
+            tracing::warn!(user = %name, people = present.len(), "connection_limits.max_users is reached");
+            return None;
+        }
+        *present.entry(name.clone()).or_default() += 1;
+        drop(present);
+        Some(Presence { name: name.clone(), people: self.clone() })
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let mut present = self.people.present.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = present.get_mut(&self.name) {
+            *count -= 1;
+            if *count == 0 {
+                present.remove(&self.name);
+            }
+        }
+    }
+}
+
+/// What a person is told who would be one too many.
+pub const TOO_MANY_PEOPLE: &str =
+    "as many people as this gate takes are connected: try again later, or ask an admin about max_users";
 
 fn group(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
@@ -125,11 +244,12 @@ mod tests {
 
     #[test]
     fn one_address_cannot_take_every_place() {
-        let doors = Doors::new(Limits {
+        let doors = Doors::new(&Limits {
             half_open: 3,
             half_open_per_address: 2,
             connections: 1,
             connections_per_address: 1,
+            rates: vec![],
         });
         let (a, b): (IpAddr, IpAddr) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
         let held = (doors.pending(a, false), doors.pending(b, false));
@@ -146,27 +266,68 @@ mod tests {
 
     #[test]
     fn whole_connections_are_bounded_by_address_too() {
-        let doors = Doors::new(Limits { connections: 10, connections_per_address: 2, ..Limits::default() });
+        let doors = Doors::new(&Limits { connections: 10, connections_per_address: 2, ..Limits::default() });
+        let now = Instant::now();
         let (one, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let held: Vec<_> = (0..3).filter_map(|_| doors.connection(one, false)).collect();
+        let held: Vec<_> = (0..3).filter_map(|_| doors.connection(one, false, now)).collect();
 
         assert_eq!(held.len(), 2);
-        assert!(doors.connection(other, false).is_some());
-        assert!(doors.connection(one, true).is_some(), "a balancer is not counted");
+        assert!(doors.connection(other, false, now).is_some());
+        assert!(doors.connection(one, true, now).is_some(), "a balancer is not counted");
     }
 
     #[test]
     fn a_trusted_balancer_speaks_for_many() {
-        let doors = Doors::new(Limits {
+        let doors = Doors::new(&Limits {
             half_open: 3,
             half_open_per_address: 1,
             connections: 1,
             connections_per_address: 1,
+            rates: vec![],
         });
         let ip = "10.0.0.1".parse().unwrap();
         let held: Vec<_> = (0..3).map(|_| doors.pending(ip, true)).collect();
 
         assert!(held.iter().all(Option::is_some));
         assert!(doors.pending(ip, true).is_none());
+    }
+
+    #[test]
+    fn connections_over_time_are_bounded_by_address() {
+        let minute = Duration::from_secs(60);
+        let rates = vec![
+            Rate { period: minute, average: 6, burst: 3 },
+            Rate { period: minute * 60, average: 60, burst: 5 },
+        ];
+        let doors = Doors::new(&Limits { rates, ..Limits::default() });
+        let (one, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let now = Instant::now();
+        let let_in = |count: usize, after: u64| {
+            (0..count)
+                .filter(|_| doors.connection(one, false, now + Duration::from_secs(after)).is_some())
+                .count()
+        };
+
+        assert_eq!(let_in(10, 0), 3, "the burst");
+        assert!(doors.connection(other, false, now).is_some());
+        assert!((0..9).all(|_| doors.connection(one, true, now).is_some()), "a balancer is not counted");
+        assert_eq!(let_in(2, 10), 1, "one every ten seconds");
+        assert_eq!(let_in(5, 40), 1, "the longer rate has had five");
+        assert_eq!(let_in(9, 3600), 3);
+    }
+
+    #[test]
+    fn a_person_counts_once_and_leaves_with_the_last_connection() {
+        let people = People::at_most(Some(1));
+        let (ann, bob): (UserName, UserName) = ("ann".parse().unwrap(), "bob".parse().unwrap());
+        let held = (people.enter(&ann), people.enter(&ann));
+
+        assert!(held.0.is_some() && held.1.is_some());
+        assert!(people.enter(&bob).is_none());
+        drop(held.0);
+        assert!(people.enter(&bob).is_none(), "ann is still there");
+        drop(held.1);
+        assert!(people.enter(&bob).is_some());
+        assert!(People::at_most(None).enter(&bob).is_some());
     }
 }

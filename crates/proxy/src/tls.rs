@@ -15,7 +15,10 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
+    SupportedCipherSuite,
+};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -50,11 +53,13 @@ impl Tls {
     pub(crate) fn new(
         keyring: Keyring,
         trust: watch::Receiver<Arc<Trust>>,
-        web: WebCerts,
+        (web, suites): (WebCerts, &[String]),
         clock: Clock,
     ) -> Result<Self, Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let web = web_config(&provider, Arc::new(web)).map_err(Error::WebCert)?;
+        let browsers =
+            Arc::new(CryptoProvider { cipher_suites: cipher_suites(suites)?, ..(*provider).clone() });
+        let web = web_config(&browsers, Arc::new(web)).map_err(Error::WebCert)?;
         let tls = Self { keyring, trust, clock, provider, web, host: Mutex::new(None) };
         tls.host().map_err(Error::HostCert)?;
         Ok(tls)
@@ -141,6 +146,30 @@ async fn accept<S: client::Stream>(stream: S, config: Arc<ServerConfig>) -> Resu
         .await
         .map_err(|_| format!("no handshake within {HANDSHAKE:?}"))?
         .map_err(|e| e.to_string())
+}
+
+/// The suites a browser may choose from: those of TLS 1.3, and of TLS 1.2 those named, or all when none is.
+///
+/// # Errors
+/// A name that no suite has ([`Error::CipherSuite`]).
+pub fn cipher_suites(names: &[String]) -> Result<Vec<SupportedCipherSuite>, Error> {
+    let all = rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES;
+    let is_older = |suite: &SupportedCipherSuite| suite.tls13().is_none();
+    if names.is_empty() {
+        return Ok(all.to_vec());
+    }
+    let mut chosen: Vec<_> = all.iter().copied().filter(|suite| !is_older(suite)).collect();
+    for name in names {
+        let called = |suite: &&SupportedCipherSuite| {
+            let own = format!("{:?}", suite.suite()).to_ascii_lowercase().replace('_', "-");
+            // RFC 7905 ends the name with the hash; older files leave it away.
+            own == *name
+                || own.strip_suffix("-sha256").is_some_and(|short| short == name && own.contains("chacha"))
+        };
+        let found = all.iter().filter(|suite| is_older(suite)).find(called);
+        chosen.push(*found.ok_or_else(|| Error::CipherSuite(name.clone()))?);
+    }
+    Ok(chosen)
 }
 
 fn web_config(

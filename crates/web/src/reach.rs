@@ -67,7 +67,7 @@ pub(crate) async fn reach(
     from: SocketAddr,
     what: &'static str,
 ) -> Result<Reached, NoReach> {
-    let stream = timeout(DIAL, sessions.ways().node(node.clone(), from))
+    let stream = timeout(DIAL, sessions.ways().node(node.clone(), &person.user, from))
         .await
         .map_err(|_| NoReach::Node("the node did not answer in time".to_owned()))?
         .map_err(|e| NoReach::Node(e.to_string()))?;

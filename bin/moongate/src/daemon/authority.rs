@@ -95,6 +95,7 @@ fn settings(ground: &Ground, config: &config::Auth) -> anyhow::Result<Settings> 
                 SecondFactor::Otp
             }
         },
+        passkey_name: authentication.passkey_name.clone(),
         public_names: names,
         proxy_addrs: ground.proxy_addrs(),
         cluster: ClusterConfig {

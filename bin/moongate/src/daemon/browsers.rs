@@ -1,15 +1,19 @@
 //! The ways out for people who are signed in with a browser: to the authority with their own certificates, and to
 //! nodes through the tunnels of this proxy.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::proxy::AuthDial;
+use ::proxy::{AuthDial, People, Presence, TOO_MANY_PEOPLE};
 use client::connect::Route;
 use client::{BoxFuture, BoxStream, Connect, ConnectError, Keyring};
-use model::NodeId;
+use model::{NodeId, UserName};
 use runtime::Random;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 use tunnel::Registry;
 use web::{NoWay, Ways};
@@ -24,6 +28,8 @@ pub(crate) struct Browsers {
     pub(crate) authority: Arc<dyn AuthDial>,
     /// The tunnels.
     pub(crate) registry: Registry,
+    /// Who is connected to nodes.
+    pub(crate) people: People,
     /// Names each connection.
     pub(crate) random: Random,
 }
@@ -33,23 +39,60 @@ impl Ways for Browsers {
         Arc::new(Own { authority: self.authority.clone(), keyring, client })
     }
 
-    fn node(&self, id: NodeId, client: SocketAddr) -> BoxFuture<'_, Result<BoxStream, NoWay>> {
+    fn node(
+        &self,
+        id: NodeId,
+        user: &UserName,
+        client: SocketAddr,
+    ) -> BoxFuture<'_, Result<BoxStream, NoWay>> {
+        let presence = self.people.enter(user);
         let trace = TraceId(self.random.bytes());
         let header = DialHeader {
             client: Some(client),
             ..DialHeader::new(Target::Node(id), trace, Class::Interactive)
         };
-        let dialed = self.registry.dial(&header);
-        Box::pin(async move {
-            match dialed {
-                Ok(stream) => Ok(Box::new(stream) as BoxStream),
-                Err(error) => Err(NoWay(error.to_string())),
-            }
-        })
+        let dialed =
+            presence.ok_or_else(|| NoWay(TOO_MANY_PEOPLE.to_owned())).and_then(|presence| {
+                match self.registry.dial(&header) {
+                    Ok(stream) => Ok(Box::new(Counted { stream, _presence: presence }) as BoxStream),
+                    Err(error) => Err(NoWay(error.to_string())),
+                }
+            });
+        Box::pin(std::future::ready(dialed))
     }
 
     fn carrier(&self, id: &NodeId) -> Option<String> {
         self.registry.list().into_iter().find(|tunnel| tunnel.id == *id).map(|tunnel| tunnel.carrier)
+    }
+}
+
+/// A person's stream to a node: they are connected while it is there.
+struct Counted {
+    stream: tunnel::Stream,
+    _presence: Presence,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, out)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::proxy::{
-    AuthAddresses, AuthDial, BoxFuture, Gate, KeyPairFiles, Limits, Network, Proxy, ProxyHeaders, WebCerts,
-    WebConn, WebHandler,
+    AuthAddresses, AuthDial, BoxFuture, Gate, KeyPairFiles, Limits, Network, People, Proxy, ProxyHeaders,
+    Rate, WebCerts, WebConn, WebHandler,
 };
 use anyhow::{Context, bail};
 use client::connect::BoxStream;
@@ -44,8 +44,14 @@ pub(crate) fn start(
     let certs = certificates(ground, config)?;
     let registry = tunnel::Registry::new(ground.random.clone());
     let auth = authority(ground, joined)?;
-    let ways =
-        Browsers { authority: auth.clone(), registry: registry.clone(), random: ground.random.clone() };
+    let most = ground.config.instance.limits.max_users.map(|most| most as usize);
+    let people = People::at_most(most);
+    let ways = Browsers {
+        authority: auth.clone(),
+        registry: registry.clone(),
+        people: people.clone(),
+        random: ground.random.clone(),
+    };
     let sessions = Sessions::new(Arc::new(ways), ground.clock.clone(), ground.random.clone(), scope);
     let settings = ::proxy::Settings {
         cluster: joined.identity.borrow().cluster().clone(),
@@ -53,6 +59,7 @@ pub(crate) fn start(
         trust: rules.trust.clone(),
         ssh: rules.protocol.clone(),
         web_certs: certs.clone(),
+        cipher_suites: ground.config.instance.algorithms.tls_suites.clone(),
         web: Arc::new(pages(ground, config, joined, (&fronts, &sessions))),
         auth,
         registry,
@@ -62,10 +69,8 @@ pub(crate) fn start(
             ProxyProtocol::Unspecified => ProxyHeaders::From(fronts.clone()),
         },
         forwarded_for: if config.trust_x_forwarded_for { fronts } else { Vec::new() },
-        limits: Limits {
-            connections_per_address: ground.config.instance.limits.max_connections,
-            ..Limits::default()
-        },
+        limits: limits(&ground.config.instance.limits),
+        people,
         clock: ground.clock.clone(),
         random: ground.random.clone(),
     };
@@ -84,6 +89,15 @@ pub(crate) fn start(
     announce(ground, joined, scope);
     ground.readiness.set("proxy", State::Ready);
     Ok(certs)
+}
+
+fn limits(config: &config::Limits) -> Limits {
+    let rate = |rate: &config::Rate| Rate { period: rate.period.0, average: rate.average, burst: rate.burst };
+    Limits {
+        connections_per_address: config.max_connections,
+        rates: config.rates.iter().map(rate).collect(),
+        ..Limits::default()
+    }
 }
 
 /// The networks fronts are in: PROXY headers and `X-Forwarded-For` count from there alone.

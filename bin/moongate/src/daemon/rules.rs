@@ -119,3 +119,22 @@ pub(crate) fn algorithms(config: &config::Config) -> anyhow::Result<ssh::Algorit
     ssh::Algorithms::named(&wanted.ciphers, &wanted.kex, &wanted.macs)
         .context("moongate.ciphers, kex_algos or mac_algos name what this build does not have")
 }
+
+#[cfg(test)]
+mod tests {
+    use config::schema::names::{CIPHER_SUITES, CIPHERS, KEX_ALGOS, MAC_ALGOS};
+    use ssh::algorithms;
+
+    #[test]
+    fn the_file_may_name_every_algorithm_there_is_and_no_other() {
+        fn names<T>(table: &[(&'static str, T)]) -> Vec<&'static str> {
+            table.iter().map(|(name, _)| *name).collect()
+        }
+
+        assert_eq!(CIPHERS, names(&algorithms::CIPHERS));
+        assert_eq!(KEX_ALGOS, names(&algorithms::KEXES));
+        assert_eq!(MAC_ALGOS, names(&algorithms::MACS));
+        let suites: Vec<String> = CIPHER_SUITES.iter().map(|name| (*name).to_owned()).collect();
+        assert!(proxy::cipher_suites(&suites).is_ok());
+    }
+}

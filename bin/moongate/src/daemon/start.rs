@@ -12,6 +12,7 @@ use ::node::spawner::Launched;
 use anyhow::{Context, bail};
 use client::proxy_env::ProxyEnv;
 use config::{Address, Config, Loaded, LogFormat, LogOutput};
+use runtime::telemetry::{self, Output};
 use runtime::{Clock, Health, Random, Scope};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -28,6 +29,9 @@ use super::{authority, file, node, privileges, proxy};
 
 /// How long sessions, relays and the authority get to end once they must, each.
 const GRACE: Duration = Duration::from_secs(20);
+
+/// Where the system log listens.
+const SYSTEM_LOG: &str = "/dev/log";
 
 /// Runs the services of this host until told to stop.
 pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
@@ -85,13 +89,15 @@ fn load(args: &Start) -> anyhow::Result<Loaded> {
 fn log(config: &Config, debug: bool) -> anyhow::Result<()> {
     let log = &config.instance.log;
     let level = if debug { "debug" } else { log.severity.as_str() };
-    let file = match &log.output {
-        LogOutput::File(path) => Some(path.as_path()),
-        LogOutput::Stdout => Some(std::path::Path::new("/dev/stdout")),
-        LogOutput::Stderr | LogOutput::Syslog => None,
+    let (output, failed) = match &log.output {
+        LogOutput::Stderr => (Output::Stderr, String::new()),
+        LogOutput::Stdout => (Output::Stdout, String::new()),
+        LogOutput::File(path) => (Output::File(path.clone()), format!("cannot log to {}", path.display())),
+        LogOutput::Syslog => {
+            (Output::Syslog(SYSTEM_LOG.into()), format!("cannot log to the system log at {SYSTEM_LOG}"))
+        }
     };
-    let failed = || format!("cannot log to {}", file.map(|f| f.display().to_string()).unwrap_or_default());
-    runtime::telemetry::init(level, file, log.format == LogFormat::Json).with_context(failed)
+    telemetry::init(level, &output, log.format == LogFormat::Json).context(failed)
 }
 
 /// The names of the services that will run.

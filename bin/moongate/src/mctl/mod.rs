@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser as _};
+use runtime::telemetry::{self, Output};
 use runtime::{Clock, Scope};
 
 use self::args::{Command, Common, Mctl};
@@ -26,7 +27,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
         Ok(mctl) => mctl,
         Err(error) => return crate::show::usage(&error),
     };
-    drop(runtime::telemetry::init(if mctl.common.debug { "debug" } else { "error" }, None, false));
+    drop(telemetry::init(if mctl.common.debug { "debug" } else { "error" }, &Output::Stderr, false));
     crate::show::run("mctl", run(mctl))
 }
 

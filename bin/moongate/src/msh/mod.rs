@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser as _};
+use runtime::telemetry::{self, Output};
 use runtime::{Clock, Scope};
 use wire::dial::Class;
 
@@ -36,7 +37,7 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
         Ok(msh) => msh,
         Err(error) => return crate::show::usage(&error),
     };
-    drop(runtime::telemetry::init(if msh.common.debug { "debug" } else { "error" }, None, false));
+    drop(telemetry::init(if msh.common.debug { "debug" } else { "error" }, &Output::Stderr, false));
     crate::show::run("msh", run(msh))
 }
 

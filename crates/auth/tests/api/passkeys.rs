@@ -91,6 +91,37 @@ async fn a_passkey_is_added_and_signs_in_alone_and_beside_the_password() {
 }
 
 #[tokio::test]
+async fn a_configured_name_outlives_the_addresses_of_proxies() {
+    let world = World::with(|settings| {
+        settings.passkey_name = Some("example".into());
+        settings.proxy_addrs = vec!["192.0.2.1:3080".into(), "new.gate.example:443".into()];
+    })
+    .await;
+    let ann = world.person("ann", "access").await;
+    let (client, _) = world.signed_in(&ann).await;
+
+    for (origin, good) in [
+        ("https://new.gate.example", true),
+        ("https://example", true),
+        ("https://gate.example", false),
+        ("https://192.0.2.1:3080", false),
+    ] {
+        let begun = client.call(&BeginPasskey {}).await.unwrap();
+        assert_eq!(begun.party, "example");
+        let challenge = BASE64URL_NOPAD.decode(begun.challenge.as_bytes()).unwrap();
+        let (client_data, attestation) = Authenticator::new("example", origin).make(&challenge);
+        let ask = AddPasskey {
+            name: "key".into(),
+            password: Secret::new(PASSWORD),
+            client_data: text(&client_data),
+            attestation: text(&attestation),
+        };
+        assert_eq!(client.call(&ask).await.is_ok(), good, "{origin}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn an_answer_is_good_once_for_its_purpose_and_its_owner() {
     let world = World::new().await;
     let (client, mut device) = with_passkey(&world).await;

@@ -81,6 +81,7 @@ pub fn settings(dir: &std::path::Path) -> Settings {
         data_dir: dir.to_owned(),
         static_tokens: vec![token(SystemRole::Node, NODE_TOKEN), token(SystemRole::Proxy, PROXY_TOKEN)],
         second_factor: SecondFactor::Otp,
+        passkey_name: None,
         public_names: vec![],
         proxy_addrs: vec!["gate.example:3080".into()],
         cluster: model::resource::ClusterConfig::default(),

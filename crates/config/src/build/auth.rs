@@ -15,7 +15,7 @@ impl Make<'_> {
         Some(Auth {
             listen: file
                 .address("auth_service.listen_addr")
-                .or_else(|| Address::new("0.0.0.0", 3025).ok())?,
+                .or_else(|| Address::new("127.0.0.1", 3025).ok())?,
             public_addrs: file.addresses("auth_service.public_addr"),
             cluster_name: file.text("auth_service.cluster_name").and_then(|t| t.parse().ok()),
             tokens: self.tokens(),
@@ -89,10 +89,29 @@ impl Make<'_> {
         Authentication {
             local: file.truth("auth_service.authentication.local_auth").unwrap_or(true),
             second_factor,
+            passkey_name: self.passkey_name(),
             default_session_ttl: file
                 .span("auth_service.authentication.default_session_ttl")
                 .unwrap_or(Span(Duration::from_secs(12 * 3600))),
         }
+    }
+
+    /// A name browsers accept as a relying party: no address, no port, and the pages of the proxy are under it.
+    fn passkey_name(&mut self) -> Option<String> {
+        let path = "auth_service.authentication.webauthn.rp_id";
+        let name = self.file.text(path)?.to_ascii_lowercase();
+        let word = |w: &str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if name.parse::<std::net::IpAddr>().is_ok() || !name.split('.').all(word) {
+            self.wrong(path, "not a name", "a name such as example.com, without scheme and port");
+            return None;
+        }
+        let under = |host: &str| host == name || host.ends_with(&format!(".{name}"));
+        let gates = self.file.addresses("proxy_service.public_addr");
+        if !gates.is_empty() && !gates.iter().any(|a| under(&a.host().to_ascii_lowercase())) {
+            let message = format!("no `proxy_service.public_addr` is `{name}` or under it");
+            self.wrong(path, &message, "a name that the addresses people open are under");
+        }
+        Some(name)
     }
 
     /// The newer list: codes alone, keys alone, or both.

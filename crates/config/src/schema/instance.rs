@@ -1,6 +1,7 @@
 //! The section `moongate:` (or `teleport:`): what concerns the whole process.
 
 use super::key::{Key, Kind};
+use super::names::{CIPHER_SUITES, CIPHERS, KEX_ALGOS, MAC_ALGOS};
 
 const METHODS: &[&str] = &[
     "token",
@@ -47,11 +48,11 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("moongate.cache.max_backoff", Kind::Span, "", "Longest wait between tries."),
     Key::new("moongate.connection_limits", Kind::Section, "", "Bounds on what strangers can hold open."),
     Key::new("moongate.connection_limits.max_connections", Kind::Int(1, 1_000_000), "15000", "Connections at a time from one address, fronts in `trusted_fronts` aside."),
-    Key::new("moongate.connection_limits.max_users", Kind::Int(0, i64::MAX), "250", "Users are not counted; an old key.").never(),
-    Key::new("moongate.connection_limits.rates", Kind::Sections, "", "Connections over time from one address.").later(),
+    Key::new("moongate.connection_limits.max_users", Kind::Int(0, u32::MAX as i64), "", "People connected to nodes through this proxy at a time, however often each; no bound if left out or 0."),
+    Key::new("moongate.connection_limits.rates", Kind::Sections, "", "Connections over time from one address, fronts in `trusted_fronts` aside; every rate counts."),
     Key::new("moongate.connection_limits.rates[].period", Kind::Span, "1m", "Over how long."),
-    Key::new("moongate.connection_limits.rates[].average", Kind::Int(1, i64::MAX), "20", "How many."),
-    Key::new("moongate.connection_limits.rates[].burst", Kind::Int(1, i64::MAX), "40", "How many at once."),
+    Key::new("moongate.connection_limits.rates[].average", Kind::Int(1, 1_000_000), "20", "How many in that time, in the long run."),
+    Key::new("moongate.connection_limits.rates[].burst", Kind::Int(1, 1_000_000), "40", "How many at once after a quiet while."),
     Key::new("moongate.log", Kind::Section, "", "Logging."),
     Key::new("moongate.log.output", Kind::Text, "stderr", "`stderr`, `stdout`, `syslog` or a path."),
     Key::new("moongate.log.severity", Kind::OneOf(&["TRACE", "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "ERR"]), "INFO", "How much is logged."),
@@ -60,10 +61,10 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("moongate.log.format.extra_fields", Kind::ManyOf(&["level", "timestamp", "component", "caller"]), "[level, timestamp, component, caller]", "Fields of each line.").later(),
     Key::new("moongate.diag_addr", Kind::Address(3000), "", "Where `/healthz`, `/readyz` and `/metrics` are served, in the clear."),
     Key::new("moongate.shutdown_grace", Kind::Span, "30s", "How long sessions may go on after SIGTERM; a second one ends them at once."),
-    Key::new("moongate.ciphers", Kind::Texts, "", "SSH ciphers, most wanted first; a modern set if left out."),
-    Key::new("moongate.kex_algos", Kind::Texts, "", "SSH key exchanges, most wanted first; a modern set, post-quantum first, if left out."),
-    Key::new("moongate.mac_algos", Kind::Texts, "", "SSH message authentication codes, most wanted first."),
-    Key::new("moongate.ciphersuites", Kind::Texts, "", "TLS 1.2 cipher suites; TLS 1.3 is always on.").later(),
+    Key::new("moongate.ciphers", Kind::Names(CIPHERS), "", "SSH ciphers, most wanted first; a modern set if left out."),
+    Key::new("moongate.kex_algos", Kind::Names(KEX_ALGOS), "", "SSH key exchanges, most wanted first; a modern set, post-quantum first, if left out."),
+    Key::new("moongate.mac_algos", Kind::Names(MAC_ALGOS), "", "SSH message authentication codes, most wanted first."),
+    Key::new("moongate.ciphersuites", Kind::Names(CIPHER_SUITES), "", "TLS 1.2 cipher suites for browsers, all of them if left out; TLS 1.3 is always on, and alone between hosts."),
     Key::new("moongate.ca_signature_algo", Kind::OneOf(&["ssh-rsa", "rsa-sha2-256", "rsa-sha2-512"]), "", "The authority signs with Ed25519, whatever is asked for here.").never(),
     Key::new("moongate.storage", Kind::Section, "", "Where the authority keeps state and events."),
     Key::new("moongate.storage.type", Kind::OneOf(&["dir", "sqlite", "etcd", "dynamodb", "firestore", "postgresql", "cockroachdb"]), "sqlite", "The kind of store; `dir` and `sqlite` have an effect so far."),

@@ -17,6 +17,8 @@ pub enum Kind {
     Texts,
     /// One of these words, in any case.
     OneOf(&'static [&'static str]),
+    /// One of these words or a list of them, most wanted first.
+    Names(&'static [&'static str]),
     /// A list of these words.
     ManyOf(&'static [&'static str]),
     /// A path on this host.
@@ -61,6 +63,7 @@ impl Kind {
             Kind::Text => "a text",
             Kind::Texts => "a text or a list of texts",
             Kind::OneOf(words) => return format!("one of {}", words.join(", ")),
+            Kind::Names(words) => return format!("one or a list of {}", words.join(", ")),
             Kind::ManyOf(words) => return format!("a list of {}", words.join(", ")),
             Kind::Path => "a path",
             Kind::Token => "a token or the absolute path of a file that holds one",

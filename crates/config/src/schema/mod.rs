@@ -8,6 +8,7 @@ mod auth;
 mod instance;
 mod key;
 mod more;
+pub mod names;
 mod proxy;
 mod services;
 

@@ -16,7 +16,7 @@ use wire::dial::{DialReply, Refusal};
 use wire::route::Route;
 use world::{Cluster, How, World, dial, echo, ended, line};
 
-use crate::{Limits, Network, ProxyHeaders};
+use crate::{Limits, Network, ProxyHeaders, Rate};
 
 #[tokio::test]
 async fn the_port_tells_protocols_apart() {
@@ -375,6 +375,59 @@ async fn the_jump_host_wants_a_live_certificate_of_the_user_authority() {
     }
 }
 
+#[tokio::test]
+async fn one_person_too_many_is_told_so_on_every_way_in() {
+    let world = World::with(How { most_people: Some(1), ..How::default() });
+    world.echoing(1, "web-1", None).await;
+    let ann = world.dialer(world.cluster.keyring(&world.cluster.ann()));
+    let (reply, held) = dial(&ann, "web-1").await;
+    assert_eq!(reply, DialReply::Ok);
+    let (again, _) = dial(&ann, "web-1").await;
+    assert_eq!(again, DialReply::Ok, "ann is one person");
+
+    let bob = world.cluster.person("bob");
+    let (DialReply::Refused(code, why), _) = dial(&world.dialer(world.cluster.keyring(&bob)), "web-1").await
+    else {
+        panic!("bob is one too many")
+    };
+    assert_eq!(code, Refusal::Denied);
+    assert!(why.contains("max_users"), "{why}");
+    let connected = jump(&world, world.cluster.ssh_credential(&bob)).await.unwrap();
+    timeout(Duration::from_secs(5), connected.driver).await.expect("bob is sent away").ok();
+
+    drop(held);
+    let bob = world.dialer(world.cluster.keyring(&bob));
+    let welcome = async { while dial(&bob, "web-1").await.0 != DialReply::Ok {} };
+    timeout(Duration::from_secs(5), welcome).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_comes_too_often_stays_out_for_a_while() {
+    let rates = vec![Rate { period: Duration::from_secs(3600), average: 1, burst: 2 }];
+    let limits = Limits { rates, ..Limits::default() };
+    let world = World::with(How { limits, ..How::default() });
+    let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    assert!(world.ask(request).await.starts_with("HTTP"));
+    assert!(world.ask(request).await.starts_with("HTTP"));
+    assert!(!world.ask(request).await.starts_with("HTTP"));
+}
+
+#[tokio::test]
+async fn browsers_choose_from_the_cipher_suites_that_were_named() {
+    let both = |suites: &[&str]| suites.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+    let suites = both(&["tls-ecdhe-ecdsa-with-chacha20-poly1305"]);
+    let world = World::with(How { cipher_suites: suites, ..How::default() });
+
+    for (wanted, agreed) in [
+        (rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, true),
+        (rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, false),
+    ] {
+        assert_eq!(world.tls12(wanted).await, agreed, "{wanted:?}");
+    }
+    assert!(crate::tls::cipher_suites(&both(&["tls-rsa-with-aes-128-cbc-sha"])).is_err());
+}
+
 #[test]
 fn hosts_in_redirects_are_hosts() {
     for (host, location) in [
@@ -386,6 +439,6 @@ fn hosts_in_redirects_are_hosts() {
     ] {
         let head = format!("GET /x HTTP/1.1\r\nHost: {host}\r\n\r\n");
         let head = wire::http_head::HttpHead::decode(head.as_bytes()).unwrap().unwrap();
-        assert_eq!(crate::gate::redirect(&head).as_deref(), location, "{host}");
+        assert_eq!(crate::plain::redirect(&head).as_deref(), location, "{host}");
     }
 }

@@ -23,7 +23,7 @@ use wire::dial::{Class, DialHeader, DialReply, Target, TraceId};
 use wire::route::Route;
 
 use crate::{
-    AuthDial, BoxFuture, Limits, Network, Proxy, ProxyHeaders, Report, Settings, WebCerts, WebConn,
+    AuthDial, BoxFuture, Limits, Network, People, Proxy, ProxyHeaders, Report, Settings, WebCerts, WebConn,
     WebHandler,
 };
 
@@ -87,8 +87,12 @@ impl Cluster {
     }
 
     pub(crate) fn ann(&self) -> Identity {
+        self.person("ann")
+    }
+
+    pub(crate) fn person(&self, name: &str) -> Identity {
         self.identity(Subject::User {
-            name: "ann".parse().unwrap(),
+            name: name.parse().unwrap(),
             roles: [].into(),
             traits: Default::default(),
             logins: ["root".parse().unwrap()].into(),
@@ -225,6 +229,7 @@ pub(crate) struct World {
     pub(crate) cluster: Cluster,
     pub(crate) scope: Scope,
     pub(crate) at: SocketAddr,
+    web_cert: rustls_pki_types::CertificateDer<'static>,
     pub(crate) registry: tunnel::Registry,
     pub(crate) reported: watch::Receiver<Vec<TunnelState>>,
     pub(crate) proxy: Scope,
@@ -234,6 +239,8 @@ pub(crate) struct How {
     pub(crate) headers: ProxyHeaders,
     pub(crate) forwarded_for: Vec<Network>,
     pub(crate) limits: Limits,
+    pub(crate) most_people: Option<usize>,
+    pub(crate) cipher_suites: Vec<String>,
 }
 
 impl Default for How {
@@ -242,6 +249,8 @@ impl Default for How {
             headers: ProxyHeaders::Refused,
             forwarded_for: vec![],
             limits: Limits { half_open_per_address: 4096, ..Limits::default() },
+            most_people: None,
+            cipher_suites: vec![],
         }
     }
 }
@@ -269,12 +278,14 @@ impl World {
             trust: watch::Sender::new(cluster.trust()).subscribe(),
             ssh: watch::Sender::new(Arc::new(ssh::server::Config::new(vec![host_key]))).subscribe(),
             web_certs,
+            cipher_suites: how.cipher_suites,
             web: Arc::new(WhereFrom),
             auth: Arc::new(Sealed),
             registry: registry.clone(),
             proxy_headers: how.headers,
             forwarded_for: how.forwarded_for,
             limits: how.limits,
+            people: People::at_most(how.most_people),
             clock: cluster.clock.clone(),
             random: Random::seeded(9),
         };
@@ -282,7 +293,8 @@ impl World {
         let proxy = Scope::root("proxy");
         let running = proxy.clone();
         scope.spawn("proxy", async move { service.run(running).await.unwrap() });
-        Self { cluster, scope, at, registry, reported, proxy }
+        let web_cert = made.cert.der().clone();
+        Self { cluster, scope, at, web_cert, registry, reported, proxy }
     }
 
     pub(crate) fn address(&self) -> HostPort {
@@ -291,6 +303,22 @@ impl World {
 
     pub(crate) fn dialer(&self, keyring: Keyring) -> Dialer {
         Dialer::new(self.address(), ProxyEnv::none(), keyring)
+    }
+
+    /// Whether a client of TLS 1.2 that knows one cipher suite gets through the handshake.
+    pub(crate) async fn tls12(&self, wanted: rustls::CipherSuite) -> bool {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.cipher_suites.retain(|suite| suite.suite() == wanted);
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.web_cert.clone()).unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = rustls_pki_types::ServerName::try_from("gate.example").unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        connector.connect(name, self.tcp().await).await.is_ok()
     }
 
     pub(crate) async fn tcp(&self) -> TcpStream {

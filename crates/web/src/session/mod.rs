@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use client::tls::Keyring;
 use client::{BoxFuture, BoxStream, Connect};
-use model::NodeId;
+use model::{NodeId, UserName};
 
 pub(crate) use api::pass;
 pub(crate) use parts::Part;
@@ -41,8 +41,13 @@ pub trait Ways: Send + Sync + 'static {
     /// A way to the authority that shows what `keyring` holds. `client` is where the person signed in from.
     fn authority(&self, keyring: Keyring, client: IpAddr) -> Arc<dyn Connect>;
 
-    /// A stream to the SSH service of a node. `client` is where the person is.
-    fn node(&self, id: NodeId, client: SocketAddr) -> BoxFuture<'_, Result<BoxStream, NoWay>>;
+    /// A stream to the SSH service of a node for `user`. `client` is where the person is.
+    fn node(
+        &self,
+        id: NodeId,
+        user: &UserName,
+        client: SocketAddr,
+    ) -> BoxFuture<'_, Result<BoxStream, NoWay>>;
 
     /// What carries the node's tunnel to this gate, in a word; `None` when there is none now.
     fn carrier(&self, id: &NodeId) -> Option<String>;

@@ -13,7 +13,7 @@ use model::api::certs::UserCerts;
 use model::api::cluster::TrustBundle;
 use model::api::passkeys::PasskeyAnswer;
 use model::resource::Kind;
-use model::{Secret, Timestamp};
+use model::{Secret, Timestamp, UserName};
 use runtime::{Random, Scope};
 use serde::Deserialize;
 use ssh::client::Credential;
@@ -90,7 +90,7 @@ pub(crate) struct Ticket {
 
 /// One signed-in browser.
 pub(crate) struct Person {
-    pub(crate) user: String,
+    pub(crate) user: UserName,
     pub(crate) cluster: String,
     pub(crate) expires: Timestamp,
     /// What each changing request must repeat in a header.
@@ -127,7 +127,7 @@ impl Person {
         let client =
             Client::new(sessions.ways().authority(Keyring::new(material), from), &scope, random.clone());
         Ok(Self {
-            user: certs.user.to_string(),
+            user: certs.user,
             cluster: certs.cluster.to_string(),
             expires: certs.expires,
             csrf: super::table::token(&random),

@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use model::api::access::SignIn;
 use model::api::certs::UserCerts;
 use model::api::cluster::{CaKey, CaKind, TrustBundle};
-use model::{Identity, NodeId, Subject, Timestamp};
+use model::{Identity, NodeId, Subject, Timestamp, UserName};
 use pki::ssh::{HostRequest, Permits, UserRequest};
 use pki::{Authority as Ca, KeyType, Signer};
 use runtime::{Clock, Random, Scope};
@@ -259,7 +259,13 @@ impl Ways for Out {
         Arc::new(Caller(self.0.clone(), true))
     }
 
-    fn node(&self, id: NodeId, client: SocketAddr) -> BoxFuture<'_, Result<BoxStream, NoWay>> {
+    fn node(
+        &self,
+        id: NodeId,
+        user: &UserName,
+        client: SocketAddr,
+    ) -> BoxFuture<'_, Result<BoxStream, NoWay>> {
+        assert_eq!(user.as_str(), "ann");
         Box::pin(async move {
             assert_eq!(client.ip(), "192.0.2.7".parse::<std::net::IpAddr>().unwrap());
             if id != self.0.node {

@@ -103,7 +103,8 @@ fn copy(from: &mut impl Read, to: &TcpStream) {
     to.shutdown(Shutdown::Write).ok();
 }
 
-/// nginx with these lines in one TLS server that listens on a free port, and a certificate of its own.
+/// nginx with these lines in one TLS server that listens on a free port, and a certificate of its own. One process,
+/// because a master that is killed leaves its workers behind.
 ///
 /// # Errors
 /// It does not start.
@@ -129,7 +130,7 @@ pub fn nginx(dir: &Path, location: &str) -> Result<(Process, u16)> {
     std::fs::write(
         &config,
         format!(
-            "daemon off;\nworker_processes 1;\npid {at}/nginx.pid;\nerror_log {at}/nginx-error.log;\nevents {{ }}\nhttp {{\n\
+            "daemon off;\nmaster_process off;\npid {at}/nginx.pid;\nerror_log {at}/nginx-error.log;\nevents {{ }}\nhttp {{\n\
              access_log {at}/nginx-access.log;\nclient_body_temp_path {at}/b;\nproxy_temp_path {at}/p;\nfastcgi_temp_path {at}/f;\n\
              uwsgi_temp_path {at}/u;\nscgi_temp_path {at}/s;\nserver {{\nlisten 127.0.0.1:{port} ssl;\nssl_certificate {cert};\n\
              ssl_certificate_key {key};\nlocation / {{\n{location}\n}}\n}}\n}}\n",

@@ -109,7 +109,8 @@ fn leaves(tree: &[Word<'_>]) -> Vec<Leaf> {
 
 /// `a::{b, c as d, e::*}`, below a path that was read before it.
 fn branch(tree: &[Word<'_>], above: &[String], found: &mut Vec<Leaf>) {
-    for part in split(tree) {
+    // The comma after the last one has nothing behind it.
+    for part in split(tree).into_iter().filter(|part| !part.is_empty()) {
         let mut path = above.to_vec();
         let mut here = None;
         let mut rest = part;
@@ -198,6 +199,14 @@ mod tests {
         let text = "use crate::{a::{self, B as C}, d::*};\nuse super::e;";
 
         assert_eq!(uses(text), ["crate::a", "crate::a::B", "crate::d", "super::e"]);
+    }
+
+    #[test]
+    fn a_list_on_several_lines_names_what_it_lists_and_not_its_parent() {
+        assert_eq!(
+            uses("use crate::{\n    a::{B, C,},\n    d,\n};"),
+            ["crate::a::B", "crate::a::C", "crate::d"]
+        );
     }
 
     #[test]

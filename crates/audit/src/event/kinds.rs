@@ -1,79 +1,15 @@
-//! Every kind of event as a type. The macro makes the type, its [`Event`] and its row of [`KINDS`].
-//!
-//! `"T2000I"` is a fixed code; `ok "T1000I" or "T1000W"` follows the event's `status`.
+//! Every kind of event as a type, its [`Event`] and its row of [`KINDS`], made by the macro of `declare`.
 
 use std::collections::BTreeMap;
 
 use model::Timestamp;
 use serde::Serialize;
 
+use super::declare::{code, codes, events};
 pub use super::details::{MfaDevice, SftpAction, SftpFile, StreamTotal};
 use super::group::{Connection, Resource, Server, SessionRef, Status, Who};
 use super::registry::own;
 use super::{Event, Kind};
-
-macro_rules! code {
-    ($self:ident, $code:literal) => {
-        $code
-    };
-    ($self:ident, ok $good:literal or $bad:literal) => {
-        if $self.status.success { $good } else { $bad }
-    };
-    ($self:ident, by $method:ident [$($code:literal),+]) => {
-        $self.$method()
-    };
-}
-
-macro_rules! codes {
-    ($code:literal) => { &[$code] };
-    (ok $good:literal or $bad:literal) => { &[$good, $bad] };
-    (by $method:ident [$($code:literal),+]) => { &[$($code),+] };
-}
-
-macro_rules! events {
-    ($(
-        #[doc = $doc:literal]
-        $type:ident $name:literal ($($code:tt)+) needs [$($need:literal),*] {
-            $( $(#[$meta:meta])* $field:ident : $ty:ty ),* $(,)?
-        }
-    )*) => {
-        $(
-            #[doc = $doc]
-            #[expect(missing_docs, reason = "groups of fields are documented where they are defined")]
-            #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-            pub struct $type { $( $(#[$meta])* pub $field: $ty, )* }
-
-            impl Event for $type {
-                const NAME: &'static str = $name;
-                fn code(&self) -> &'static str { code!(self, $($code)+) }
-            }
-        )*
-
-        /// Every kind of event there is.
-        pub const KINDS: &[Kind] = &[$(
-            Kind {
-                event: $name,
-                codes: codes!($($code)+),
-                required: &[$($need),*],
-                summary: $doc.trim_ascii(),
-                own: own(codes!($($code)+)),
-            },
-        )*];
-
-        /// One of each, empty.
-        #[cfg(test)]
-        pub(crate) fn samples() -> Vec<model::api::audit::AuditEvent> {
-            let cluster = "example".parse().unwrap();
-            let stamp = super::Stamp {
-                time: Timestamp::from_secs(1),
-                uid: model::RequestId::from_random([1; 16]),
-                cluster: &cluster,
-                index: 0,
-            };
-            vec![$(super::seal(&$type::default(), &stamp)),*]
-        }
-    };
-}
 
 events! {
     /// Somebody signed in, or tried to.

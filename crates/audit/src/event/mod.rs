@@ -6,6 +6,7 @@
 //! JSON escapes them.
 
 mod bound;
+mod declare;
 mod details;
 pub mod group;
 pub mod kinds;

@@ -103,6 +103,25 @@ pub(crate) fn print<T: Serialize>(
     write_out(&out)
 }
 
+/// What was done to a resource that has nothing else to show.
+#[derive(Serialize)]
+pub(crate) struct Done<'a> {
+    /// `created`, `updated` or `deleted`.
+    pub(crate) done: &'static str,
+    pub(crate) kind: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(crate) name: &'a str,
+}
+
+/// The version, as every name of this program prints it.
+///
+/// # Errors
+/// Standard output is closed.
+pub(crate) fn version(format: Format, program: &str) -> anyhow::Result<()> {
+    let data = serde_json::json!({ "client": program, "version": model::VERSION });
+    print(format, &data, || format!("{program} {}\n", model::VERSION))
+}
+
 /// Writes to standard output.
 ///
 /// # Errors

@@ -66,11 +66,15 @@ pub(crate) enum Command {
         /// Overwrite what exists.
         #[arg(short, long)]
         force: bool,
+        #[command(flatten)]
+        out: Out,
     },
     /// Remove a resource: kind/name.
     Rm {
         /// kind/name.
         resource: String,
+        #[command(flatten)]
+        out: Out,
     },
     /// Stop a user, role, login or node at once.
     Lock(Lock),
@@ -86,7 +90,10 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
     /// Print the version.
-    Version,
+    Version {
+        #[command(flatten)]
+        out: Out,
+    },
 }
 
 /// `--format`.
@@ -125,6 +132,8 @@ pub(crate) enum Users {
         /// New accounts on nodes, separated by commas.
         #[arg(long, value_delimiter = ',')]
         set_logins: Option<Vec<String>>,
+        #[command(flatten)]
+        out: Out,
     },
     /// List users.
     Ls {
@@ -136,6 +145,8 @@ pub(crate) enum Users {
         /// The names, separated by commas.
         #[arg(value_delimiter = ',')]
         names: Vec<String>,
+        #[command(flatten)]
+        out: Out,
     },
     /// Revoke a user's password and print a reset link, good once.
     Reset {
@@ -177,6 +188,8 @@ pub(crate) enum Tokens {
     Rm {
         /// The id of the list, or the token itself.
         token: String,
+        #[command(flatten)]
+        out: Out,
     },
 }
 
@@ -211,6 +224,8 @@ pub(crate) enum Nodes {
     Rm {
         /// Its id.
         id: String,
+        #[command(flatten)]
+        out: Out,
     },
 }
 

@@ -19,7 +19,6 @@ use self::args::{Command, Common, Mctl};
 use crate::daemon::file;
 use crate::gate;
 use crate::msh::profile::Home;
-use crate::show::write_out;
 
 /// Runs `mctl`.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
@@ -39,7 +38,7 @@ async fn run(mctl: Mctl) -> Result<ExitCode> {
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Mctl::command(), "mctl", &mut std::io::stdout());
         }
-        Command::Version => write_out(&format!("mctl {}\n", model::VERSION))?,
+        Command::Version { out } => crate::show::version(out.format, "mctl")?,
         Command::Recordings(command) => {
             logs::recordings(connect(&common, &scope), command, &clock).await?;
         }
@@ -51,11 +50,13 @@ async fn run(mctl: Mctl) -> Result<ExitCode> {
                 Command::Tokens(command) => tokens::run(&client, command).await?,
                 Command::Nodes(command) => tokens::nodes(&client, command).await?,
                 Command::Get { resource, format } => resources::get(&client, &resource, format).await?,
-                Command::Create { file, force } => resources::create(&client, &file, force).await?,
-                Command::Rm { resource } => resources::remove(&client, &resource).await?,
+                Command::Create { file, force, out } => {
+                    resources::create(&client, &file, force, out.format).await?;
+                }
+                Command::Rm { resource, out } => resources::remove(&client, &resource, out.format).await?,
                 Command::Lock(wanted) => resources::lock(&client, wanted).await?,
                 Command::Audit(command) => logs::audit_log(&client, command, &clock).await?,
-                Command::Recordings(_) | Command::Completion { .. } | Command::Version => {}
+                Command::Recordings(_) | Command::Completion { .. } | Command::Version { .. } => {}
             }
         }
     }

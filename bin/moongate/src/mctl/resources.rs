@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::args::Lock;
 use super::users::span;
-use crate::show::{Format, print, write_out};
+use crate::show::{Done, Format, print, write_out};
 
 const KINDS: &str = "role, user, node, token, lock, or all";
 
@@ -129,7 +129,7 @@ fn user_document(user: &User) -> Value {
 ///
 /// # Errors
 /// The file cannot be read or a document is refused; those before it have been made, as the output says.
-pub(crate) async fn create(client: &Client, file: &Path, force: bool) -> Result<()> {
+pub(crate) async fn create(client: &Client, file: &Path, force: bool, format: Format) -> Result<()> {
     let mut text = String::new();
     if file == Path::new("-") {
         std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
@@ -138,16 +138,22 @@ pub(crate) async fn create(client: &Client, file: &Path, force: bool) -> Result<
     }
     let documents = config::yaml::read(&text).with_context(|| file.display().to_string())?;
     anyhow::ensure!(!documents.is_empty(), "{} holds no resource", file.display());
+    let mut made = Vec::new();
     for document in documents {
         let line = document.at.line;
-        create_one(client, document.value, force)
+        let (done, text) = create_one(client, document.value, force)
             .await
             .with_context(|| format!("{}, line {line}", file.display()))?;
+        if format == Format::Text {
+            write_out(&text)?;
+        }
+        made.push(done);
     }
-    Ok(())
+    print(format, &made, String::new)
 }
 
-async fn create_one(client: &Client, value: Value, force: bool) -> Result<()> {
+/// Makes one: what was made as data, and in words.
+async fn create_one(client: &Client, value: Value, force: bool) -> Result<(Value, String)> {
     match value.get("kind").and_then(Value::as_str) {
         Some("role") => {
             let role: Role = serde_json::from_value(value).context("not a role")?;
@@ -156,7 +162,8 @@ async fn create_one(client: &Client, value: Value, force: bool) -> Result<()> {
             for key in &written.not_in_effect {
                 eprintln!("role {name}: not in effect yet: {key}");
             }
-            write_out(&format!("role '{name}' has been created\n"))
+            let done = Done { done: "created", kind: "role", name: &name };
+            Ok((json!(done), format!("role '{name}' has been created\n")))
         }
         Some("user") => {
             let name: model::UserName =
@@ -172,10 +179,12 @@ async fn create_one(client: &Client, value: Value, force: bool) -> Result<()> {
                 client
                     .call(&UpdateUser { name: name.clone(), roles: Some(roles), traits: Some(traits) })
                     .await?;
-                return write_out(&format!("user '{name}' has been updated\n"));
+                let done = Done { done: "updated", kind: "user", name: name.as_str() };
+                return Ok((json!(done), format!("user '{name}' has been updated\n")));
             }
             let link = client.call(&CreateUser { name: name.clone(), roles, traits, ttl: None }).await?;
-            write_out(&format!("user '{name}' has been created; link, good once: {}\n", link.url.expose()))
+            let text = format!("user '{name}' has been created; link, good once: {}\n", link.url.expose());
+            Ok((json!({ "done": "created", "kind": "user", "name": name, "link": link }), text))
         }
         Some(other) => bail!("`{other}` cannot be created from a file (expected role or user)"),
         None => bail!("the document has no `kind`"),
@@ -186,7 +195,7 @@ async fn create_one(client: &Client, value: Value, force: bool) -> Result<()> {
 ///
 /// # Errors
 /// There is no such kind or resource.
-pub(crate) async fn remove(client: &Client, resource: &str) -> Result<()> {
+pub(crate) async fn remove(client: &Client, resource: &str, format: Format) -> Result<()> {
     let (kind, name) = split(resource);
     let Some(name) = name else { bail!("`{resource}` names no resource (expected kind/name)") };
     let context = || format!("cannot remove {kind}/{name}");
@@ -198,7 +207,8 @@ pub(crate) async fn remove(client: &Client, resource: &str) -> Result<()> {
         "lock" => drop(client.call(&DeleteLock { id: name.parse()? }).await.with_context(context)?),
         other => bail!("`{other}` is not a kind of resource here (expected {KINDS})"),
     }
-    write_out(&format!("{kind} '{name}' has been deleted\n"))
+    let done = Done { done: "deleted", kind: &kind, name };
+    print(format, &done, || format!("{kind} '{name}' has been deleted\n"))
 }
 
 /// `mctl lock`.

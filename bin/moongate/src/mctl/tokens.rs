@@ -11,7 +11,7 @@ use model::{Secret, SystemRole, label};
 
 use super::args::{Nodes, Tokens};
 use super::users::span;
-use crate::show::{Format, Table, print, write_out};
+use crate::show::{Done, Format, Table, print};
 
 /// Runs `mctl tokens …`.
 ///
@@ -49,9 +49,11 @@ pub(crate) async fn run(client: &Client, command: Tokens) -> Result<()> {
                 table.text()
             })
         }
-        Tokens::Rm { token } => {
+        Tokens::Rm { token, out } => {
             client.call(&DeleteToken { id: token }).await.context("cannot remove the token")?;
-            write_out("The token has been deleted\n")
+            // It may have been named by its secret, which is not to be repeated.
+            let done = Done { done: "deleted", kind: "token", name: "" };
+            print(out.format, &done, || "The token has been deleted\n".to_owned())
         }
     }
 }
@@ -119,12 +121,15 @@ pub(crate) async fn nodes(client: &Client, command: Nodes) -> Result<()> {
                 table.text()
             })
         }
-        Nodes::Rm { id } => {
+        Nodes::Rm { id, out } => {
             client
                 .call(&DeleteNode { id: id.parse()? })
                 .await
                 .with_context(|| format!("cannot forget node {id}"))?;
-            write_out(&format!("Node {id} has been removed; it comes back when it reports again\n"))
+            let done = Done { done: "deleted", kind: "node", name: &id };
+            print(out.format, &done, || {
+                format!("Node {id} has been removed; it comes back when it reports again\n")
+            })
         }
     }
 }

@@ -10,7 +10,7 @@ use model::time::Span;
 use model::{RoleName, UserName};
 
 use super::args::Users;
-use crate::show::{Format, Table, print, write_out};
+use crate::show::{Done, Format, Table, print, write_out};
 
 /// Runs one of them.
 ///
@@ -33,14 +33,15 @@ pub(crate) async fn run(client: &Client, command: Users) -> Result<()> {
             let link = client.call(&verb).await.with_context(|| format!("cannot reset user {name}"))?;
             show_link(out.format, &link, "has been reset", &ttl)
         }
-        Users::Update { name, set_roles, set_logins } => {
+        Users::Update { name, set_roles, set_logins, out } => {
             let verb = UpdateUser {
                 name: user(&name)?,
                 roles: set_roles.as_deref().map(role_names).transpose()?,
                 traits: set_logins.as_deref().map(login_trait),
             };
             client.call(&verb).await.with_context(|| format!("cannot change user {name}"))?;
-            write_out(&format!("User {name} has been updated\n"))
+            let done = Done { done: "updated", kind: "user", name: &name };
+            print(out.format, &done, || format!("User {name} has been updated\n"))
         }
         Users::Ls { out } => {
             let page = client.call(&ListUsers {}).await.context("cannot list users")?;
@@ -62,15 +63,19 @@ pub(crate) async fn run(client: &Client, command: Users) -> Result<()> {
                 table.text()
             })
         }
-        Users::Rm { names } => {
-            for name in names {
+        Users::Rm { names, out } => {
+            for name in &names {
                 client
-                    .call(&DeleteUser { name: user(&name)? })
+                    .call(&DeleteUser { name: user(name)? })
                     .await
                     .with_context(|| format!("cannot remove user {name}"))?;
-                write_out(&format!("User {name} has been deleted\n"))?;
+                if out.format == Format::Text {
+                    write_out(&format!("User {name} has been deleted\n"))?;
+                }
             }
-            Ok(())
+            let done = |name| Done { done: "deleted", kind: "user", name };
+            let all: Vec<Done<'_>> = names.iter().map(|name| done(name.as_str())).collect();
+            print(out.format, &all, String::new)
         }
     }
 }

@@ -81,7 +81,11 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
     /// Print the version.
-    Version,
+    Version {
+        /// text, json or yaml.
+        #[arg(short, long, value_enum, default_value_t)]
+        format: Format,
+    },
 }
 
 #[derive(Debug, Args)]

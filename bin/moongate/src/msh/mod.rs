@@ -64,7 +64,7 @@ async fn run(msh: Msh) -> Result<ExitCode> {
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Msh::command(), "msh", &mut std::io::stdout());
         }
-        Command::Version => write_out(&format!("msh {}\n", model::VERSION))?,
+        Command::Version { format } => crate::show::version(format, "msh")?,
         Command::Ssh(wanted) => {
             let entered = enter(&common, &scope)?;
             let status = session::run(&entered, &wanted, &login_of(&common)?, &scope).await;

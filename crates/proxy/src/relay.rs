@@ -1,7 +1,8 @@
 //! Copies bytes both ways between two streams, unread, until both directions have ended.
 //!
-//! One direction's end is passed on and the other goes on. A direction holds `SMALL` bytes while idle and up to
-//! `LARGE` while busy. Back-pressure is the streams' own: nothing is queued here.
+//! One direction's end is passed on and the other goes on, also when nobody takes more in the first: whoever hung up
+//! may have said something last. A direction holds `SMALL` bytes while idle and up to `LARGE` while busy. Back-pressure
+//! is the streams' own: nothing is queued here.
 
 use std::io;
 use std::pin::Pin;
@@ -31,12 +32,23 @@ struct Direction {
     unflushed: bool,
     ended: bool,
     shut: bool,
+    /// Why nothing more can be written.
+    failed: Option<io::Error>,
     total: u64,
 }
 
 impl Direction {
     fn new() -> Self {
-        Self { buffer: Vec::new(), start: 0, end: 0, unflushed: false, ended: false, shut: false, total: 0 }
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            unflushed: false,
+            ended: false,
+            shut: false,
+            failed: None,
+            total: 0,
+        }
     }
 
     /// Fills the empty buffer. A full one means there is more: the next is larger.
@@ -67,51 +79,75 @@ impl Direction {
         }
     }
 
+    /// Ready at the direction's end: passed on, or `failed` says why not. Fails when `from` does.
     fn poll_copy<R, W>(&mut self, from: &mut R, to: &mut W, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
         let mut moved = 0;
-        loop {
-            while self.start < self.end {
-                let unsent = self.buffer.get(self.start..self.end).unwrap_or_default();
-                let count = ready!(Pin::new(&mut *to).poll_write(cx, unsent))?;
-                if count == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                self.start += count;
-                self.total += u64::try_from(count).unwrap_or(0);
-                moved += count;
-                self.unflushed = true;
-            }
-            if self.ended {
-                if !self.shut {
-                    ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
-                    self.shut = true;
+        while self.failed.is_none() && !self.shut {
+            match ready!(self.poll_empty(to, &mut moved, cx)) {
+                Ok(()) if self.ended => break,
+                Ok(()) => {}
+                Err(error) => {
+                    self.failed = Some(error);
                     self.buffer = Vec::new();
+                    break;
                 }
-                return Poll::Ready(Ok(()));
             }
             if moved >= TURN {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             if self.poll_fill(from, cx)?.is_pending() {
-                if self.unflushed {
-                    ready!(Pin::new(&mut *to).poll_flush(cx))?;
-                    self.unflushed = false;
+                if let Err(error) = ready!(self.poll_out(to, cx)) {
+                    self.failed = Some(error);
+                    break;
                 }
                 return Poll::Pending;
             }
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what is held and, at the end, passes the end on.
+    fn poll_empty<W>(&mut self, to: &mut W, moved: &mut usize, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        W: AsyncWrite + Unpin,
+    {
+        while self.start < self.end {
+            let unsent = self.buffer.get(self.start..self.end).unwrap_or_default();
+            let count = ready!(Pin::new(&mut *to).poll_write(cx, unsent))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.start += count;
+            self.total += u64::try_from(count).unwrap_or(0);
+            *moved += count;
+            self.unflushed = true;
+        }
+        if self.ended && !self.shut {
+            ready!(Pin::new(to).poll_shutdown(cx))?;
+            self.shut = true;
+            self.buffer = Vec::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_out<W: AsyncWrite + Unpin>(&mut self, to: &mut W, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unflushed {
+            ready!(Pin::new(to).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
-/// Relays until both directions have ended, or either stream fails.
+/// Relays until both directions have ended, or either stream fails to be read.
 ///
 /// # Errors
-/// The first failure of either stream.
+/// The first failure of either stream. One that takes no more is read to its end before that is told.
 pub async fn relay<A, B>(mut a: A, mut b: B) -> io::Result<Relayed>
 where
     A: AsyncRead + AsyncWrite + Unpin,
@@ -124,7 +160,10 @@ where
         if one.is_ready() && other.is_ready() { Poll::Ready(Ok::<(), io::Error>(())) } else { Poll::Pending }
     })
     .await?;
-    Ok(Relayed { forth: forth.total, back: back.total })
+    match forth.failed.or(back.failed) {
+        Some(error) => Err(error),
+        None => Ok(Relayed { forth: forth.total, back: back.total }),
+    }
 }
 
 #[cfg(test)]
@@ -184,5 +223,20 @@ mod tests {
         left.write_all(b"x").await.unwrap();
 
         assert!(relay(a, b).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_was_said_before_hanging_up_arrives_and_so_does_the_end() {
+        let (mut left, a) = duplex(1000);
+        let (mut right, b) = duplex(1000);
+        right.write_all(b"exit 7").await.unwrap();
+        drop(right);
+        left.write_all(b"and another thing").await.unwrap();
+
+        let mut last = String::new();
+        let (relayed, read) = tokio::join!(relay(a, b), left.read_to_string(&mut last));
+
+        assert!(relayed.is_err());
+        assert_eq!((read.unwrap(), last.as_str()), (6, "exit 7"));
     }
 }

@@ -1,5 +1,6 @@
 //! A connection to a node's SSH service through the gate, and `msh proxy ssh`, which hands it to another program.
 
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -88,14 +89,17 @@ pub(crate) async fn stdio(stream: BoxStream) -> Result<()> {
             None => copy(from_node, &mut tokio::io::stdout()).await,
         }
     };
-    // The node's end decides: when it has no more to say, the program on our side is done too.
+    // The node's end decides: when it has no more to say, the program on our side is done too. That it takes no more
+    // is no end: it may have said something last.
     tokio::pin!(up, down);
-    tokio::select! {
-        done = &mut down => Ok(done?),
-        sent = &mut up => {
-            sent?;
-            Ok(down.await?)
-        }
+    let done = tokio::select! {
+        done = &mut down => done,
+        _ = &mut up => down.await,
+    };
+    match done {
+        // The SSH inside knows whether anything is missing, and says so to whoever is still there to hear it.
+        Err(cut) if cut.kind() == ErrorKind::UnexpectedEof => bail!("the connection to the gate was cut"),
+        done => Ok(done?),
     }
 }
 

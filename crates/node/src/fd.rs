@@ -7,10 +7,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::{Handle, Id};
 
-/// An open descriptor, set not to block, watched by the runtime.
+/// An open descriptor, set not to block, watched by the runtime it was made in.
 #[derive(Debug)]
-pub(crate) struct Watched(AsyncFd<OwnedFd>);
+pub(crate) struct Watched(AsyncFd<OwnedFd>, Id);
 
 impl Watched {
     /// Takes the descriptor. Must run inside the runtime.
@@ -20,7 +21,14 @@ impl Watched {
         // SAFETY: the descriptor is owned by the `AsyncFd` from here on, no method of ours hands out `&mut OwnedFd`,
         // so it stays open and the same until the `AsyncFd` is dropped.
         let watched = unsafe { AsyncFd::register(fd) };
-        watched.map(Self).map_err(|refused| refused.into_parts().1)
+        let by = Handle::current().id();
+        watched.map(|fd| Self(fd, by)).map_err(|refused| refused.into_parts().1)
+    }
+
+    /// The same, watched by the runtime the caller is in: its task may have moved, and one lane's threads should not
+    /// have to wake the other's.
+    pub(crate) fn follow(self) -> io::Result<Self> {
+        if Handle::current().id() == self.1 { Ok(self) } else { Self::new(self.0.into_inner()) }
     }
 
     /// Waits until something can be read (or the end). Cancel safe.
@@ -54,5 +62,32 @@ impl Watched {
 impl AsFd for Watched {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.get_ref().as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_descriptor_follows_its_reader_to_another_runtime() {
+        let make = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (here, there) = (make(), make());
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let watched = here.block_on(async { Watched::new(reader.into()) }).unwrap();
+        drop(here);
+
+        let got = there.block_on(async {
+            let watched = watched.follow().unwrap();
+            writer.write_all(b"hello").unwrap();
+            watched.readable().await.unwrap();
+            let mut buffer = Vec::with_capacity(16);
+            watched.try_read_into(&mut buffer).unwrap();
+            buffer
+        });
+
+        assert_eq!(got, b"hello");
     }
 }

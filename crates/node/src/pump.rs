@@ -341,14 +341,14 @@ pub(crate) async fn pipes(
     let signals = Signals::default();
     let sink = Sink::Pipe { pipe: Some(stdin), tap: taps.stdin.as_mut(), watcher: watcher.as_ref() };
     let out = Voice {
-        pipe: &stdout,
+        pipe: stdout,
         kind: None,
         session: tap,
         tap: taps.stdout.as_mut(),
         watcher: watcher.as_ref(),
     };
     let err = Voice {
-        pipe: &stderr,
+        pipe: stderr,
         kind: Some(ssh::STDERR),
         session: tap,
         tap: taps.stderr.as_mut(),
@@ -373,7 +373,7 @@ pub(crate) async fn pipes(
 
 /// One of a program's two output pipes.
 struct Voice<'a> {
-    pipe: &'a Watched,
+    pipe: Watched,
     kind: Option<u32>,
     session: &'a Tap,
     tap: Option<&'a mut StreamTap>,
@@ -413,6 +413,7 @@ impl Voice<'_> {
                 None => channel.write_all(&buffer).await?,
                 Some(_) => channel.write_stderr(&buffer).await?,
             }
+            self.pipe = self.pipe.follow().map_err(|e| Break::Failed(e.to_string()))?;
         }
         Ok(())
     }

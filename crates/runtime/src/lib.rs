@@ -1,15 +1,17 @@
-//! The ground every service stands on: scopes that own tasks, a clock that is passed in, health, telemetry.
+//! The ground every service stands on: scopes that own tasks, two lanes for them, a clock that is passed in, health, telemetry.
 //!
 //! Knows no domain word. This is the one room that may call `tokio::spawn`.
 #![forbid(unsafe_code)]
 
 pub mod clock;
 pub mod health;
+pub mod lane;
 pub mod random;
 pub mod scope;
 pub mod telemetry;
 
 pub use clock::Clock;
 pub use health::Health;
+pub use lane::{Aside, Lane};
 pub use random::Random;
 pub use scope::{Fault, Scope, Service};

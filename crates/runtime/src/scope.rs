@@ -9,6 +9,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::lane::{Lane, Laned};
+
 /// What made a service stop before it was asked to.
 #[derive(Debug)]
 pub struct Fault(Box<dyn std::error::Error + Send + Sync>);
@@ -54,6 +56,7 @@ struct Inner {
     name: String,
     token: CancellationToken,
     tasks: TaskTracker,
+    lane: Option<Lane>,
     _guard: DropGuard,
 }
 
@@ -67,18 +70,24 @@ impl Scope {
     /// A scope without a parent: one for each process, one for each test.
     #[must_use]
     pub fn root(name: &str) -> Self {
-        Self::with(name, CancellationToken::new(), TaskTracker::new())
+        Self::with(name, CancellationToken::new(), TaskTracker::new(), None)
     }
 
-    fn with(name: &str, token: CancellationToken, tasks: TaskTracker) -> Self {
+    fn with(name: &str, token: CancellationToken, tasks: TaskTracker, lane: Option<Lane>) -> Self {
         let guard = token.clone().drop_guard();
-        Self(Arc::new(Inner { name: name.to_owned(), token, tasks, _guard: guard }))
+        Self(Arc::new(Inner { name: name.to_owned(), token, tasks, lane, _guard: guard }))
+    }
+
+    /// A fresh root whose tasks, and whose children's, move to `lane` while they keep a core busy.
+    #[must_use]
+    pub fn beside(self, lane: &Lane) -> Self {
+        Self::with(&self.0.name, CancellationToken::new(), TaskTracker::new(), Some(lane.clone()))
     }
 
     /// A scope that ends with this one, or earlier. Its tasks count as this one's too.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
-        Self::with(name, self.0.token.child_token(), self.0.tasks.clone())
+        Self::with(name, self.0.token.child_token(), self.0.tasks.clone(), self.0.lane.clone())
     }
 
     /// Its name.
@@ -98,6 +107,18 @@ impl Scope {
         self.launch(name, async move { token.run_until_cancelled(work).await })
     }
 
+    /// As [`Scope::spawn`], in the second lane from the start where there is one: for what opens the descriptors that
+    /// busy work will use, so that one lane's threads need not wake the other's.
+    pub fn spawn_aside<F>(&self, name: &'static str, work: F) -> tokio::task::JoinHandle<Option<F::Output>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let Some(Lane(lane)) = &self.0.lane else { return self.spawn(name, work) };
+        let token = self.0.token.clone();
+        lane.spawn(self.tracked(name, async move { token.run_until_cancelled(work).await }))
+    }
+
     /// Runs `work` to its own end: it must watch [`Scope::cancelled`] and finish soon after.
     pub fn spawn_graceful<F>(&self, name: &'static str, work: F) -> tokio::task::JoinHandle<F::Output>
     where
@@ -113,7 +134,15 @@ impl Scope {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        tokio::spawn(self.0.tasks.track_future(work.instrument(tracing::debug_span!("task", name))))
+        let work = self.tracked(name, work);
+        match &self.0.lane {
+            Some(lane) => tokio::spawn(Laned::new(work, lane.clone())),
+            None => tokio::spawn(work),
+        }
+    }
+
+    fn tracked<F: Future>(&self, name: &'static str, work: F) -> impl Future<Output = F::Output> + use<F> {
+        self.0.tasks.track_future(work.instrument(tracing::debug_span!("task", name)))
     }
 
     /// Asks every task to end. Returns at once.

@@ -170,7 +170,7 @@ pub(crate) async fn dial_for(
 ) {
     while let Some(lift) = wanted.recv().await {
         let (tunnel, connect) = (tunnel.clone(), connect.clone());
-        scope.spawn("dial for a stream", async move {
+        scope.spawn_aside("dial for a stream", async move {
             let proxy = connect.name();
             match bring(connect, lift.token).await {
                 Ok(io) => tunnel.place(lift.id, io),

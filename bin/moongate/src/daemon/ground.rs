@@ -18,6 +18,8 @@ pub(crate) struct Ground {
     pub(crate) id: NodeId,
     /// What people call this host.
     pub(crate) name: NodeName,
+    /// When the process began.
+    pub(crate) since: std::time::Instant,
     /// Time.
     pub(crate) clock: Clock,
     /// Chance.

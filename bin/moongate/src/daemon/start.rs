@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use client::proxy_env::ProxyEnv;
 use config::{Address, Config, Loaded, LogFormat, LogOutput};
 use runtime::telemetry::{self, Output};
-use runtime::{Clock, Health, Random, Scope};
+use runtime::{Aside, Clock, Health, Lane, Random, Scope};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -62,6 +62,7 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
         readiness: Readiness::of(services(config)),
         env: ProxyEnv::from_vars(std::env::vars())?,
         config: config.clone(),
+        since,
     };
     rules::algorithms(config)?;
     let _pid = instance.pid_file.as_deref().map(PidFile::write).transpose()?;
@@ -73,8 +74,10 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let done = runtime.block_on(serve(args, ground, launched, since));
+    let aside = Aside::start().context("cannot start the runtime's second lane")?;
+    let done = runtime.block_on(serve(args, ground, launched, &Floors::new(&aside.lane())));
     runtime.shutdown_timeout(Duration::from_secs(1));
+    aside.end(Duration::from_secs(1));
     done
 }
 
@@ -136,12 +139,11 @@ async fn serve(
     args: &Start,
     ground: Ground,
     launched: Option<Launched>,
-    since: Instant,
+    floors: &Floors,
 ) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
-    let floors = Floors::new();
     let built = tokio::select! {
-        built = build(&ground, &floors, launched, since) => built.map(Some),
+        built = build(&ground, floors, launched) => built.map(Some),
         signal = stop.told() => {
             tracing::info!(signal, "stopping before everything was up");
             Ok(None)
@@ -149,7 +151,7 @@ async fn serve(
     };
     let grace = ground.config.instance.shutdown_grace.0;
     let (done, gentle) = match built {
-        Ok(Some(parts)) => match until_told(args, &ground, &floors, &parts, &mut stop).await {
+        Ok(Some(parts)) => match until_told(args, &ground, floors, &parts, &mut stop).await {
             Ok(TERMINATE) => (Ok(()), parts.node),
             Ok(_) => (Ok(()), None),
             Err(error) => (Err(error), None),
@@ -184,9 +186,9 @@ struct Floors {
 }
 
 impl Floors {
-    fn new() -> Self {
+    fn new(lane: &Lane) -> Self {
         let [serve, node, proxy, joined, auth] =
-            ["sessions", "node", "proxy", "identity", "auth"].map(Scope::root);
+            ["sessions", "node", "proxy", "identity", "auth"].map(|name| Scope::root(name).beside(lane));
         Self { serve, node, proxy, joined, auth }
     }
 
@@ -246,18 +248,13 @@ impl Bound {
 }
 
 /// Builds and starts every service, lowest floor first.
-async fn build(
-    ground: &Ground,
-    floors: &Floors,
-    launched: Option<Launched>,
-    since: Instant,
-) -> anyhow::Result<Reloadable> {
+async fn build(ground: &Ground, floors: &Floors, launched: Option<Launched>) -> anyhow::Result<Reloadable> {
     let config = &ground.config;
     let bound = Bound::all(config).await?;
     if let Some(listener) = bound.diag {
         let (readiness, health) = (ground.readiness.clone(), ground.health.clone());
         let scopes = floors.all().map(Scope::clone).to_vec();
-        Diag { readiness, health, since, scopes }.serve(listener, &floors.auth);
+        Diag { readiness, health, since: ground.since, scopes }.serve(listener, &floors.auth);
     }
     let mut authority = None;
     if let (Some(auth), Some(listener)) = (&config.auth, bound.auth) {

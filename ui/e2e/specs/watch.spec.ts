@@ -101,3 +101,50 @@ test('a session that goes on is seen well before its ten-second segment would en
   await page.locator('.badge').waitFor();
   expect(await page.locator('.badge.broken').count()).toBe(0);
 });
+
+/** Notes every row that is drawn, and rows that do not follow the one above. Run in the page. */
+function note(): void {
+  const all = { seen: [] as number[], torn: [] as string[] };
+  Object.assign(window, { noted: all });
+  const look = () => {
+    const rows = (document.querySelector('.xterm-rows')?.textContent ?? '').matchAll(/row-(\d+)-/g);
+    const here = [...rows].map((row) => Number(row[1]));
+    here.forEach((n, i) => { if (i > 0 && n !== here[i - 1]! + 1) all.torn.push(`${here[i - 1]} then ${n}`); });
+    for (const n of here) if (!all.seen.includes(n)) all.seen.push(n);
+  };
+  new MutationObserver(look).observe(document.querySelector('.xterm-rows')!, { childList: true, subtree: true, characterData: true });
+  look();
+}
+
+test('a live view joined in the middle misses no row and doubles none', async () => {
+  const LAST = 240;
+  const works = await visit('nodes', { cookie: world.vendor });
+  await open(works);
+  await type(works, `clear; n=0; while [ $n -lt ${LAST} ]; do n=$((n+1)); echo "row-$n-"; sleep .08; done; echo all-$((n))`);
+  await shows(works, /^row-30-$/m);
+
+  const page = await visit('live', { cookie: world.admin });
+  await page.getByRole('link', { name: 'Watch' }).first().click();
+  await shows(page, /^row-\d+-$/m);
+  await page.evaluate(note);
+  await shows(page, new RegExp(`^all-${LAST}$`, 'm'), 60_000);
+  const { seen, torn } = await page.evaluate(() => (window as unknown as { noted: { seen: number[]; torn: string[] } }).noted);
+
+  expect(torn).toEqual([]);
+  expect(seen.at(-1)).toBe(LAST);
+  expect(seen).toEqual(Array.from({ length: LAST - seen[0]! + 1 }, (_, i) => seen[0]! + i));
+  await type(works, 'exit');
+  await works.getByText('The session has ended').waitFor();
+});
+
+test('an admin ends a live session with a reason; the person is told that it is over', async () => {
+  const works = await visit('nodes', { cookie: world.vendor });
+  await open(works);
+  const page = await visit('live', { cookie: world.admin });
+  await page.getByRole('button', { name: 'End' }).first().click();
+  await page.getByLabel('Reason').fill('maintenance window');
+
+  await page.locator('dialog[open] button[type=submit]').click();
+
+  await works.getByText(/The session has ended|The shell could not be opened|Refused/).waitFor();
+});

@@ -9,6 +9,8 @@ export const SPEEDS = [0.25, 0.5, 1, 2, 4, 8, 16];
 export const SECOND = 1_000_000;
 /** Gaps longer than this are skipped when idle time is. */
 const CAP = SECOND;
+/** Who follows a session and falls back so far, as in a tab nobody looked at, is put at its present again. */
+const LAG = 15 * SECOND;
 /** What is written to the terminal at a time, in bytes. */
 const PIECE = 256 * 1024;
 
@@ -33,6 +35,8 @@ export class Playback {
   private hand: Promise<void> = Promise.resolve();
   private busy = false;
   private alive = true;
+  /** The end was reached while it was still growing, and nobody has gone elsewhere since. */
+  private following = false;
 
   constructor(readonly id: string, private screen: Screen) {
     this.reel = new Reel(id, 0);
@@ -87,18 +91,20 @@ export class Playback {
     this.length = Math.max(this.length, await this.reel.length());
   }
 
+  private growing(): boolean {
+    return this.timeline?.info.state === 'live' || this.reel.spans.length < this.reel.count;
+  }
+
   /** A session that goes on: while it is followed its node seals every second, and the recording grows by whole segments,
-   * so following it misses and doubles nothing. */
+   * so following it misses and doubles nothing. Playing waits at the end for more. */
   private async grow(): Promise<void> {
-    const behind = () => this.timeline?.info.state === 'live' || this.reel.spans.length < this.reel.count;
-    while (this.alive && behind()) {
+    while (this.alive && this.growing()) {
       await new Promise((done) => setTimeout(done, 1000));
       if (!this.alive) return;
       const end = this.length;
-      const following = this.position >= end;
       await this.learn(true).catch(() => {});
-      if (end === 0 && this.length > 0) await this.seek(this.length);
-      if (following && this.length > end) this.playing = true;
+      const late = this.playing && this.following && this.length - this.position > LAG;
+      if ((end === 0 && this.length > 0) || late) await this.seek(this.length);
     }
   }
 
@@ -177,7 +183,9 @@ export class Playback {
       if (next !== undefined && next > this.position + CAP && next > until) until = next - CAP / 4;
       this.position = until;
       await this.run(until, ticket);
-      if (ticket === this.turn && this.position >= this.length) this.playing = false;
+      if (ticket !== this.turn || this.position < this.length) return;
+      this.following = this.growing();
+      this.playing = this.following;
     };
     this.hand = work().catch((what) => { this.error = what; this.playing = false; });
     await this.hand;
@@ -200,6 +208,7 @@ export class Playback {
       await before;
       if (ticket !== this.turn) return;
       const target = Math.max(0, Math.min(this.length, to));
+      this.following = target >= this.length && this.growing();
       const n = Math.min(this.reel.find(target), Math.max(0, this.reel.count - 1));
       const near = !this.fresh && target >= this.position && n >= this.segment && n - this.segment <= 1;
       this.position = target;
@@ -241,7 +250,7 @@ export class Playback {
   }
 
   toggle(): void {
-    if (!this.playing && this.position >= this.length) void this.seek(0).then(() => (this.playing = true));
+    if (!this.playing && this.position >= this.length && !this.growing()) void this.seek(0).then(() => (this.playing = true));
     else this.playing = !this.playing;
   }
 

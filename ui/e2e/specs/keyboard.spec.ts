@@ -21,6 +21,8 @@ test('everything can be done by keyboard: a node found, a shell worked in and le
 
   await page.keyboard.press('Control+Shift+F6');
   expect(await focused(page)).toContain('root@gpu-2');
+  await page.keyboard.press('Delete');
+  await page.getByText('No terminal is open').waitFor();
   await page.keyboard.press('Control+k');
   await page.keyboard.type('users');
   await page.keyboard.press('Enter');

@@ -63,7 +63,7 @@ export const en = {
   'account.removeHint': 'It will no longer sign you in. This cannot be undone, but you can add it again.',
   'account.declined': 'Your browser made no passkey: it was declined, took too long, or is there already.',
   'term.none': 'No terminal is open.', 'term.noneHint': 'Choose a node to open one.', 'term.choose': 'Choose a node',
-  'term.tabs': 'Open terminals', 'term.close': 'Close {name}', 'term.back': 'Take up again', 'term.left': 'Left open',
+  'term.tabs': 'Open terminals', 'term.closeKey': 'Delete closes the terminal', 'term.close': 'Close {name}', 'term.back': 'Take up again', 'term.left': 'Left open',
   'term.dialing': 'Reaching the node …', 'term.open': 'Connected', 'term.again': 'Connection lost. Coming back …',
   'term.ended': 'The session has ended', 'term.status': 'exit status {status}', 'term.signal': 'ended by {signal}',
   'term.refused': 'No terminal', 'term.reopen': 'Open anew',

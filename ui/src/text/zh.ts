@@ -65,7 +65,7 @@ export const zh: Record<Key, string> = {
   'account.removeHint': '它将不能再用于登录。此操作无法撤销,但可以重新添加。',
   'account.declined': '浏览器没有创建通行密钥:操作被取消、超时,或该密钥已存在。',
   'term.none': '没有打开的终端。', 'term.noneHint': '请选择一个节点来打开终端。', 'term.choose': '选择节点',
-  'term.tabs': '已打开的终端', 'term.close': '关闭 {name}', 'term.back': '继续使用', 'term.left': '仍在运行',
+  'term.tabs': '已打开的终端', 'term.closeKey': '按 Delete 键关闭终端', 'term.close': '关闭 {name}', 'term.back': '继续使用', 'term.left': '仍在运行',
   'term.dialing': '正在连接节点……', 'term.open': '已连接', 'term.again': '连接中断,正在恢复……',
   'term.ended': '会话已结束', 'term.status': '退出状态 {status}', 'term.signal': '被 {signal} 终止',
   'term.refused': '无法打开终端', 'term.reopen': '重新打开',

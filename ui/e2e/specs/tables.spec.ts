@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { mctl, visit, world } from '../world/browser';
 import { settled } from '../world/page';
+import { open, shows, type } from '../world/terminal';
 
 test('ten thousand nodes: a filter in the address, a few dozen rows drawn, the last one by one key', async () => {
   const page = await visit('nothing', { cookie: world.admin });
@@ -82,4 +83,34 @@ test('a token comes with the line to run; an event opens as fields and as JSON, 
   await page.keyboard.press('Escape');
   const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Export all that match' }).click()]);
   expect(readFileSync(await file.path(), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as object).length).toBeGreaterThan(3);
+});
+
+test('live sessions and recordings are tables like the others: filter in the address, rows by key, an address of their own', async () => {
+  const works = await visit('nodes', { cookie: world.vendor });
+  await open(works, 'gpu-2');
+  await type(works, 'echo at-work-$((1))');
+  await shows(works, /^at-work-1$/m);
+
+  const page = await visit('live?filter=vic+gpu-2', { cookie: world.admin });
+  await page.getByRole('row').filter({ hasText: 'root@gpu-2' }).first().waitFor();
+  expect(await page.getByRole('row').filter({ hasText: 'root@gpu-1' }).count()).toBe(0);
+  await page.getByLabel('Filter').fill('nobody-like-that');
+  await page.getByText('Nothing matches.').waitFor();
+  await page.getByRole('button', { name: 'Clear the filter' }).click();
+  await page.locator('tbody tr[tabindex="0"]').focus();
+  await page.keyboard.press('Enter');
+  await page.locator('.time input').waitFor();
+  const watched = page.url();
+  await page.goBack();
+  await page.getByRole('heading', { name: 'Live' }).waitFor();
+  await type(works, 'exit');
+  await works.getByText('The session has ended').waitFor();
+
+  await page.evaluate(() => (location.hash = '#/recordings?user=vic'));
+  await settled(page);
+  await page.getByRole('columnheader', { name: 'Length' }).getByRole('button').click();
+  expect(page.url()).toContain('sort=length');
+  await page.locator(`tbody a[href="${watched.slice(watched.indexOf('#'))}"]`).first().waitFor();
+  await page.evaluate(() => (location.hash = '#/recordings?user=no-such-person'));
+  await page.getByText('Nothing matches.').waitFor();
 });

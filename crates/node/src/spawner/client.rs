@@ -45,7 +45,8 @@ struct Shared {
 
 #[derive(Debug)]
 struct Ask {
-    question: Question,
+    /// Encoded, of at most [`MAX`] bytes.
+    question: Vec<u8>,
     reply: oneshot::Sender<Reply>,
     /// Where the end of a program is to be told, for Spawn.
     exit: Option<oneshot::Sender<Exit>>,
@@ -76,8 +77,14 @@ impl Spawner {
             notify: Notify::new(),
             gone: CancellationToken::new(),
         });
-        let talk =
-            Talk { socket, queue, answers: VecDeque::new(), exits: BTreeMap::new(), shared: shared.clone() };
+        let talk = Talk {
+            socket,
+            queue,
+            unsent: VecDeque::new(),
+            answers: VecDeque::new(),
+            exits: BTreeMap::new(),
+            shared: shared.clone(),
+        };
         scope.spawn("spawner", talk.run(buffer));
         Ok(Self(shared))
     }
@@ -125,6 +132,10 @@ impl Spawner {
     }
 
     async fn ask_with(&self, question: Question, exit: Option<oneshot::Sender<Exit>>) -> Reply {
+        let question = question.encode();
+        if question.len() > MAX {
+            return Err(Error::Refused("the question is too long".into()));
+        }
         let (reply, answer) = oneshot::channel();
         self.0.asks.send(Ask { question, reply, exit }).await.map_err(|_| Error::SpawnerGone)?;
         answer.await.unwrap_or(Err(Error::SpawnerGone))
@@ -382,6 +393,8 @@ type Waiting = (oneshot::Sender<Reply>, Option<oneshot::Sender<Exit>>);
 struct Talk {
     socket: Watched,
     queue: mpsc::Receiver<Ask>,
+    /// Questions on their way, and who waits for the answers: one somebody asked, or all that was given back together.
+    unsent: VecDeque<(Vec<u8>, Option<Waiting>)>,
     /// Who waits for each answer, in order; nobody for what was given back.
     answers: VecDeque<Option<Waiting>>,
     exits: BTreeMap<u32, oneshot::Sender<Exit>>,
@@ -397,32 +410,32 @@ impl Talk {
         drop(gone);
     }
 
+    /// Listens at all times: a spawner whose answers nobody takes takes no questions.
     async fn talk(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
+        let shared = self.shared.clone();
         loop {
-            let shared = self.shared.clone();
-            // Cancel safe: `read` takes a whole datagram or nothing; the others are queues.
+            // Cancel safe: datagrams are read and written whole or not at all; the others are queues.
             tokio::select! {
                 got = read(&self.socket, buffer) => match got? {
                     Some((answer, fds)) => self.hear(answer, fds)?,
                     None => return Err(Error::SpawnerGone),
                 },
-                Some(ask) = self.queue.recv() => {
-                    write(&self.socket, &ask.question.encode()).await?;
-                    self.answers.push_back(Some((ask.reply, ask.exit)));
+                sent = write_first(&self.socket, &self.unsent), if !self.unsent.is_empty() => {
+                    sent?;
+                    self.answers.extend(self.unsent.pop_front().map(|(_, waiting)| waiting));
                 }
-                () = shared.notify.notified() => self.give_back().await?,
+                Some(ask) = self.queue.recv(), if self.unsent.is_empty() => {
+                    self.unsent.push_back((ask.question, Some((ask.reply, ask.exit))));
+                }
+                () = shared.notify.notified(), if self.unsent.is_empty() => self.give_back(),
             }
         }
     }
 
-    async fn give_back(&mut self) -> Result<(), Error> {
+    fn give_back(&mut self) {
         let dropped =
             std::mem::take(&mut *self.shared.dropped.lock().unwrap_or_else(PoisonError::into_inner));
-        for handle in dropped {
-            write(&self.socket, &Question::Close { handle }.encode()).await?;
-            self.answers.push_back(None);
-        }
-        Ok(())
+        self.unsent.extend(dropped.into_iter().map(|handle| (Question::Close { handle }.encode(), None)));
     }
 
     fn hear(&mut self, answer: Answer, fds: Vec<OwnedFd>) -> Result<(), Error> {
@@ -446,10 +459,14 @@ impl Talk {
     }
 }
 
-async fn write(socket: &Watched, bytes: &[u8]) -> Result<(), Error> {
-    if bytes.len() > MAX {
-        return Err(Error::Refused("the question is too long".into()));
+async fn write_first(socket: &Watched, unsent: &VecDeque<(Vec<u8>, Option<Waiting>)>) -> Result<(), Error> {
+    match unsent.front() {
+        Some((question, _)) => write(socket, question).await,
+        None => Ok(()),
     }
+}
+
+async fn write(socket: &Watched, bytes: &[u8]) -> Result<(), Error> {
     socket.io(Interest::WRITABLE, |socket| transport::send(socket.as_fd(), bytes, &[])).await.map_err(
         |error| match error.kind() {
             std::io::ErrorKind::BrokenPipe => Error::SpawnerGone,

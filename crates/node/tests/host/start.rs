@@ -26,6 +26,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("programs_hang_up_when_the_service_is_gone", hang_up),
     ("a_stranger_on_the_socket_ends_the_spawner", stranger),
     ("starting_is_cheap", starting_is_cheap),
+    ("much_given_back_at_once_stops_nobody", much_given_back_at_once),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -84,6 +85,22 @@ async fn run(account: &Account, text: &str, env: &[(&str, &str)]) -> (String, St
     drop(pipes.stdin);
     let (out, err) = tokio::join!(read_all(pipes.stdout), read_all(pipes.stderr));
     (out, err, running.ended().await.unwrap())
+}
+
+/// More than the sockets between the two halves hold, both ways.
+fn much_given_back_at_once() {
+    with_spawner(|spawner| async move {
+        let mut held = Vec::new();
+        for _ in 0..2000 {
+            held.push(spawner.lookup(proof::good(&me()), None).await.unwrap());
+        }
+        drop(held);
+
+        let account = spawner.lookup(proof::good(&me()), None).await.unwrap();
+
+        let (out, _, exit) = run(&account, "echo still here", &[]).await;
+        assert_eq!((out.as_str(), exit), ("still here\n", Exit::Code(0)));
+    });
 }
 
 fn a_command_ends_with_its_code_and_both_streams() {

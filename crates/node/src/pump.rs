@@ -266,7 +266,9 @@ impl Sink<'_> {
     ) -> Result<(), Break> {
         match self {
             Sink::Terminal(_) => tap.input(&bytes).await?,
-            Sink::Pipe { tap: stream, watcher, .. } => {
+            Sink::Pipe { pipe, tap: stream, watcher } => {
+                let moved = pipe.take().map(Watched::follow).transpose();
+                *pipe = moved.map_err(|e| Break::Failed(e.to_string()))?;
                 match stream {
                     Some(stream) => stream.pass(&bytes).await?,
                     None => tap.moved(0, bytes.len() as u64),

@@ -1,7 +1,8 @@
 //! Signing in, and who one is.
 //!
 //! Every wrong answer is the same answer at the same cost: unknown user, wrong password, wrong, missing or used
-//! code, locked out. A try is counted before the password is looked at, so that many at once count as many.
+//! code. The fifth locks the name, and then the answer says until when; names that nobody has are locked alike. A try
+//! is counted before the password is looked at, so that many at once count as many.
 
 use std::net::IpAddr;
 
@@ -11,14 +12,13 @@ use model::api::access::{Me, SignIn, WhoAmI};
 use model::api::certs::UserCerts;
 use model::resource::{Kind, User};
 use model::{Timestamp, UserName};
-use store::{StoreError, Txn};
+use store::StoreError;
 
 use crate::account::{self, needs_code, themself};
 use crate::authority::Core;
-use crate::db::{encode, single};
 use crate::dispatch::Ctx;
 use crate::refusal::{Answer, Refusal};
-use crate::tries::{Try, count_try, failed, write, wrong};
+use crate::tries::{Try, count_try, count_vain, failed, failed_in_vain, write, wrong};
 use crate::{certs, gate, passkeys, totp};
 
 pub(crate) async fn sign_in(ctx: Ctx, ask: SignIn) -> Answer<UserCerts> {
@@ -83,13 +83,16 @@ async fn verify(core: &Core, ask: &SignIn) -> Answer<(User, Option<Timestamp>)> 
         Ok(name) => count_try(core, &name).await?,
         Err(_) => None,
     };
-    if counted.is_none() {
-        // A try of somebody known is written down; this one costs the same trip to the disk.
-        core.db.commit(Txn::new().quiet().put(single("strangers")?, encode(&core.now())?)).await?;
-    }
+    // A try of somebody known is written down; this one costs the same trip to the disk.
+    let vain = if counted.is_none() { Some(count_vain(core, &ask.user).await?) } else { None };
     let password = counted.as_ref().and_then(|t| t.secrets.value.password.as_ref());
     let right = core.hasher.verify(&ask.password, password).await?;
-    let Some(counted) = counted else { return Err(wrong()) };
+    let Some(counted) = counted else {
+        return Err(match vain {
+            Some(vain) => failed_in_vain(core, &ask.user, vain).await,
+            None => wrong(),
+        });
+    };
     let now = core.now();
     let step = if needs_code(core, &counted.secrets.value) {
         check_code(core, &counted, &ask.otp)?

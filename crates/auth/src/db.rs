@@ -5,6 +5,7 @@
 //! | `cluster` | name and birth |
 //! | `cas/<id>` | one authority key pair, private halves sealed |
 //! | `audit_key` | the audit signing key, sealed |
+//! | `strangers/<n>`, `strangers_secret` | wrong tries with names that nobody has; what places them |
 //! | `users/<name>`, `secrets/<name>` | a user; their password hash, sealed second factor, lock-out |
 //! | `passkeys/<hash>`, `challenges/<hash>` | whose passkey has an id; what a challenge is for, by its hash |
 //! | `invites/<hash>` | an invite or reset link, by the hash of its secret |

@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 
+use model::Timestamp;
 use model::api::{ErrorBody, Fault};
 
 use crate::error::Error;
@@ -17,6 +18,7 @@ pub(crate) type Answer<T> = Result<T, Refusal>;
 pub(crate) struct Refusal {
     pub(crate) fault: Fault,
     pub(crate) message: String,
+    pub(crate) until: Option<Timestamp>,
 }
 
 /// The one text for what does not exist and what is not for the caller.
@@ -24,7 +26,7 @@ pub(crate) const NOT_FOUND: &str = "not found, or not permitted";
 
 impl Refusal {
     fn new(fault: Fault, message: impl Into<String>) -> Self {
-        Self { fault, message: message.into() }
+        Self { fault, message: message.into(), until: None }
     }
 
     pub(crate) fn not_found() -> Self {
@@ -37,6 +39,11 @@ impl Refusal {
 
     pub(crate) fn unauthenticated(message: impl Into<String>) -> Self {
         Self::new(Fault::Unauthenticated, message)
+    }
+
+    /// The same until a moment.
+    pub(crate) fn until(self, at: Timestamp) -> Self {
+        Self { until: Some(at), ..self }
     }
 
     pub(crate) fn conflict(message: impl Into<String>) -> Self {
@@ -61,7 +68,7 @@ impl Refusal {
     }
 
     pub(crate) fn body(&self) -> ErrorBody {
-        ErrorBody { fault: self.fault, message: self.message.clone() }
+        ErrorBody { fault: self.fault, message: self.message.clone(), until: self.until }
     }
 }
 

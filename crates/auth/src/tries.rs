@@ -1,27 +1,44 @@
 //! Tries to sign in: counted before they are made, so that many at once count as many; the fifth wrong one locks.
+//!
+//! A name that nobody has is counted and locked like one that somebody has, in one of [`BUCKETS`] places chosen by a
+//! hash with a secret, so that neither answers nor lock-outs tell who exists, and strangers fill no disk. Names that
+//! share a place forget each other; which do, nobody outside can know.
 
 use std::time::Duration;
 
 use audit::event::Connection;
 use audit::event::kinds::UserLockout;
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
 use model::resource::User;
 use model::{Timestamp, UserName};
-use store::{Condition, StoreError, Txn};
+use serde::{Deserialize, Serialize};
+use store::{Condition, Key, StoreError, Txn};
 
 use crate::account::{self, Secrets, themself};
 use crate::authority::Core;
-use crate::db::{Doc, encode, key};
+use crate::db::{Doc, encode, key, single};
 use crate::refusal::{Answer, Refusal};
 
 /// Wrong tries before a lock-out.
 const MAX_TRIES: u32 = 5;
 /// How long a lock-out lasts, and how long tries count.
 const LOCK_OUT: Duration = Duration::from_secs(20 * 60);
+/// How many names that nobody has are counted at a time.
+const BUCKETS: u16 = 4096;
 const WRONG: &str = "the user name, password or one-time code is wrong, or the account is locked for a while \
                      after too many wrong tries";
 
 pub(crate) fn wrong() -> Refusal {
     Refusal::unauthenticated(WRONG)
+}
+
+/// Told with the fifth wrong try and to every later one until it is over, whether there is such a user or not.
+pub(crate) fn locked(until: Timestamp) -> Refusal {
+    let words = format!(
+        "too many wrong tries: nobody signs in with this user name before {until}, not with the right password either"
+    );
+    Refusal::unauthenticated(words).until(until)
 }
 
 /// A try that has been counted.
@@ -67,20 +84,119 @@ pub(crate) async fn write(core: &Core, name: &UserName, secrets: &Doc<Secrets>) 
 pub(crate) async fn failed(core: &Core, counted: Try) -> Refusal {
     let name = &counted.user.value.name;
     match lock_out(core, name).await {
-        Ok(Some(until)) => {
-            let event = UserLockout {
-                who: themself(name.as_str()),
-                connection: Connection::default(),
-                expires: until,
-            };
-            if let Err(refusal) = core.note(&event).await {
-                return refusal;
-            }
-            wrong()
-        }
+        Ok(Some(until)) => locked_out(core, name.as_str(), until).await,
         Ok(None) => wrong(),
         Err(refusal) => refusal,
     }
+}
+
+async fn locked_out(core: &Core, name: &str, until: Timestamp) -> Refusal {
+    let shown: String = name.chars().take(UserName::MAX).collect();
+    let event = UserLockout { who: themself(&shown), connection: Connection::default(), expires: until };
+    match core.note(&event).await {
+        Ok(()) => locked(until),
+        Err(refusal) => refusal,
+    }
+}
+
+/// Wrong tries with a name that nobody has.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Tries {
+    who: String,
+    tries: u32,
+    last_try: Timestamp,
+    locked_until: Option<Timestamp>,
+}
+
+/// A try that cannot succeed: with a name that nobody has, or that is locked out.
+pub(crate) struct Vain {
+    place: Key,
+    kept: Tries,
+    locked: Option<Timestamp>,
+}
+
+/// Counts a try that [`count_try`] gave none for; at the same cost.
+pub(crate) async fn count_vain(core: &Core, name: &str) -> Answer<Vain> {
+    let known = match name.parse::<UserName>() {
+        Ok(name) => account::secrets(core, &name).await?,
+        Err(_) => None,
+    };
+    let now = core.now();
+    let (place, who) = bucket(core, name).await?;
+    loop {
+        let doc = core.db.get::<Tries>(&place).await?;
+        let condition = match &doc {
+            Some(doc) => Condition::At(place.clone(), doc.revision),
+            None => Condition::Absent(place.clone()),
+        };
+        let mut kept = doc.map(|doc| doc.value).filter(|kept| kept.who == who).unwrap_or_default();
+        kept.who.clone_from(&who);
+        let mut locked = kept.locked_until.filter(|at| *at > now);
+        if locked.is_none() {
+            if kept.locked_until.take().is_some() || now.since(kept.last_try) >= LOCK_OUT {
+                kept.tries = 0;
+            }
+            kept.tries = kept.tries.saturating_add(1);
+            kept.last_try = now;
+        }
+        if let Some(known) = &known {
+            // It is somebody's after all: what is kept of them counts.
+            kept = Tries { who: who.clone(), ..Tries::default() };
+            locked = known.value.locked_until.filter(|at| *at > now);
+        }
+        let txn = Txn::new().quiet().when(condition).put(place.clone(), encode(&kept)?);
+        match core.db.commit(txn).await {
+            Ok(_) => return Ok(Vain { place, kept, locked }),
+            Err(StoreError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// A vain try was made: the fifth locks the name.
+pub(crate) async fn failed_in_vain(core: &Core, name: &str, vain: Vain) -> Refusal {
+    let Vain { place, mut kept, locked: until } = vain;
+    if let Some(until) = until {
+        return locked(until);
+    }
+    if kept.tries < MAX_TRIES {
+        return wrong();
+    }
+    let until = core.now() + LOCK_OUT;
+    kept.locked_until = Some(until);
+    let kept = match encode(&kept) {
+        Ok(value) => core.db.commit(Txn::new().quiet().put(place, value)).await,
+        Err(error) => return error.into(),
+    };
+    match kept {
+        Ok(_) => locked_out(core, name, until).await,
+        Err(error) => error.into(),
+    }
+}
+
+/// Where a name that nobody has is counted, and what is kept of it.
+async fn bucket(core: &Core, name: &str) -> Answer<(Key, String)> {
+    let place = single("strangers_secret")?;
+    let secret = match core.db.get::<String>(&place).await? {
+        Some(doc) => doc.value,
+        None => {
+            let made = HEXLOWER.encode(&core.random.bytes::<32>());
+            let txn =
+                Txn::new().quiet().when(Condition::Absent(place.clone())).put(place.clone(), encode(&made)?);
+            match core.db.commit(txn).await {
+                Ok(_) => made,
+                // Somebody else made it at the same time.
+                Err(StoreError::Conflict(_)) => {
+                    core.db.get::<String>(&place).await?.map_or(made, |doc| doc.value)
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    };
+    let hash = digest(&SHA256, format!("{secret} {name}").as_bytes());
+    let who = HEXLOWER.encode(hash.as_ref());
+    let number = hash.as_ref().iter().take(2).fold(0_u16, |n, byte| n << 8 | u16::from(*byte)) % BUCKETS;
+    Ok((key("strangers", number)?, who))
 }
 
 async fn lock_out(core: &Core, name: &UserName) -> Answer<Option<Timestamp>> {

@@ -230,8 +230,9 @@ async fn refusal(response: Response<Incoming>) -> Result<Bytes, CallError> {
     let error = serde_json::from_slice::<ErrorBody>(&body).unwrap_or_else(|_| ErrorBody {
         fault: if status == StatusCode::NOT_FOUND { Fault::NotFound } else { Fault::Internal },
         message: format!("the authority answered {status}"),
+        until: None,
     });
-    Err(CallError::Refused { fault: error.fault, message: error.message })
+    Err(CallError::Refused { fault: error.fault, message: error.message, until: error.until })
 }
 
 fn no_reason() -> CallError {

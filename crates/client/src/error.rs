@@ -23,6 +23,8 @@ pub enum CallError {
         fault: Fault,
         /// What it said.
         message: String,
+        /// Until when it will go on saying so, where it told.
+        until: Option<model::Timestamp>,
     },
     /// The answer makes no sense to this build.
     #[error("the authority's answer makes no sense: {0}")]
@@ -77,7 +79,7 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_what_nobody_has_to_change() {
-        let refused = |fault| CallError::Refused { fault, message: String::new() };
+        let refused = |fault| CallError::Refused { fault, message: String::new(), until: None };
         let to = || "auth".to_owned();
         for (error, passes) in [
             (CallError::Unreachable(ConnectError::Unreachable { to: to(), why: String::new() }), true),

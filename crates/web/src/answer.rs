@@ -83,7 +83,7 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Answer {
 /// A refusal.
 pub(crate) fn fault(fault: Fault, message: &str) -> Answer {
     let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    refusal(status, fault, message)
+    refusal(status, &ErrorBody { fault, message: message.to_owned(), until: None })
 }
 
 /// A refusal with a word by which pages choose their own.
@@ -94,8 +94,8 @@ pub(crate) fn coded(fault: Fault, code: &'static str, message: &str) -> Answer {
     answer
 }
 
-fn refusal(status: StatusCode, fault: Fault, message: &str) -> Answer {
-    let body = serde_json::to_vec(&ErrorBody { fault, message: message.to_owned() }).unwrap_or_default();
+fn refusal(status: StatusCode, body: &ErrorBody) -> Answer {
+    let body = serde_json::to_vec(body).unwrap_or_default();
     bytes(status, "application/json", Keep::Never, body)
 }
 
@@ -106,7 +106,8 @@ pub(crate) fn not_found() -> Answer {
 
 /// The front in between must be set up differently.
 pub(crate) fn upgrade_required(message: &str) -> Answer {
-    let mut answer = refusal(StatusCode::UPGRADE_REQUIRED, Fault::BadRequest, message);
+    let mut answer = fault(Fault::BadRequest, message);
+    *answer.status_mut() = StatusCode::UPGRADE_REQUIRED;
     let headers = answer.headers_mut();
     headers.insert(http::header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -117,7 +118,10 @@ pub(crate) fn upgrade_required(message: &str) -> Answer {
 /// else went wrong is ours to log and not theirs to read.
 pub(crate) fn failed(what: &'static str, error: &CallError) -> Answer {
     match error {
-        CallError::Refused { fault: said, message } => fault(*said, message),
+        CallError::Refused { fault: said, message, until } => {
+            let status = StatusCode::from_u16(said.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            refusal(status, &ErrorBody { fault: *said, message: message.clone(), until: *until })
+        }
         CallError::Unreachable(_)
         | CallError::Broken(_)
         | CallError::Late(_)

@@ -16,7 +16,7 @@ use model::api::Fault;
 
 use crate::answer::{self, Answer};
 use crate::route::{NoRoute, Route};
-use crate::session::{self, login};
+use crate::session::{self, login, own};
 use crate::streams::Streams;
 use crate::{
     CONNECTION_LIFE, Carriers, HEAD_DEADLINE, Settings, Web, app, discovery, files, pages, people, terminal,
@@ -120,6 +120,8 @@ async fn handle(
         (Route::WebSignIn, from) => login::sign_in(web, from, request).await,
         (Route::WebPasskey, from) => login::challenge(web, from, request.headers()).await,
         (Route::WebSignOut, _) => login::sign_out(web, request.headers()),
+        (Route::Sessions, _) => own::list(web, request.headers()),
+        (Route::EndSessions(which), _) => own::end(web, request.headers(), &which),
         (Route::Agree, _) => login::agree(web, request.headers()),
         (Route::Session, _) => login::session(web, request.headers()).await,
         (Route::Api, _) => session::pass(web, request).await,

@@ -3,6 +3,7 @@
 use http::Method;
 
 use crate::files::FileRoute;
+use crate::session::own::Ends;
 
 /// The longest path looked at, in bytes.
 const MAX_PATH: usize = 1024;
@@ -10,6 +11,8 @@ const MAX_PATH: usize = 1024;
 const MAX_SECRET: usize = 128;
 /// What paths about files begin with.
 const FILES: &str = "/webapi/files/";
+/// What paths about one session begin with.
+const SESSIONS: &str = "/webapi/sessions/";
 
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +48,10 @@ pub(crate) enum Route {
     WebPasskey,
     /// Signs a browser out.
     WebSignOut,
+    /// Where somebody is signed in.
+    Sessions,
+    /// Signs other browsers of theirs out.
+    EndSessions(Ends),
     /// Agrees to what is told before sessions.
     Agree,
     /// Who is signed in.
@@ -93,6 +100,8 @@ impl Route {
             Route::WebSignIn => "web-sign-in",
             Route::WebPasskey => "web-passkey",
             Route::WebSignOut => "web-sign-out",
+            Route::Sessions => "own-sessions",
+            Route::EndSessions(_) => "end-sessions",
             Route::Agree => "agree",
             Route::Session => "session",
             Route::Api => "api",
@@ -127,6 +136,8 @@ impl Route {
             "/webapi/sessions/web" if method == Method::POST => Ok(Route::WebSignIn),
             "/webapi/sessions/passkey" if method == Method::POST => Ok(Route::WebPasskey),
             "/webapi/sessions/web" if method == Method::DELETE => Ok(Route::WebSignOut),
+            "/webapi/sessions" if method == Method::GET => Ok(Route::Sessions),
+            "/webapi/sessions/others" if method == Method::DELETE => Ok(Route::EndSessions(Ends::Others)),
             "/webapi/session/agree" if method == Method::POST => Ok(Route::Agree),
             "/webapi/session" if method == Method::GET => Ok(Route::Session),
             "/webapi/terminals" if method == Method::GET => Ok(Route::Terminals),
@@ -135,6 +146,10 @@ impl Route {
             "/webapi/terminal/frames" if method == Method::POST => Ok(Route::LineFrames),
             "/webapi/terminal" if method == Method::GET => Ok(Route::Terminal),
             "/" if read => Ok(Route::Home),
+            _ if method == Method::DELETE && path.starts_with(SESSIONS) => {
+                let id = path.get(SESSIONS.len()..).filter(|id| is_secret(id)).ok_or(NoRoute::Unknown)?;
+                Ok(Route::EndSessions(Ends::One(id.to_owned())))
+            }
             _ if path.starts_with(FILES) => {
                 let rest = path.get(FILES.len()..).unwrap_or_default();
                 FileRoute::parse(method, rest).map(Route::Files).ok_or(NoRoute::Unknown)
@@ -199,6 +214,10 @@ mod tests {
             (Method::POST, "/webapi/sessions/web", Route::WebSignIn),
             (Method::DELETE, "/v1/webapi/sessions/web", Route::WebSignOut),
             (Method::GET, "/webapi/session", Route::Session),
+            (Method::GET, "/webapi/sessions", Route::Sessions),
+            (Method::DELETE, "/webapi/sessions/others", Route::EndSessions(Ends::Others)),
+            (Method::DELETE, "/webapi/sessions/0a1b", Route::EndSessions(Ends::One("0a1b".to_owned()))),
+            (Method::POST, "/webapi/session/agree", Route::Agree),
             (Method::GET, "/webapi/terminal", Route::Terminal),
             (Method::POST, "/webapi/terminal/tickets", Route::Ticket),
             (Method::POST, "/webapi/terminal/line", Route::Line),

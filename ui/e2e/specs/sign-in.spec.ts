@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest';
-import { somebody, visit } from '../world/browser';
+import { somebody, visit, world } from '../world/browser';
+import { call } from '../world/http';
 import { PASSWORD } from '../world/person';
+import { until } from '../world/process';
+import { open } from '../world/terminal';
 
 test('a person signs in with password and code through nginx, and out again', async () => {
   const who = await somebody('access');
@@ -30,4 +33,42 @@ test('a wrong password is told in words, and the code is asked for anew', async 
 
   await page.getByRole('alert').getByText('用户名、密码或验证码不正确').waitFor();
   expect(await page.getByLabel('身份验证器中的验证码').inputValue()).toBe('');
+});
+
+test('a lock-out says until when and what to do, and does not say whether there is such a user', async () => {
+  const page = await visit('nodes', { expected: /status of (401|429)/ });
+  await page.getByLabel('User').fill(`nobody-${process.pid}`);
+  const said: number[] = [];
+  for (let i = 0; i < 5; i += 1) {
+    await page.getByLabel('Password').fill(`not it ${i}`);
+    // Other specs sign in from the same address: too many at once are not counted, and are tried again.
+    await until('a try that counts', async () => {
+      const [answer] = await Promise.all([
+        page.waitForResponse((r) => r.url().endsWith('/webapi/sessions/web')),
+        page.getByRole('button', { name: 'Sign in', exact: true }).click(),
+      ]);
+      return answer.status() === 429 ? undefined : said.push(answer.status());
+    });
+    await page.getByRole('alert').getByText(i < 4 ? 'User, password or code is wrong.' : /^Closed until \d+:\d\d/).waitFor();
+  }
+  expect(said).toEqual([401, 401, 401, 401, 401]);
+  await page.getByText('Ask your administrator for a reset link: it opens the account at once.').waitFor();
+});
+
+test('one sees where one is signed in, and signs the others out: their terminals end at once', async () => {
+  const who = await somebody('access');
+  const cookie = await who.cookie(world.port);
+  const there = await visit('nodes', { cookie, expected: /status of 401/ });
+  await open(there);
+  const here = await visit('nodes', { cookie: await who.cookie(world.port) });
+  await here.evaluate(() => (location.hash = '#/account'));
+  const list = here.locator('section', { hasText: 'Where you are signed in' });
+  await list.getByText('this one').waitFor();
+  expect(await list.getByRole('listitem').count()).toBe(2);
+
+  await list.getByRole('button', { name: 'Sign out all others' }).click();
+
+  await expect.poll(() => list.getByRole('listitem').count()).toBe(1);
+  await there.getByText('this browser was signed out').or(there.getByLabel('Password')).first().waitFor();
+  expect((await call(world.port, 'GET', '/webapi/session', undefined, { cookie: `__Host-session=${cookie}` })).status).toBe(401);
 });

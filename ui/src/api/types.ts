@@ -80,6 +80,7 @@ export type EndSession = {
 export type ErrorBody = {
   /** Whose fault. */ "fault": Fault;
   /** What failed, why, and what to do. */ "message": string;
+  /** Until when it will go on failing, where that is known. */ "until"?: Timestamp | null;
 };
 
 /** What an error says on the wire. Forbidden and unknown are both `not_found`. */ 
@@ -328,8 +329,8 @@ export type Told = {
 
 /** Every trusted authority key of the cluster. */ 
 export type TrustBundle = {
-  /** The Ed25519 key (32 bytes, base64) that signs audit checkpoints and recording receipts. */ "audit_key"?: string;
   /** The keys. */ "keys": (CaKey)[];
+  /** The Ed25519 key (32 bytes, base64) that signs audit checkpoints and recording receipts. */ "audit_key"?: string;
 };
 
 /** One tunnel's state as its proxy sees it. */ 

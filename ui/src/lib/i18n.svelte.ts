@@ -37,6 +37,13 @@ export function when(at: string | null | undefined): string {
   return new Intl.DateTimeFormat(speech.language, { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(at));
 }
 
+/** The time of day in the viewer's zone; with the date when that is another one. */
+export function clockTime(at: string, now = new Date()): string {
+  const date = new Date(at);
+  const same = date.toDateString() === now.toDateString();
+  return new Intl.DateTimeFormat(speech.language, same ? { timeStyle: 'short' } : { dateStyle: 'medium', timeStyle: 'short' }).format(date);
+}
+
 /** How long ago, in words. */
 export function ago(at: string | null | undefined, now = Date.now()): string {
   if (!at) return '';

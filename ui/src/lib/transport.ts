@@ -8,7 +8,7 @@ export interface How {
 }
 
 export class Refused extends Error {
-  constructor(readonly status: number, readonly fault: string, message: string, readonly code = '') {
+  constructor(readonly status: number, readonly fault: string, message: string, readonly code = '', readonly until = '') {
     super(message);
   }
 }
@@ -80,7 +80,7 @@ async function carry(method: string, path: string, url: string, body: BodyInit |
   if (response.ok) return response;
   const said = await response.json().catch(() => ({}));
   if (response.status === 401 && !path.startsWith('/webapi/sessions')) onSignedOut();
-  throw new Refused(response.status, said.fault ?? 'internal', said.message ?? '', said.code ?? '');
+  throw new Refused(response.status, said.fault ?? 'internal', said.message ?? '', said.code ?? '', said.until ?? '');
 }
 
 export async function json<T>(method: string, path: string, ask: object, how?: How): Promise<T> {

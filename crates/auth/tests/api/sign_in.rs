@@ -100,6 +100,52 @@ async fn five_wrong_tries_lock_for_twenty_minutes() {
 }
 
 #[tokio::test]
+async fn a_lock_out_is_told_and_does_not_tell_who_exists() {
+    let world = World::new().await;
+    let ann = world.person("ann", "access").await;
+    let keys = Keys::new(&world.random);
+    let mut seen = Vec::new();
+    for name in ["ann", "nobody", "No Name!"] {
+        let wrong = SignIn {
+            user: name.into(),
+            password: Secret::new("wrong horse battery"),
+            ..world.sign_in_request(&ann, &keys)
+        };
+        let mut answers = Vec::new();
+        for _ in 0..6 {
+            let before = world.events().await.len();
+            let Err(testkit::client::CallError::Refused { fault, message, until }) =
+                world.anyone().call(&wrong).await
+            else {
+                panic!("{name} got in")
+            };
+            let events: Vec<_> = world.events().await[before..]
+                .iter()
+                .map(|e| (e["event"].to_string(), e["code"].to_string()))
+                .collect();
+            answers.push((fault, message, until.map(|at| at.since(world.clock.now())), events));
+        }
+        world.clock.advance(Duration::from_secs(20 * 60 + 1));
+        let Err(testkit::client::CallError::Refused { until, .. }) = world.anyone().call(&wrong).await else {
+            panic!("{name} got in")
+        };
+        answers.push((Fault::Unauthenticated, String::new(), until.map(|_| Duration::ZERO), Vec::new()));
+        // The moment differs, the words must not.
+        for (_, message, ..) in &mut answers {
+            *message = message.split(" before ").next().unwrap_or_default().to_owned();
+        }
+        seen.push(answers);
+    }
+
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[0], seen[2]);
+    let told: Vec<bool> = seen[0].iter().map(|(_, _, until, _)| until.is_some()).collect();
+    assert_eq!(told, [false, false, false, false, true, true, false]);
+    assert_eq!(seen[0][4].2, Some(Duration::from_secs(20 * 60)));
+    assert!(seen[0][4].3.iter().any(|(event, _)| event.contains("user.lockout")), "{:?}", seen[0][4].3);
+}
+
+#[tokio::test]
 async fn many_tries_at_once_count_as_many() {
     let world = World::new().await;
     let ann = world.person("ann", "access").await;

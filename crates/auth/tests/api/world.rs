@@ -341,7 +341,7 @@ pub fn wrong_code(totp: &[u8], now: Timestamp) -> String {
 /// The refusal of a call that must be refused.
 pub fn refused<T: std::fmt::Debug>(outcome: Result<T, CallError>) -> (model::api::Fault, String) {
     match outcome {
-        Err(CallError::Refused { fault, message }) => (fault, message),
+        Err(CallError::Refused { fault, message, .. }) => (fault, message),
         other => panic!("expected a refusal, got {other:?}"),
     }
 }

@@ -190,4 +190,7 @@ pub struct ErrorBody {
     pub fault: Fault,
     /// What failed, why, and what to do.
     pub message: String,
+    /// Until when it will go on failing, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<crate::Timestamp>,
 }

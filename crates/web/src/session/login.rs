@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use client::CallError;
-use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
+use http::header::{HeaderMap, HeaderValue, SET_COOKIE, USER_AGENT};
 use http::{Method, Request};
 use hyper::body::Incoming;
 use model::api::Fault;
@@ -12,7 +12,7 @@ use model::api::access::{Me, WhoAmI};
 use serde::Serialize;
 
 use super::guard::{self, COOKIE_NAME};
-use super::person::{Keys, Person, Proof};
+use super::person::{Keys, Origin, Person, Proof};
 use super::{IDLE, Sessions};
 use crate::Web;
 use crate::answer::{self, Answer};
@@ -89,11 +89,13 @@ pub(crate) async fn sign_in(web: &Web, from: IpAddr, request: Request<Incoming>)
         return answer::fault(Fault::BadRequest, "this request did not come from the sign-in page");
     }
     let before = guard::cookie(request.headers());
+    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let origin = Origin::new(from, agent.unwrap_or_default());
     let ask = match people::read::<Proof>(request).await {
         Ok(ask) => ask,
         Err(refusal) => return refusal,
     };
-    let person = match enter(web, sessions, ask, from).await {
+    let person = match enter(web, sessions, ask, origin).await {
         Ok(person) => person,
         Err(refusal) => return refusal,
     };
@@ -112,15 +114,15 @@ pub(crate) async fn sign_in(web: &Web, from: IpAddr, request: Request<Incoming>)
     told
 }
 
-async fn enter(web: &Web, sessions: &Sessions, ask: Proof, from: IpAddr) -> Result<Arc<Person>, Answer> {
+async fn enter(web: &Web, sessions: &Sessions, ask: Proof, origin: Origin) -> Result<Arc<Person>, Answer> {
     let broken = |why: String| {
         tracing::error!(%why, "a web session could not be made");
         answer::fault(Fault::Internal, "the session could not be made")
     };
     let keys = Keys::generate(sessions.random()).map_err(broken)?;
-    let verb = keys.ask(ask, from);
+    let verb = keys.ask(ask, origin.from);
     let certs = web.client().call(&verb).await.map_err(|error| answer::failed("sign-in", &error))?;
-    Person::new(sessions, keys, certs, from).map(Arc::new).map_err(broken)
+    Person::new(sessions, keys, certs, origin).map(Arc::new).map_err(broken)
 }
 
 /// The person agrees to what is told before sessions. To those who are told nothing there is no such address.

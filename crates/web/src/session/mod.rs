@@ -7,6 +7,7 @@
 mod api;
 pub(crate) mod guard;
 pub(crate) mod login;
+pub(crate) mod own;
 mod parts;
 mod person;
 mod table;

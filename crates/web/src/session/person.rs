@@ -88,8 +88,30 @@ pub(crate) struct Ticket {
     until: Timestamp,
 }
 
+/// From where a browser signed in.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) from: IpAddr,
+    /// What it calls itself: at most [`MAX_AGENT`] characters that can be shown.
+    pub(crate) agent: String,
+}
+
+impl Origin {
+    pub(crate) fn new(from: IpAddr, agent: &str) -> Self {
+        let agent = agent.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect();
+        Self { from, agent }
+    }
+}
+
+/// The longest name of a browser that is kept.
+const MAX_AGENT: usize = 256;
+
 /// One signed-in browser.
 pub(crate) struct Person {
+    /// What it is called in its owner's list; opens nothing.
+    pub(crate) id: String,
+    pub(crate) origin: Origin,
+    pub(crate) since: Timestamp,
     pub(crate) user: UserName,
     pub(crate) cluster: String,
     pub(crate) expires: Timestamp,
@@ -119,14 +141,18 @@ impl Person {
         sessions: &Sessions,
         keys: Keys,
         certs: UserCerts,
-        from: IpAddr,
+        origin: Origin,
     ) -> Result<Self, String> {
+        let from = origin.from;
         let (scope, random) = (sessions.scope(), sessions.random().clone());
         let own = keys.tls.certified(&certs.tls_cert_pem).map_err(|e| e.to_string())?;
         let material = Material::trusting(&certs.trust).map_err(|e| e.to_string())?.showing(own);
         let client =
             Client::new(sessions.ways().authority(Keyring::new(material), from), &scope, random.clone());
         Ok(Self {
+            id: data_encoding::HEXLOWER.encode(&random.bytes::<8>()),
+            origin,
+            since: sessions.now(),
             user: certs.user,
             cluster: certs.cluster.to_string(),
             expires: certs.expires,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
-use model::Timestamp;
+use model::{Timestamp, UserName};
 use runtime::{Clock, Random, Scope};
 
 use super::person::{Person, lock};
@@ -117,6 +117,30 @@ impl Sessions {
         if let Some(person) = lock(&self.0.people).remove(&hash(token)) {
             person.scope.cancel();
         }
+    }
+
+    /// The living sessions of one person, newest first.
+    pub(crate) fn of(&self, user: &UserName) -> Vec<Arc<Person>> {
+        let now = self.now();
+        let people = lock(&self.0.people);
+        let mut own: Vec<_> =
+            people.values().filter(|p| p.user == *user && is_alive(p, now)).cloned().collect();
+        own.sort_by(|a, b| (b.since, &b.id).cmp(&(a.since, &a.id)));
+        own
+    }
+
+    /// Ends those sessions of a person that `which` names, and everything they started. Says how many.
+    pub(crate) fn end_of(&self, user: &UserName, which: impl Fn(&Person) -> bool) -> usize {
+        let mut people = lock(&self.0.people);
+        let before = people.len();
+        people.retain(|_, person| {
+            let goes = person.user == *user && which(person);
+            if goes {
+                person.scope.cancel();
+            }
+            !goes
+        });
+        before - people.len()
     }
 
     fn sweep(&self) {

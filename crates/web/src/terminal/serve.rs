@@ -51,7 +51,7 @@ pub(crate) async fn serve(web: &Web, mut line: Line, came: Came) {
     // Everything else of the session ends with it: what that looks like from here is not the reason.
     let outcome = tokio::select! {
         biased;
-        () = ends.cancelled() => Err("you signed out".to_owned()),
+        () = ends.cancelled() => Err("this browser was signed out".to_owned()),
         outcome = run(web, &mut line, &came) => outcome,
     };
     if let Err(why) = outcome {

@@ -161,3 +161,43 @@ async fn one_person_has_a_bounded_number_of_sessions() {
     let gone = gate.send("GET", "/webapi/session", &first.cookie, &Value::Null).await;
     assert_eq!(gone.status, 401, "the oldest made room");
 }
+
+#[tokio::test]
+async fn people_see_where_they_are_signed_in_and_end_the_others() {
+    let gate = Gate::new();
+    let here = gate.sign_in().await;
+    gate.world.clock.advance(Duration::from_secs(60));
+    let ask = json!({"user": "ann", "password": "right"});
+    let named = format!("{OURS}User-Agent: Firefox/130 \u{7}on Linux\r\n");
+    let there = gate.send("POST", "/webapi/sessions/web", &named.replace('\u{7}', ""), &ask).await;
+    let there = format!("Cookie: {}\r\n", there.header("set-cookie").unwrap().split(';').next().unwrap());
+    let ask = json!({"user": "bob", "password": "right"});
+    let bob = gate.send("POST", "/webapi/sessions/web", OURS, &ask).await;
+    let bob = format!("Cookie: {}\r\n", bob.header("set-cookie").unwrap().split(';').next().unwrap());
+    let alive =
+        async |cookie: &str| gate.send("GET", "/webapi/session", cookie, &Value::Null).await.status == 200;
+
+    let list = gate.send("GET", "/webapi/sessions", &here.cookie, &Value::Null).await.body;
+    let items = list["items"].as_array().unwrap();
+    assert_eq!(items.len(), 2, "nobody else's: {list}");
+    assert_eq!((&items[0]["this"], &items[1]["this"]), (&json!(false), &json!(true)), "newest first");
+    assert_eq!(items[0]["agent"], "Firefox/130 on Linux");
+    assert_eq!(items[0]["from"], "192.0.2.7");
+    let id = |n: usize| items[n]["id"].as_str().unwrap();
+
+    let bare = format!("{OURS}{}", here.cookie);
+    let other = format!("/webapi/sessions/{}", id(0));
+    assert_eq!(gate.send("DELETE", &other, &bare, &Value::Null).await.status, 400, "without the token");
+    let own = format!("/webapi/sessions/{}", id(1));
+    assert_eq!(gate.send("DELETE", &own, &here.all(), &Value::Null).await.status, 404, "one's own signs out");
+    assert!(alive(&there).await && alive(&bob).await);
+
+    assert_eq!(gate.send("DELETE", &other, &here.all(), &Value::Null).await.status, 200);
+    assert!(!alive(&there).await && alive(&bob).await && alive(&here.cookie).await);
+    assert_eq!(gate.send("DELETE", &other, &here.all(), &Value::Null).await.status, 404);
+
+    let again = gate.sign_in().await;
+    let ended = gate.send("DELETE", "/webapi/sessions/others", &again.all(), &Value::Null).await;
+    assert_eq!(ended.body["ended"], 1);
+    assert!(!alive(&here.cookie).await && alive(&again.cookie).await && alive(&bob).await);
+}

@@ -228,7 +228,7 @@ async fn a_refusal_says_why_and_signing_out_ends_terminals() {
 
     let (mut socket, _) = open(&gate, &page).await;
     gate.send("DELETE", "/webapi/sessions/web", &page.all(), &Value::Null).await;
-    assert_eq!(news(&mut socket).await, json!({"state": "refused", "why": "you signed out"}));
+    assert_eq!(news(&mut socket).await, json!({"state": "refused", "why": "this browser was signed out"}));
     let shell = shell(&gate);
     let closed = async { while !matches!(shell.recv().await, Ok(Received::Closed) | Err(_)) {} };
     tokio::time::timeout(Duration::from_secs(10), closed).await.unwrap();

@@ -1,0 +1,66 @@
+//! Where somebody is signed in with a browser, for themself: a list, and an end for one of them or all others.
+//!
+//! An end takes effect at once, on open terminals and transfers too: they live in the session's scope. Only sessions of
+//! this gate are known here; each gate has its own.
+
+use http::Method;
+use http::header::HeaderMap;
+use model::api::Fault;
+use serde_json::json;
+
+use super::guard;
+use super::login::nobody;
+use crate::Web;
+use crate::answer::{self, Answer};
+
+/// Whose session ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// That one.
+    One(String),
+    /// All but the one that asks.
+    Others,
+}
+
+/// Where the person is signed in.
+pub(crate) fn list(web: &Web, headers: &HeaderMap) -> Answer {
+    let (Some((person, _)), Some(sessions)) = (guard::whose(web, headers), web.sessions()) else {
+        return nobody();
+    };
+    let items: Vec<_> = sessions
+        .of(&person.user)
+        .iter()
+        .map(|one| {
+            json!({
+                "id": one.id,
+                "from": one.origin.from,
+                "agent": one.origin.agent,
+                "since": one.since,
+                "used": one.seen(),
+                "this": one.id == person.id,
+            })
+        })
+        .collect();
+    answer::json(&json!({"items": items}))
+}
+
+/// Ends others of the person's sessions. Its own ends by signing out.
+pub(crate) fn end(web: &Web, headers: &HeaderMap, which: &Ends) -> Answer {
+    let (Some((person, _)), Some(sessions)) = (guard::whose(web, headers), web.sessions()) else {
+        return nobody();
+    };
+    if !guard::from_our_page(&Method::DELETE, headers) || !guard::is_meant(&person, headers) {
+        return answer::fault(Fault::BadRequest, "this request did not come from our own page");
+    }
+    let ended = match which {
+        Ends::Others => sessions.end_of(&person.user, |other| other.id != person.id),
+        Ends::One(id) => {
+            let ended = sessions.end_of(&person.user, |other| other.id == *id && other.id != person.id);
+            if ended == 0 {
+                return answer::not_found();
+            }
+            ended
+        }
+    };
+    answer::json(&json!({"ended": ended}))
+}

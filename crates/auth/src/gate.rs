@@ -109,6 +109,16 @@ pub(crate) async fn admit(core: &Core, endpoint: &Endpoint, caller: &Caller) -> 
     }
 }
 
+/// No to what is no verb: after the same look at the caller as for a verb that is not for them, so that how long it
+/// takes does not tell which of the two it is.
+pub(crate) async fn nothing(core: &Core, caller: &Caller) -> Refusal {
+    let Ok(identity) = known(core, caller) else { return Refusal::not_found() };
+    if let Ok(identity) = current(core, identity).await {
+        drop(decide(core, &identity, caller.peer.map(|p| p.ip()), Kind::Own, Verb::Delete, Of::Any));
+    }
+    Refusal::not_found()
+}
+
 /// A caller with a certificate that is still good.
 fn known<'c>(core: &Core, caller: &'c Caller) -> Answer<&'c Identity> {
     let identity = caller.identity.as_ref();

@@ -229,7 +229,9 @@ impl Front {
     ) -> Answer<Response<ReplyBody>> {
         let (parts, body) = request.into_parts();
         let found = self.table.find(parts.method.as_str(), parts.uri.path());
-        let (row, mut text) = found.ok_or_else(Refusal::not_found)?;
+        let Some((row, mut text)) = found else {
+            return Err(gate::nothing(&self.core, &caller).await);
+        };
         let endpoint = row.endpoint.clone();
         // The decision comes before the body: a stranger's bytes are not even read.
         let pass = gate::admit(&self.core, &endpoint, &caller).await?;

@@ -330,7 +330,7 @@ export type Told = {
 /** Every trusted authority key of the cluster. */ 
 export type TrustBundle = {
   /** The keys. */ "keys": (CaKey)[];
-  /** The Ed25519 key (32 bytes, base64) that signs audit checkpoints and recording receipts. */ "audit_key"?: string;
+  /** The Ed25519 key (32 bytes, base64) that signs audit checkpoints and recording receipts. */ "statement_key"?: string;
 };
 
 /** One tunnel's state as its proxy sees it. */ 

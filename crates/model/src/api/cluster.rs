@@ -55,7 +55,8 @@ pub struct TrustBundle {
     /// The keys.
     pub keys: Vec<CaKey>,
     /// The Ed25519 key (32 bytes, base64) that signs audit checkpoints and recording receipts.
-    #[serde(default)]
+    // Strangers may read it: its name on the wire says what it is no more than its bytes do.
+    #[serde(default, rename = "statement_key", alias = "audit_key")]
     pub audit_key: String,
 }
 

@@ -18,6 +18,8 @@ use crate::people;
 
 /// The longest path with its query.
 const MAX_QUERY: usize = 8 * 1024;
+/// A path of the authority's that is no verb.
+const NOBODYS: &str = "/v1/nobodys";
 
 /// Passes a request on and the answer back.
 pub(crate) async fn pass(web: &Web, request: Request<Incoming>) -> Answer {
@@ -29,9 +31,7 @@ pub(crate) async fn pass(web: &Web, request: Request<Incoming>) -> Answer {
     if method != Method::GET && !guard::is_meant(&person, request.headers()) {
         return answer::fault(Fault::BadRequest, "the page's token is missing or old: load the page again");
     }
-    if !is_peoples(&method, request.uri().path()) {
-        return answer::not_found();
-    }
+    let peoples = is_peoples(&method, request.uri().path());
     let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
     if path.len() > MAX_QUERY {
         return answer::fault(Fault::TooLarge, "the query is too long");
@@ -44,7 +44,13 @@ pub(crate) async fn pass(web: &Web, request: Request<Incoming>) -> Answer {
             Err(refusal) => return refusal,
         }
     };
-    match person.client.forward(method, &path, kind, body).await {
+    // What is nobody's costs the same call: how long an answer takes must not tell either.
+    let (method, path, kind, body) = if peoples {
+        (method, path.as_str(), kind, body)
+    } else {
+        (Method::GET, NOBODYS, None, bytes::Bytes::new())
+    };
+    match person.client.forward(method, path, kind, body).await {
         Ok(response) if response.status() == StatusCode::UNAUTHORIZED => {
             if let Some(sessions) = web.sessions() {
                 sessions.end(&token);
@@ -53,7 +59,8 @@ pub(crate) async fn pass(web: &Web, request: Request<Incoming>) -> Answer {
         }
         // Not permitted and not there look alike to the last byte: the authority's words would tell them apart.
         Ok(response) if response.status() == StatusCode::NOT_FOUND => answer::not_found(),
-        Ok(response) => back(response),
+        Ok(response) if peoples => back(response),
+        Ok(_) => answer::not_found(),
         Err(CallError::Request(_)) => answer::not_found(),
         Err(error) => answer::failed("a call of the web app", &error),
     }

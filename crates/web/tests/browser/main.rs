@@ -201,3 +201,40 @@ async fn people_see_where_they_are_signed_in_and_end_the_others() {
     assert_eq!(ended.body["ended"], 1);
     assert!(!alive(&here.cookie).await && alive(&again.cookie).await && alive(&bob).await);
 }
+
+#[tokio::test]
+async fn what_is_not_for_a_vendor_costs_what_is_not_there_costs() {
+    let gate = Gate::new();
+    let page = gate.sign_in().await;
+    let known = "0d4e0000-0000-4000-8000-000000000000";
+    let recording = format!("/v1/recordings/{known}");
+    for (method, path) in [
+        ("GET", "/v1/no-such-thing"),
+        ("POST", "/v1/no-such-thing"),
+        ("GET", "/v1/recordings"),
+        ("GET", recording.as_str()),
+        ("GET", "/v1/recordings/ffffffff-ffff-4fff-bfff-ffffffffffff"),
+        ("PUT", recording.as_str()),
+        ("GET", "/v1/events"),
+        ("GET", "/v1/policy/watch"),
+        ("POST", "/v1/live/x/end"),
+        ("POST", "/v1/sign-in"),
+    ] {
+        gate.world.asked.lock().unwrap().clear();
+        let body = if method == "GET" { Value::Null } else { json!({}) };
+        let answer = gate.send(method, path, &page.all(), &body).await;
+        let asked = gate.world.asked.lock().unwrap().clone();
+        assert_eq!((answer.status, asked.len()), (404, 1), "{method} {path}: {asked:?}");
+        let reached = path == "/v1/events"
+            || path.starts_with("/v1/recordings") && method == "GET"
+            || path.ends_with("/end");
+        assert_eq!(asked[0] == "GET /v1/nobodys", !reached, "{method} {path}: {asked:?}");
+        // A body that is none is refused alike, before anybody is asked.
+        if method != "GET" {
+            let odd = gate
+                .send_bytes(method, path, &format!("{}Content-Type: text/plain\r\n", page.all()), b"x")
+                .await;
+            assert_eq!(odd.status, 400, "{method} {path}");
+        }
+    }
+}

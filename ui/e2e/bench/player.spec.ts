@@ -11,8 +11,8 @@ import { until } from '../world/process';
 import { build, machine, say, shown } from './measure';
 
 const CASES = [{ what: 'ten hours, 60 MiB', hours: 10, mib: 60 }, { what: 'one hour, 500 MiB', hours: 1, mib: 500 }];
-const OPENINGS = 7;
-const SEEKS = 200;
+const OPENINGS = 5;
+const SEEKS = 100;
 /** The recordings say `[seconds]` every so often. */
 const EVERY = 5;
 const LIMIT = 1_200_000;

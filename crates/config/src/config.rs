@@ -305,6 +305,8 @@ pub struct Ssh {
     pub port_forwarding: bool,
     /// May files be copied.
     pub file_copy: bool,
+    /// How long a browser's shell waits for its page; zero keeps none.
+    pub session_grace: Span,
 }
 
 /// A label whose value a command prints.

@@ -11,6 +11,7 @@ pub mod egress;
 pub mod env;
 mod error;
 mod fd;
+mod kept;
 pub mod labels;
 pub mod memory;
 pub mod privilege;

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use session::{EndReason, StreamTap, Tap};
+use session::{EndReason, Outcome, StreamTap, Tap};
 use ssh::{Channel, Received, Request, RequestKind};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -23,11 +23,11 @@ use crate::spawner::{Pipes, Running};
 /// One read from a pipe.
 const PIPE_CHUNK: usize = 64 * 1024;
 /// One read from a terminal: the kernel never gives more at a time.
-const PTY_CHUNK: usize = 4 * 1024;
+pub(crate) const PTY_CHUNK: usize = 4 * 1024;
 /// How long a terminal's last output may take after its program has ended. Others may hold the terminal open.
-const LAST_WORDS: Duration = Duration::from_millis(250);
+pub(crate) const LAST_WORDS: Duration = Duration::from_millis(250);
 /// How much a terminal may still say then: more than the kernel holds of one.
-const LAST_BYTES: usize = 256 * 1024;
+pub(crate) const LAST_BYTES: usize = 256 * 1024;
 /// How long a program may take to end after its person has hung up.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the system may take to end it after that.
@@ -46,6 +46,22 @@ pub(crate) enum Stopped {
     Failed(String),
 }
 
+impl Stopped {
+    /// What became of it, for the session.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Stopped::Ended(Exit::Code(code)) => Outcome::exit(i32::from(*code)),
+            Stopped::Ended(exit @ Exit::Signal { number, .. }) => {
+                let name = exit.signal_name().map_or_else(|| number.to_string(), str::to_owned);
+                Outcome { signal: Some(name), ..Outcome::default() }
+            }
+            Stopped::HungUp => Outcome { reason: "the client went away".to_owned(), ..Outcome::default() },
+            Stopped::Told(reason) => Outcome::ended(reason),
+            Stopped::Failed(words) => Outcome { reason: words.clone(), ..Outcome::default() },
+        }
+    }
+}
+
 /// What a pump reports while it runs, and who tells it to stop.
 pub(crate) trait Notice: Send + Sync {
     /// Resolves when the session must stop. Asked again and again: cancel safe.
@@ -57,7 +73,7 @@ pub(crate) trait Notice: Send + Sync {
 }
 
 /// Why one side stopped early.
-enum Break {
+pub(crate) enum Break {
     HungUp,
     Told(EndReason),
     Failed(String),
@@ -162,23 +178,32 @@ async fn show(
 }
 
 /// Where what the person says goes.
-enum Sink<'a> {
+pub(crate) enum Sink<'a> {
     Terminal(&'a Watched),
     Pipe { pipe: Option<Watched>, tap: Option<&'a mut StreamTap>, watcher: Option<&'a Mutex<Watcher>> },
 }
 
 /// Signals on their way from the listening side to the side that has the program.
 #[derive(Default)]
-struct Signals {
+pub(crate) struct Signals {
     queue: std::sync::Mutex<Vec<Signal>>,
     news: tokio::sync::Notify,
+    hung_up: std::sync::atomic::AtomicBool,
 }
 
 impl Signals {
     /// Most that wait: more are the same wish again.
     const MAX: usize = 16;
 
+    /// The person has asked for the hang-up: they will not come back.
+    pub(crate) fn hung_up(&self) -> bool {
+        self.hung_up.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     fn send(&self, signal: Signal) {
+        if signal == Signal::Hup {
+            self.hung_up.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
         let mut queue = self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if queue.len() < Self::MAX {
             queue.push(signal);
@@ -187,7 +212,7 @@ impl Signals {
     }
 
     /// Delivers until the program ends.
-    async fn deliver(&self, running: &mut Running) -> Result<Exit, Break> {
+    pub(crate) async fn deliver(&self, running: &mut Running) -> Result<Exit, Break> {
         loop {
             tokio::select! {
                 exit = running.ended() => return exit.map_err(|e| Break::Failed(e.to_string())),
@@ -203,7 +228,7 @@ impl Signals {
 }
 
 /// From the person to the program, until the channel closes. An end of input alone does not end it.
-async fn listen(
+pub(crate) async fn listen(
     channel: &Channel,
     tap: &Tap,
     mut sink: Sink<'_>,

@@ -15,6 +15,7 @@ mod host {
     pub(crate) mod proof;
     pub(crate) mod reach;
     pub(crate) mod start;
+    pub(crate) mod stay;
     pub(crate) mod strain;
     pub(crate) mod transfer;
 }
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     let files = [
         host::start::TESTS,
         host::proof::TESTS,
+        host::stay::TESTS,
         host::transfer::TESTS,
         host::people::TESTS,
         host::reach::TESTS,

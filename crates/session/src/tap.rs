@@ -85,6 +85,12 @@ impl Tap {
         self.0.moved(sent, received);
     }
 
+    /// How many bytes were sent to the person so far.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.0.totals().0
+    }
+
     /// Says whether the session may go on.
     ///
     /// # Errors

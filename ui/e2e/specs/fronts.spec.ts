@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { visit, world } from '../world/browser';
 import { Front, WITHOUT_UPGRADE } from '../world/front';
@@ -8,7 +10,7 @@ import { open, shows, type } from '../world/terminal';
 test('behind a front that drops upgrades the terminal works over plain HTTP and names the header', async () => {
   const front = await Front.start(WITHOUT_UPGRADE(world.port));
   try {
-    const page = await visit('nodes', { cookie: world.vendor, port: front.port, expected: /WebSocket connection|status of 426|INCOMPLETE_CHUNKED_ENCODING|status of 404/ });
+    const page = await visit('nodes', { cookie: world.vendor, port: front.port, expected: /ERR_CONNECTION|WebSocket connection|status of 426|INCOMPLETE_CHUNKED_ENCODING|status of 404/ });
     await open(page);
     await page.getByText('It drops the header “Upgrade”').waitFor();
     await page.getByText('proxy_set_header Upgrade $http_upgrade;').waitFor();
@@ -50,17 +52,19 @@ test('a front that speaks HTTP/1.0 to the gate is named too', async () => {
   }
 });
 
-test('after the gate itself was started anew, the page says that the shell is over, and opens another', async () => {
+test('after the gate itself was started anew and the person signed in again, the same shell is there with what it said', async () => {
   const gate = await Gate.startApart();
   try {
     const who = await gate.person('eve', 'access');
     const page = await visit('nodes', { cookie: await who.cookie(gate.port), port: gate.port, expected: /ERR_|WebSocket connection|status of (401|5\d\d)|INCOMPLETE_CHUNKED_ENCODING|status of 404/ });
     await open(page);
-    await type(page, 'echo before-$((1))');
-    await shows(page, /^before-1$/m);
+    const go = join(gate.dir, 'go');
+    await type(page, `kept=$$; echo first-$kept; until [ -e ${go} ]; do sleep 0.1; done; echo mean""while`);
+    const shell = /^first-(\d+)$/m.exec(await shows(page, /^first-\d+$/m))![1];
 
     await gate.running.get('proxy')!.stop('SIGKILL');
     await page.getByText('Connection lost. Coming back').waitFor();
+    writeFileSync(go, '');
     await gate.startProxy();
     await gate.online('gpu-1');
     await page.getByLabel('Password').waitFor({ timeout: 60_000 });
@@ -69,7 +73,15 @@ test('after the gate itself was started anew, the page says that the shell is ov
     await page.getByLabel('Code from your authenticator').fill(await who.code());
     await page.getByRole('button', { name: 'Sign in', exact: true }).click();
 
-    await page.getByText('The gate no longer knows this shell').waitFor();
+    await shows(page, /^meanwhile$/m);
+    await type(page, 'echo "same-$kept-$$"');
+    expect(await shows(page, /^same-\d+-\d+$/m)).toContain(`same-${shell}-${shell}`);
+
+    // Where the node was started anew too, nothing is left, and the page says so.
+    await gate.running.get('gpu-1')!.stop('SIGKILL');
+    await page.getByText('Connection lost. Coming back').waitFor();
+    await gate.join('gpu-1', gate.port, { env: 'prod' });
+    await page.getByText('Nobody came back to this shell in time').waitFor({ timeout: 60_000 });
     await page.getByRole('button', { name: 'Open anew' }).click();
     await shows(page, /[#$] *$/m);
     await type(page, 'echo after-$((2))');

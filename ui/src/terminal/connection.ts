@@ -3,7 +3,13 @@ import { at, json, Refused } from '../lib/transport';
 import { plain, socket, type Carrier } from './carrier';
 import * as wire from './wire';
 
-export type Goal = { node: string; login: string } | { terminal: string };
+/** A shell on a node, with the key to come back to it; or a terminal the gate knows. `back`: it was open before. */
+export type Goal = { node: string; login: string; keep: string; back?: boolean; terminal?: string } | { terminal: string };
+
+/** A key that only this tab knows, and the node as a hash. */
+export function key(): string {
+  return [...crypto.getRandomValues(new Uint8Array(32))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
 export type Status =
   | { state: 'dialing' | 'again' }
   | { state: 'open'; carrier: string; line: 'socket' | 'plain'; missing: string }
@@ -46,9 +52,12 @@ export class Connection {
   private timer = 0;
   private probe = 0;
   private id: string | null = null;
+  /** The shell was open: the node may have kept it. */
+  private back = false;
 
   constructor(private goal: Goal, private ends: Ends) {
-    if ('terminal' in goal) this.id = goal.terminal;
+    this.id = goal.terminal ?? null;
+    this.back = 'keep' in goal && Boolean(goal.back);
     void this.connect();
   }
 
@@ -98,15 +107,20 @@ export class Connection {
 
   private async connect(): Promise<void> {
     if (this.over) return;
-    this.ends.status({ state: this.id ? 'again' : 'dialing' });
-    const goal = this.id ? { terminal: this.id } : this.goal;
+    this.ends.status({ state: this.id || this.back ? 'again' : 'dialing' });
     let ticket: string;
     try {
-      ticket = (await json<{ ticket: string }>('POST', '/webapi/terminal/tickets', goal)).ticket;
+      ticket = (await json<{ ticket: string }>('POST', '/webapi/terminal/tickets', this.wanted())).ticket;
     } catch (error) {
       const refused = error instanceof Refused ? error : new Refused(0, 'unreachable', '');
       if (refused.status === 0 || refused.status >= 500) return this.retry();
       if (refused.status === 401) return this.finish({ state: 'gone' });
+      if (refused.status === 404 && this.id && 'keep' in this.goal) {
+        // The gate was started anew: the node may still have the shell.
+        this.id = null;
+        this.back = true;
+        return this.connect();
+      }
       return this.finish(refused.status === 404 && this.id ? { state: 'gone' } : { state: 'refused', why: refused.message });
     }
     if (this.over) return;
@@ -138,13 +152,28 @@ export class Connection {
     }, PING_EVERY);
   }
 
+  private wanted(): object {
+    if (this.id) return { terminal: this.id };
+    if (!('keep' in this.goal)) return this.goal;
+    const { node, login, keep } = this.goal;
+    return { node, login, keep, resume: this.back };
+  }
+
   private retry(): void {
     if (this.over) return;
     if (this.retries >= MAX_RETRIES) return this.finish({ state: 'refused', why: 'the gate does not answer' });
-    this.ends.status({ state: this.id ? 'again' : 'dialing' });
+    this.ends.status({ state: this.id || this.back ? 'again' : 'dialing' });
     const pause = Math.min(10_000, 250 * 2 ** this.retries) * (0.75 + Math.random() / 2);
     this.retries += 1;
     this.timer = window.setTimeout(() => void this.connect(), pause);
+  }
+
+  /** Comes back to the shell by its key. */
+  private again(): void {
+    this.id = null;
+    this.back = true;
+    this.drop();
+    this.retry();
   }
 
   private finish(status: Status): void {
@@ -190,8 +219,15 @@ export class Connection {
         this.send(wire.ping(performance.now()));
         return this.push();
       case 'ended': return this.finish({ state: 'ended', status: news.status, signal: news.signal });
+      case 'gone': return this.finish({ state: 'gone' });
       case 'lost':
-      case 'refused': return this.finish({ state: 'refused', why: news.why ?? '' });
+        // The way to the node broke, not the shell.
+        if ('keep' in this.goal) return this.again();
+        return this.finish({ state: 'refused', why: news.why ?? '' });
+      case 'refused':
+        // The node has not come back to the gate yet, perhaps.
+        if (this.back && !this.id && this.retries < MAX_RETRIES) return this.again();
+        return this.finish({ state: 'refused', why: news.why ?? '' });
       case 'line':
       case 'dialing': return;
     }

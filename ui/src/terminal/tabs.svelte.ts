@@ -1,7 +1,7 @@
 // The open terminals of this tab of the browser.
 import { used } from '../lib/kept.svelte';
 import { go } from '../lib/route.svelte';
-import type { Goal } from './connection';
+import { key, type Goal } from './connection';
 
 export interface Tab {
   key: number;
@@ -43,7 +43,7 @@ export function alone(key: number): void {
 
 export function shell(node: string, name: string, login: string, split = false): void {
   used({ node, name, login });
-  add({ node, name, login, goal: { node, login } }, split);
+  add({ node, name, login, goal: { node, login, keep: key() } }, split);
 }
 
 export function resume(terminal: string, node: string, name: string, login: string): void {
@@ -63,7 +63,7 @@ export function shut(key: number): void {
 /** What comes back later comes back to this shell, not to a new one. */
 export function named(key: number, terminal: string): void {
   const tab = open.tabs.find((other) => other.key === key);
-  if (tab) tab.goal = { terminal };
+  if (tab) tab.goal = 'keep' in tab.goal ? { ...tab.goal, terminal, back: true } : { terminal };
 }
 
 /** Somebody else is here now. */

@@ -79,6 +79,7 @@ pub(crate) async fn start(
     let settings = Settings {
         port_forwarding: config.port_forwarding,
         file_copy: config.file_copy,
+        session_grace: config.session_grace.0,
         web_proxy: ground.proxy_addrs().into_iter().next().unwrap_or_default(),
         ..Settings::default()
     };

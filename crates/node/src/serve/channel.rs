@@ -7,12 +7,15 @@ use std::sync::Arc;
 use policy::SshAction;
 use session::event::{SessionRef, Status, kinds};
 use ssh::{Channel, Received, Request, RequestKind};
+use tokio_util::sync::DropGuard;
 
 use super::agent::Agent;
+use super::keep::{self, Key};
 use super::notice;
 use super::report::{connection_of, server_of};
 use super::start::{self, Program};
 use super::visit::Visit;
+use crate::kept::Visitor;
 use crate::spawner::Pty;
 use crate::spawner::message::{MAX_ENV, MAX_VALUE, Size};
 
@@ -24,6 +27,12 @@ pub(super) struct Wishes {
     pub(super) agent: Option<String>,
     /// The client says that its user agrees to be recorded.
     pub(super) agreed: bool,
+    /// The shell is to be kept when the connection breaks, or is looked for, by this key.
+    pub(super) keep: Option<Key>,
+    /// How much of its output has been seen.
+    pub(super) seen: u64,
+    /// Tells whoever waits for a kept shell's first visitor that they have left.
+    pub(super) gone: Option<DropGuard>,
 }
 
 /// A terminal that was granted.
@@ -49,6 +58,9 @@ pub(super) async fn run(visit: Arc<Visit>, channel: Channel) {
         let program = match &request.kind {
             RequestKind::Shell => Program::Shell,
             RequestKind::Exec { command } => Program::Command(command.clone()),
+            RequestKind::Subsystem { name } if name == keep::RESUME => {
+                return resume(&visit, &channel, &wishes, request).await;
+            }
             RequestKind::Subsystem { name } => Program::Subsystem(name.clone()),
             _ => {
                 wishes.hear(&visit, request).await;
@@ -59,9 +71,32 @@ pub(super) async fn run(visit: Arc<Visit>, channel: Channel) {
     }
 }
 
+/// Leads who comes back to their shell, and serves them until they leave it.
+async fn resume(visit: &Arc<Visit>, channel: &Channel, wishes: &Wishes, request: Request) {
+    if let Err(denial) = visit.ask(SshAction::Shell) {
+        tracing::info!(user = %visit.user, %denial, "a kept shell was asked for");
+        return request.refuse();
+    }
+    let found = wishes.keep.and_then(|key| visit.node.0.stays.find(&key, &visit.user, &visit.login));
+    let Some(stay) = found else { return request.refuse() };
+    request.accept();
+    let (visitor, gone) = Visitor::new(channel.clone(), Some(wishes.seen), connection_of(&visit.peer));
+    stay.porch.put(visitor);
+    drop(stay);
+    gone.cancelled().await;
+}
+
 impl Wishes {
     async fn hear(&mut self, visit: &Arc<Visit>, request: Request) {
         let granted = match &request.kind {
+            RequestKind::Env { name, value } if name == keep::KEY => {
+                self.keep = Key::parse(value);
+                self.keep.is_some()
+            }
+            RequestKind::Env { name, value } if name == keep::SEEN => {
+                self.seen = std::str::from_utf8(value).ok().and_then(|seen| seen.parse().ok()).unwrap_or(0);
+                true
+            }
             RequestKind::Env { name, value } => self.set(name, value),
             RequestKind::Pty(pty) => self.open_terminal(visit, pty).await,
             RequestKind::WindowChange(size) => self.resize(*size),

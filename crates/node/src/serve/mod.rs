@@ -13,8 +13,10 @@ mod channel;
 mod door;
 mod files;
 mod forward;
+mod keep;
 mod listen;
 mod notice;
+mod record;
 mod report;
 mod start;
 mod visit;
@@ -50,6 +52,8 @@ pub struct Settings {
     pub handshakes: usize,
     /// Connections at a time.
     pub connections: usize,
+    /// How long a shell whose client asked for it waits for somebody to come back; zero keeps none.
+    pub session_grace: Duration,
     /// The proxy's public address, for `SSH_SESSION_WEBPROXY_ADDR`; empty when unknown.
     pub web_proxy: String,
 }
@@ -62,6 +66,7 @@ impl Default for Settings {
             public_listeners: false,
             handshakes: 256,
             connections: 8192,
+            session_grace: Duration::from_secs(300),
             web_proxy: String::new(),
         }
     }
@@ -109,6 +114,8 @@ struct Inner {
     leaving: watch::Sender<Option<Duration>>,
     /// Connections of each user, for the roles' limit.
     users: Mutex<BTreeMap<UserName, u32>>,
+    /// Shells that wait for their people.
+    stays: keep::Stays,
 }
 
 impl std::fmt::Debug for Node {
@@ -126,6 +133,7 @@ impl Node {
             connections: Arc::new(Semaphore::new(settings.connections)),
             leaving: watch::Sender::new(None),
             users: Mutex::default(),
+            stays: keep::Stays::default(),
             settings,
             deps,
         }))

@@ -3,19 +3,23 @@
 //! The order is the point: no permit, no session; no acknowledged start, no process; no process, no first byte.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::resource::Notice as Told;
 use policy::{Denial, Permit, SshAction};
 use session::event::{SessionRef, Status, kinds};
 use session::{About, EndReason, Kind, Outcome, Session, Stream, Terms};
 use ssh::{Channel, Request};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::channel::{Terminal, Wishes};
 use super::files::Files;
+use super::keep::{self, Bell, Key};
 use super::notice;
 use super::report::{connection_of, server_of};
 use super::visit::Visit;
-use crate::copy::{self, Copy, Way};
+use crate::copy::{self, Copy};
+use crate::kept::{self, Visitor};
 use crate::pump::{self, Stopped, Taps};
 use crate::sftp::watch::Watcher;
 use crate::spawner::message::Exit;
@@ -30,7 +34,7 @@ pub(super) enum Program {
 }
 
 impl Program {
-    fn command(&self) -> String {
+    pub(super) fn command(&self) -> String {
         match self {
             Program::Shell => String::new(),
             Program::Command(command) => String::from_utf8_lossy(command).into_owned(),
@@ -64,7 +68,7 @@ const REFUSED: u32 = 255;
 pub(super) async fn run(
     visit: &Arc<Visit>,
     channel: &Channel,
-    wishes: Wishes,
+    mut wishes: Wishes,
     program: Program,
     request: Request,
 ) {
@@ -95,7 +99,12 @@ pub(super) async fn run(
     let told = permit.obligations().recording.notice;
     let about = about(visit, &permit, &program, wishes.pty.as_ref());
     let terms = Terms::of(permit, Some(visit.seat.clone()));
-    let session = match visit.node.0.deps.sessions.open(terms, about, &visit.scope).await {
+    let kept = visit.node.0.settings.session_grace > Duration::ZERO
+        && matches!(program, Program::Shell)
+        && wishes.keep.is_some()
+        && wishes.pty.is_some();
+    let scope = if kept { &visit.stay } else { &visit.scope };
+    let session = match visit.node.0.deps.sessions.open(terms, about, scope).await {
         Ok(session) => session,
         Err(error) => {
             tracing::warn!(%error, "no session");
@@ -104,6 +113,27 @@ pub(super) async fn run(
         }
     };
     let told = (told, wishes.agreed);
+    if !kept {
+        wishes.keep = None;
+        return perform((visit, channel), (session, account, told), wishes, (program, copy), request).await;
+    }
+    let gone = CancellationToken::new();
+    wishes.gone = Some(gone.clone().drop_guard());
+    let (visit, channel) = (visit.clone(), channel.clone());
+    visit.stay.clone().spawn_graceful("kept shell", async move {
+        perform((&visit, &channel), (session, account, told), wishes, (program, copy), request).await;
+    });
+    gone.cancelled().await;
+}
+
+/// Runs it to its end.
+async fn perform(
+    (visit, channel): (&Arc<Visit>, &Channel),
+    (session, account, told): (Session, Account, (Told, bool)),
+    wishes: Wishes,
+    (program, copy): (Program, Option<Copy>),
+    request: Request,
+) {
     let run = Run { visit, channel, session: &session, account: &account, told };
     let stopped = run.serve(wishes, &program, request).await;
     let outcome = run.conclude(stopped, &program, copy.as_ref()).await;
@@ -184,13 +214,13 @@ async fn record_refusal(visit: &Visit, program: &Program, copy: Option<&Copy>, w
 }
 
 /// A session that is on record, and what it runs with.
-struct Run<'a> {
-    visit: &'a Arc<Visit>,
-    channel: &'a Channel,
-    session: &'a Session,
-    account: &'a Account,
+pub(super) struct Run<'a> {
+    pub(super) visit: &'a Arc<Visit>,
+    pub(super) channel: &'a Channel,
+    pub(super) session: &'a Session,
+    pub(super) account: &'a Account,
     /// What the person is told of being recorded, and whether they agreed beforehand.
-    told: (Told, bool),
+    pub(super) told: (Told, bool),
 }
 
 /// How it went.
@@ -199,11 +229,21 @@ struct Stop<'a> {
     running: Option<Running>,
     taps: Taps,
     files: Option<Files<'a>>,
+    /// Who was at a kept shell last, if anybody was.
+    last: Option<Visitor>,
+}
+
+impl Stop<'_> {
+    /// Nothing ran.
+    fn before(stopped: Stopped) -> Self {
+        Self { stopped, running: None, taps: Taps::default(), files: None, last: None }
+    }
 }
 
 impl<'a> Run<'a> {
     async fn serve(&self, mut wishes: Wishes, program: &Program, request: Request) -> Stop<'a> {
         let terminal = wishes.pty.take();
+        let key = wishes.keep.take().zip(wishes.gone.take());
         let env = self.environment(wishes, terminal.as_ref());
         let start = match program {
             Program::Shell => spawner::Program::Shell,
@@ -211,39 +251,52 @@ impl<'a> Run<'a> {
             Program::Subsystem(_) => spawner::Program::FileTransfer,
         };
         match terminal {
-            Some(terminal) => self.on_terminal(terminal, start, env, request).await,
+            Some(terminal) => self.on_terminal((terminal, key), start, env, request).await,
             None => self.on_pipes(start, env, request).await,
         }
     }
 
     fn nothing(why: &crate::Error) -> Stop<'a> {
-        let stopped = Stopped::Failed(pump::words(why));
-        Stop { stopped, running: None, taps: Taps::default(), files: None }
+        Stop::before(Stopped::Failed(pump::words(why)))
     }
 
     async fn on_terminal(
         &self,
-        terminal: Terminal,
+        (terminal, key): (Terminal, Option<(Key, DropGuard)>),
         start: spawner::Program,
         env: Vec<(String, String)>,
         request: Request,
     ) -> Stop<'a> {
         request.accept();
         if let Err(stopped) = notice::tell(self.visit, self.session, self.channel, self.told).await {
-            return Stop { stopped, running: None, taps: Taps::default(), files: None };
+            return Stop::before(stopped);
         }
-        match self.account.run_on_pty(terminal.pty, start, env).await {
-            Ok((mut running, master)) => {
-                let tap = self.session.tap();
+        let (mut running, master) = match self.account.run_on_pty(terminal.pty, start, env).await {
+            Ok(started) => started,
+            Err(error) => return Self::nothing(&error),
+        };
+        let pumped = async {
+            let (visit, tap) = (self.visit, self.session.tap());
+            let stays = &visit.node.0.stays;
+            // Beyond the bounds a shell is an ordinary one; its client notices when it comes back.
+            let listed =
+                key.and_then(|(key, gone)| Some((stays.list(key, &visit.user, &visit.login)?, gone)));
+            let Some((listed, gone)) = listed else {
                 let quiet = Quiet(self);
-                let stopped = tokio::select! {
-                    stopped = pump::terminal(self.channel, tap, &mut running, master, &quiet) => stopped,
-                    never = notice::stopping(self.visit, self.session, self.channel) => match never {},
-                };
-                Stop { stopped, running: Some(running), taps: Taps::default(), files: None }
-            }
-            Err(error) => Self::nothing(&error),
-        }
+                return (pump::terminal(self.channel, tap, &mut running, master, &quiet).await, None);
+            };
+            let from = connection_of(&visit.peer);
+            let first = Visitor { channel: self.channel.clone(), seen: None, from, _gone: gone };
+            let grace = visit.node.0.settings.session_grace;
+            let program = (tap, &mut running, master);
+            let bell = Bell { session: self.session, user: &visit.user, stay: &visit.stay };
+            kept::terminal(program, (first, listed.porch()), grace, &bell).await
+        };
+        let (stopped, last) = tokio::select! {
+            pumped = pumped => pumped,
+            never = notice::stopping(self.visit, self.session, self.channel) => match never {},
+        };
+        Stop { running: Some(running), last, ..Stop::before(stopped) }
     }
 
     async fn on_pipes(
@@ -254,7 +307,7 @@ impl<'a> Run<'a> {
     ) -> Stop<'a> {
         request.accept();
         if let Err(stopped) = notice::tell_aside(self.session, self.channel, self.told).await {
-            return Stop { stopped, running: None, taps: Taps::default(), files: None };
+            return Stop::before(stopped);
         }
         let tap = self.session.tap();
         let transfer = start == spawner::Program::FileTransfer;
@@ -281,7 +334,7 @@ impl<'a> Run<'a> {
                 pump::pipes(self.channel, tap, (&mut running, pipes), (&mut taps, None), &Quiet(self)).await
             }
         };
-        Stop { stopped, running: Some(running), taps, files }
+        Stop { stopped, running: Some(running), taps, files, last: None }
     }
 
     /// What the program is told of the connection. Nothing of ours where the rules are silent.
@@ -320,10 +373,11 @@ impl<'a> Run<'a> {
 
     /// Tells both sides how it ended, and sees to it that the program has.
     async fn conclude(&self, stop: Stop<'a>, program: &Program, copy: Option<&Copy>) -> Outcome {
-        let Stop { stopped, running, taps, files } = stop;
-        let mut outcome = outcome_of(&stopped);
+        let Stop { stopped, running, taps, files, last } = stop;
+        let channel = last.as_ref().map_or(self.channel, |visitor| &visitor.channel);
+        let mut outcome = stopped.outcome();
         match &stopped {
-            Stopped::Ended(exit) => pump::tell_exit(self.channel, *exit),
+            Stopped::Ended(exit) => pump::tell_exit(channel, *exit),
             Stopped::HungUp => {}
             Stopped::Told(reason) => {
                 self.session
@@ -341,13 +395,13 @@ impl<'a> Run<'a> {
                     Told::Banner | Told::Consent => reason.public(),
                 };
                 let words = format!("\r\n{words}");
-                drop(tokio::time::timeout(GOODBYE, farewell(self.channel, &words)).await);
+                drop(tokio::time::timeout(GOODBYE, farewell(channel, &words)).await);
             }
             Stopped::Failed(words) => {
-                drop(tokio::time::timeout(GOODBYE, farewell(self.channel, words)).await);
+                drop(tokio::time::timeout(GOODBYE, farewell(channel, words)).await);
             }
         }
-        self.channel.close();
+        channel.close();
         let totals = [taps.stdin, taps.stdout, taps.stderr];
         let mut streams = std::collections::BTreeMap::new();
         for tap in totals.into_iter().flatten() {
@@ -369,103 +423,10 @@ impl<'a> Run<'a> {
         self.record(program, copy, &outcome, streams).await;
         outcome
     }
-
-    async fn record(
-        &self,
-        program: &Program,
-        copy: Option<&Copy>,
-        outcome: &Outcome,
-        streams: std::collections::BTreeMap<String, kinds::StreamTotal>,
-    ) {
-        let status = match outcome.status {
-            Some(0) => Status::ok(),
-            Some(code) => Status::failed(format!("exit status {code}")),
-            None => Status::failed(outcome.signal.clone().unwrap_or_else(|| outcome.reason.clone())),
-        };
-        match program {
-            Program::Shell => {}
-            Program::Subsystem(name) => {
-                self.session
-                    .emit(|facts| kinds::Subsystem {
-                        who: facts.who.clone(),
-                        server: facts.server.clone(),
-                        connection: facts.connection.clone(),
-                        session: facts.session.clone(),
-                        status: Status::ok(),
-                        name: name.clone(),
-                    })
-                    .await;
-            }
-            Program::Command(_) => {
-                let ended = outcome.signal.as_ref().map(|signal| format!("signal {signal}"));
-                let failed = Some(outcome.reason.clone()).filter(|reason| !reason.is_empty());
-                self.session
-                    .emit(|facts| kinds::Exec {
-                        who: facts.who.clone(),
-                        server: facts.server.clone(),
-                        connection: facts.connection.clone(),
-                        session: facts.session.clone(),
-                        status: status.clone(),
-                        login: self.visit.login.to_string(),
-                        command: program.command(),
-                        exit_code: outcome.status.map(|code| code.to_string()),
-                        exit_error: ended.or(failed),
-                        streams,
-                    })
-                    .await;
-                if let Some(copy) = copy.filter(|copy| copy.scp) {
-                    self.record_scp(copy, status).await;
-                }
-            }
-        }
-    }
-
-    async fn record_scp(&self, copy: &Copy, status: Status) {
-        let path = copy.path.clone();
-        match copy.way {
-            Way::Up => {
-                self.session
-                    .emit(|facts| kinds::ScpUpload {
-                        who: facts.who.clone(),
-                        server: facts.server.clone(),
-                        session: facts.session.clone(),
-                        status,
-                        action: "upload".to_owned(),
-                        path,
-                    })
-                    .await;
-            }
-            Way::Down | Way::Both => {
-                self.session
-                    .emit(|facts| kinds::ScpDownload {
-                        who: facts.who.clone(),
-                        server: facts.server.clone(),
-                        session: facts.session.clone(),
-                        status,
-                        action: "download".to_owned(),
-                        path,
-                    })
-                    .await;
-            }
-        }
-    }
 }
 
 /// How long a person may take to hear why their session was ended.
-const GOODBYE: std::time::Duration = std::time::Duration::from_secs(2);
-
-fn outcome_of(stopped: &Stopped) -> Outcome {
-    match stopped {
-        Stopped::Ended(Exit::Code(code)) => Outcome::exit(i32::from(*code)),
-        Stopped::Ended(exit @ Exit::Signal { number, .. }) => {
-            let name = exit.signal_name().map_or_else(|| number.to_string(), str::to_owned);
-            Outcome { signal: Some(name), ..Outcome::default() }
-        }
-        Stopped::HungUp => Outcome { reason: "the client went away".to_owned(), ..Outcome::default() },
-        Stopped::Told(reason) => Outcome::ended(reason),
-        Stopped::Failed(words) => Outcome { reason: words.clone(), ..Outcome::default() },
-    }
-}
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Reports sizes; a session that moves no files by a protocol we read reports none.
 struct Quiet<'a>(&'a Run<'a>);
@@ -476,15 +437,7 @@ impl pump::Notice for Quiet<'_> {
     }
 
     async fn resized(&self, cols: u16, rows: u16) {
-        self.0
-            .session
-            .emit(|facts| kinds::SessionResize {
-                who: facts.who.clone(),
-                server: facts.server.clone(),
-                session: facts.session.clone(),
-                size: format!("{cols}:{rows}"),
-            })
-            .await;
+        keep::resized(self.0.session, cols, rows).await;
     }
 
     async fn files(&self, _: Vec<crate::sftp::watch::Seen>) {}

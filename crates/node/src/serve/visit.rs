@@ -33,6 +33,8 @@ pub(super) struct Visit {
     pub(super) login: Login,
     pub(super) ssh: Connection,
     pub(super) scope: Scope,
+    /// What outlives the connection.
+    pub(super) stay: Scope,
     /// The account, or why it may not come in, in words for the person.
     pub(super) account: Result<Account, String>,
     /// Counts the sessions.
@@ -40,7 +42,6 @@ pub(super) struct Visit {
     pub(super) agent: OnceCell<Agent>,
     /// Where the grounds for letting them in are asked about again.
     grounds: Permit,
-    _counted: Counted,
 }
 
 /// Why a visit was ended from this side.
@@ -87,11 +88,13 @@ where
         login: guest.login,
         ssh: connection,
         scope: scope.child("visit"),
+        stay: scope.clone(),
         account,
         agent: OnceCell::new(),
         grounds: guest.permit,
-        _counted: guest.counted,
     });
+    // A kept shell goes on without counting as a connection.
+    let _counted: Counted = guest.counted;
     let mut rooms = Rooms { visit: visit.clone(), tasks: Vec::new(), listeners: Listeners::default() };
     if let Some(cut) = rooms.host(incoming).await {
         visit.cut(&cut.reason()).await;

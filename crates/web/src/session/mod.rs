@@ -22,7 +22,7 @@ use model::{NodeId, UserName};
 
 pub(crate) use api::pass;
 pub(crate) use parts::Part;
-pub(crate) use person::{Opens, Person, lock};
+pub(crate) use person::{Keep, Opens, Person, lock};
 pub use table::Sessions;
 pub(crate) use table::{hash as token_hash, token as token_of};
 

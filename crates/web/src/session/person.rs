@@ -18,6 +18,7 @@ use runtime::{Random, Scope};
 use serde::Deserialize;
 use ssh::client::Credential;
 use ssh::{PrivateKey, PublicKey};
+use tokio_util::sync::CancellationToken;
 
 use super::parts::Parts;
 use super::{MAX_TICKETS, Sessions, TICKET_LIFE};
@@ -66,15 +67,26 @@ impl Keys {
     }
 }
 
+/// A page's key to its shell: made by the page, known to it and, as a hash, to the node. Never on disk here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Keep {
+    /// 64 hexadecimal digits.
+    pub(crate) key: Secret,
+    /// The page comes back with it.
+    pub(crate) back: bool,
+}
+
 /// What a ticket opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Opens {
-    /// A new shell.
+    /// A new shell, or one that a node has kept.
     Shell {
         /// Where.
         node: model::NodeId,
         /// As which account.
         login: String,
+        /// The page's key to it.
+        keep: Option<Keep>,
     },
     /// A terminal that is there already.
     Terminal(String),
@@ -130,6 +142,8 @@ pub(crate) struct Person {
     seen: Mutex<Timestamp>,
     tickets: Mutex<BTreeMap<String, Ticket>>,
     more: AtomicBool,
+    /// Cancelled when it ends because its person said so.
+    pub(crate) signed_out: CancellationToken,
     /// Is told of what is kept of sessions.
     told: AtomicBool,
     /// Agreed to it, on the page that asks.
@@ -168,6 +182,7 @@ impl Person {
             seen: Mutex::new(sessions.now()),
             tickets: Mutex::default(),
             more: AtomicBool::new(false),
+            signed_out: CancellationToken::new(),
             told: AtomicBool::new(false),
             agreed: AtomicBool::new(false),
         })
@@ -211,6 +226,25 @@ impl Person {
     /// May do more than work on nodes, as far as was heard.
     pub(crate) fn may_more(&self) -> bool {
         self.more.load(Ordering::Relaxed)
+    }
+
+    /// Ends everything that was started, on the person's own word: shells are told not to wait.
+    pub(crate) fn sign_out(self: &Arc<Self>, scope: &Scope) {
+        self.signed_out.cancel();
+        let shells = self.terminals.all();
+        if shells.is_empty() {
+            return self.scope.cancel();
+        }
+        let person = self.clone();
+        scope.spawn("sign out", async move {
+            for shell in &shells {
+                shell.end();
+            }
+            for shell in &shells {
+                shell.gone().await;
+            }
+            person.scope.cancel();
+        });
     }
 
     /// A ticket, once.

@@ -114,8 +114,9 @@ impl Sessions {
 
     /// Ends a session and everything it started.
     pub(crate) fn end(&self, token: &str) {
-        if let Some(person) = lock(&self.0.people).remove(&hash(token)) {
-            person.scope.cancel();
+        let person = lock(&self.0.people).remove(&hash(token));
+        if let Some(person) = person {
+            person.sign_out(&self.0.scope);
         }
     }
 
@@ -136,7 +137,7 @@ impl Sessions {
         people.retain(|_, person| {
             let goes = person.user == *user && which(person);
             if goes {
-                person.scope.cancel();
+                person.sign_out(&self.0.scope);
             }
             !goes
         });

@@ -17,6 +17,11 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
+    /// Empty, where what comes first stands at `base`.
+    pub(crate) fn starting_at(base: u64) -> Self {
+        Self { base, ..Self::default() }
+    }
+
     /// The offset behind the last byte.
     pub(crate) fn end(&self) -> u64 {
         self.base + self.bytes.len() as u64

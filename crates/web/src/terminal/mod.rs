@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A terminal outlives its WebSocket for [`DETACHED`]: the bytes nobody acknowledged are kept and sent again to the
-//! next one. Bounds: [`WINDOW`] bytes of output, [`MAX_INPUT`] of input, [`MAX_TERMINALS`] a session. Frames are
+//! next one. Where this process is started anew, its node has kept the shell for the page that has its key
+//! (docs/formats/kept-shell.md). Bounds: [`WINDOW`] bytes of output, [`MAX_INPUT`] of input, [`MAX_TERMINALS`] a session. Frames are
 //! described in docs/formats/web-terminal.md. Knows nothing of pages, roles or recordings.
 
 mod buffer;
@@ -63,7 +64,7 @@ impl Terminals {
         lock(&self.0).remove(id);
     }
 
-    fn all(&self) -> Vec<Arc<Shell>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Shell>> {
         lock(&self.0).values().filter(|shell| !shell.is_over()).cloned().collect()
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::MAX_INPUT;
 use super::frame::{self, FromPage};
 use super::line::Line;
-use super::shell::Shell;
+use super::shell::{NoShell, Shell, Wanted};
 use crate::Web;
 use crate::session::{Opens, Person};
 
@@ -51,7 +51,9 @@ pub(crate) async fn serve(web: &Web, mut line: Line, came: Came) {
     // Everything else of the session ends with it: what that looks like from here is not the reason.
     let outcome = tokio::select! {
         biased;
-        () = ends.cancelled() => Err("this browser was signed out".to_owned()),
+        () = came.person.signed_out.cancelled() => Err("this browser was signed out".to_owned()),
+        // The gate is stopping, or the certificate is over: the page comes back and hears which.
+        () = ends.cancelled() => Ok(()),
         outcome = run(web, &mut line, &came) => outcome,
     };
     if let Err(why) = outcome {
@@ -83,9 +85,14 @@ async fn run(web: &Web, line: &mut Line, came: &Came) -> Result<(), String> {
             let _ = shell.channel.window_change(size);
             shell
         }
-        Opens::Shell { node, login } => {
+        Opens::Shell { node, login, keep } => {
             line.send(frame::news(&json!({"state": "dialing"}))).await?;
-            let shell = Shell::open(&came.person, sessions, (node, login), came.from, size).await?;
+            let wanted = Wanted { node, login, keep, from: came.from, size, seen: first.seen };
+            let shell = match Shell::open(&came.person, sessions, wanted).await {
+                Ok(shell) => shell,
+                Err(NoShell::Gone) => return line.send(frame::news(&json!({"state": "gone"}))).await,
+                Err(NoShell::Why(why)) => return Err(why),
+            };
             if !came.person.terminals.keep(shell.clone()) {
                 shell.end();
                 return Err("too many terminals are open: close one first".to_owned());

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use model::NodeId;
 use runtime::Scope;
@@ -9,11 +10,20 @@ use serde_json::{Value, json};
 use ssh::{Channel, Connection, Pty, Received, RequestKind, Size};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::buffer::Buffer;
 use super::{DETACHED, frame};
 use crate::reach::{DIAL, NoReach, Reached, reach, say_agreed};
-use crate::session::{Person, Sessions, lock};
+use crate::session::{Keep, Person, Sessions, lock};
+
+/// The variable with a page's key to its shell, the one with how much of its output was drawn, and the subsystem that
+/// leads back to it (docs/formats/kept-shell.md).
+const KEY: &str = "MOONGATE_KEEP";
+const SEEN: &str = "MOONGATE_SEEN";
+const RESUME: &str = "resume@moongate";
+/// How long saying goodbye to a node may take.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// The terminal type announced.
 const TERM: &str = "xterm-256color";
@@ -25,6 +35,32 @@ pub(crate) struct View {
     pub(crate) there: bool,
 }
 
+/// What a page wants.
+pub(crate) struct Wanted {
+    pub(crate) node: NodeId,
+    pub(crate) login: String,
+    pub(crate) keep: Option<Keep>,
+    /// Where the person is.
+    pub(crate) from: SocketAddr,
+    pub(crate) size: Size,
+    /// How much of a kept shell's output the page has drawn.
+    pub(crate) seen: u64,
+}
+
+/// Why there is no shell.
+pub(crate) enum NoShell {
+    /// The node has not kept it.
+    Gone,
+    /// In words for the person.
+    Why(String),
+}
+
+impl From<String> for NoShell {
+    fn from(why: String) -> Self {
+        Self::Why(why)
+    }
+}
+
 /// A shell on a node.
 pub(crate) struct Shell {
     pub(crate) id: String,
@@ -33,6 +69,8 @@ pub(crate) struct Shell {
     pub(crate) channel: Channel,
     connection: Connection,
     scope: Scope,
+    /// Cancelled when the pump has stopped.
+    over: CancellationToken,
     buffer: Mutex<Buffer>,
     grew: Notify,
     drained: Notify,
@@ -40,23 +78,28 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    /// Opens a shell for `person` and starts its pump.
+    /// Opens a shell for `person`, or comes back to one, and starts its pump.
     pub(crate) async fn open(
         person: &Person,
         sessions: &Sessions,
-        (node, login): (NodeId, String),
-        from: SocketAddr,
-        size: Size,
-    ) -> Result<Arc<Self>, String> {
+        wanted: Wanted,
+    ) -> Result<Arc<Self>, NoShell> {
+        let place = (&wanted.node, wanted.login.as_str());
         let Reached { banner, connection, scope } =
-            reach(person, sessions, (&node, &login), from, "terminal").await.map_err(|e| e.to_string())?;
-        let channel = timeout(DIAL, start(person, &connection, size))
+            reach(person, sessions, place, wanted.from, "terminal").await.map_err(|e| e.to_string())?;
+        let (channel, mut buffer) = timeout(DIAL, start(person, &connection, &wanted))
             .await
             .map_err(|_| "the node did not start a shell in time".to_owned())?
-            .map_err(|error| NoReach::from(&error, &login).to_string())?;
+            .map_err(|error| match (error, &wanted.keep) {
+                (ssh::Error::RequestRefused(_), Some(Keep { back: true, .. })) => NoShell::Gone,
+                (error, _) => NoReach::from(&error, &wanted.login).to_string().into(),
+            })?;
+        let Wanted { node, login, keep, .. } = wanted;
         let (view, _) = watch::channel(View { number: 0, there: true });
-        let mut buffer = Buffer::default();
-        buffer.push(banner.unwrap_or_default().replace('\n', "\r\n").as_bytes());
+        // A node counts the output of a shell it may keep, and a banner is none.
+        if keep.is_none() {
+            buffer.push(banner.unwrap_or_default().replace('\n', "\r\n").as_bytes());
+        }
         let shell = Arc::new(Self {
             id: data_encoding::HEXLOWER.encode(&person.random.bytes::<8>()),
             node,
@@ -64,6 +107,7 @@ impl Shell {
             channel,
             connection,
             scope: scope.clone(),
+            over: CancellationToken::new(),
             buffer: Mutex::new(buffer),
             grew: Notify::new(),
             drained: Notify::new(),
@@ -78,12 +122,16 @@ impl Shell {
     async fn pump(&self) {
         let how = tokio::select! {
             how = self.read() => how,
-            () = self.abandoned() => json!({"state": "ended", "why": "nobody came back"}),
+            () = self.abandoned() => {
+                self.hang_up();
+                json!({"state": "ended", "why": "nobody came back"})
+            }
         };
         lock(&self.buffer).finish(how);
         self.grew.notify_one();
         self.channel.close();
         self.connection.disconnect("the terminal is over");
+        self.over.cancel();
     }
 
     async fn read(&self) -> Value {
@@ -171,11 +219,29 @@ impl Shell {
         lock(&self.buffer).ended().is_some() || self.scope.is_cancelled()
     }
 
-    /// The person closed it.
+    /// The person closed it. The node is told, within [`GOODBYE`].
     pub(crate) fn end(&self) {
+        self.hang_up();
         self.channel.close();
-        self.connection.disconnect("closed by its user");
-        self.scope.cancel();
+        let (connection, scope, over) = (self.connection.clone(), self.scope.clone(), self.over.clone());
+        self.scope.spawn("terminal goodbye", async move {
+            if timeout(GOODBYE, over.cancelled()).await.is_err() {
+                connection.disconnect("closed by its user");
+                over.cancel();
+                scope.cancel();
+            }
+        });
+    }
+
+    /// Nobody will come back to it: a node that would keep it does not.
+    fn hang_up(&self) {
+        // A channel that is closed needs no telling.
+        drop(self.channel.signal("HUP"));
+    }
+
+    /// Resolves when it is over, soon after [`Shell::end`].
+    pub(crate) async fn gone(&self) {
+        self.over.cancelled().await;
     }
 
     pub(crate) fn held(&self) -> u64 {
@@ -183,16 +249,49 @@ impl Shell {
     }
 }
 
-async fn start(person: &Person, connection: &Connection, size: Size) -> Result<Channel, ssh::Error> {
+/// A channel with the shell on it, and the buffer its output goes on in.
+async fn start(
+    person: &Person,
+    connection: &Connection,
+    wanted: &Wanted,
+) -> Result<(Channel, Buffer), ssh::Error> {
     let channel = connection.open_session().await?;
+    if let Some(keep) = &wanted.keep {
+        channel.env(KEY, keep.key.expose())?;
+        if keep.back {
+            channel.env(SEEN, wanted.seen.to_string())?;
+            channel.subsystem(RESUME).await?;
+            channel.window_change(wanted.size)?;
+            let buffer = goes_on(&channel).await?;
+            return Ok((channel, buffer));
+        }
+    }
     say_agreed(person, &channel)?;
     // The page draws UTF-8 and 24-bit colours whatever the host's own settings are.
     for (name, value) in [("LC_CTYPE", "C.UTF-8"), ("COLORTERM", "truecolor")] {
         channel.env(name, value)?;
     }
-    channel.request_pty(Pty { term: TERM.to_owned(), size, modes: Vec::new() }).await?;
+    channel.request_pty(Pty { term: TERM.to_owned(), size: wanted.size, modes: Vec::new() }).await?;
     channel.shell().await?;
-    Ok(channel)
+    Ok((channel, Buffer::default()))
+}
+
+/// A kept shell says first, in eight bytes, where the output that follows stands.
+async fn goes_on(channel: &Channel) -> Result<Buffer, ssh::Error> {
+    let mut said = Vec::new();
+    loop {
+        if let Some((offset, rest)) = said.split_first_chunk::<8>() {
+            let mut buffer = Buffer::starting_at(u64::from_be_bytes(*offset));
+            buffer.push(rest);
+            return Ok(buffer);
+        }
+        match channel.recv().await? {
+            Received::Data(bytes) => said.extend_from_slice(&bytes),
+            Received::Request(request) => request.refuse(),
+            Received::Extended(..) | Received::Exit(_) | Received::Eof => {}
+            Received::Closed => return Err(ssh::Error::Closed),
+        }
+    }
 }
 
 fn ending(exit: Option<&RequestKind>) -> Value {

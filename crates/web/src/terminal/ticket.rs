@@ -6,7 +6,7 @@ use http::header::{HeaderMap, ORIGIN};
 use http::{Method, Request};
 use hyper::body::Incoming;
 use model::api::Fault;
-use model::{Login, NodeId};
+use model::{Login, NodeId, Secret};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -14,14 +14,23 @@ use super::{Came, MAX_TERMINALS};
 use crate::Web;
 use crate::answer::{self, Answer};
 use crate::people;
-use crate::session::{Opens, TICKET_LIFE, guard, login};
+use crate::session::{Keep, Opens, TICKET_LIFE, guard, login};
 
-/// What a page asks for: a new shell, or a terminal that is there.
+/// What a page asks for: a new shell, one that the node has kept for its key, or a terminal that is there.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Ask {
-    Terminal { terminal: String },
-    Shell { node: NodeId, login: Login },
+    Terminal {
+        terminal: String,
+    },
+    Shell {
+        node: NodeId,
+        login: Login,
+        #[serde(default)]
+        keep: Option<Secret>,
+        #[serde(default)]
+        resume: bool,
+    },
 }
 
 /// Makes a ticket.
@@ -42,11 +51,15 @@ pub(crate) async fn ticket(web: &Web, request: Request<Incoming>) -> Answer {
             Opens::Terminal(terminal)
         }
         Ok(Ask::Terminal { .. }) => return answer::not_found(),
-        Ok(Ask::Shell { node, login }) => {
+        Ok(Ask::Shell { node, login, keep, resume }) => {
+            if keep.as_ref().is_some_and(|key| !is_key(key.expose())) || (resume && keep.is_none()) {
+                return answer::fault(Fault::BadRequest, "not a key to a shell");
+            }
             if person.terminals.all().len() >= MAX_TERMINALS {
                 return answer::fault(Fault::TooMany, "too many terminals are open: close one first");
             }
-            Opens::Shell { node, login: login.to_string() }
+            let keep = keep.map(|key| Keep { key, back: resume });
+            Opens::Shell { node, login: login.to_string(), keep }
         }
         Err(refusal) => return refusal,
     };
@@ -54,6 +67,11 @@ pub(crate) async fn ticket(web: &Web, request: Request<Incoming>) -> Answer {
         Some(ticket) => answer::json(&json!({"ticket": ticket, "seconds": TICKET_LIFE.as_secs()})),
         None => answer::fault(Fault::TooMany, "too many tickets are unused: wait a moment"),
     }
+}
+
+/// 64 hexadecimal digits, as the node wants them.
+fn is_key(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Whose WebSocket it would be: the cookie says who, and the page it comes from must be named.

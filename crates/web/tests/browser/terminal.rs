@@ -182,6 +182,62 @@ async fn a_page_that_comes_back_gets_what_it_missed() {
 }
 
 #[tokio::test]
+async fn a_page_comes_back_to_a_shell_that_its_node_has_kept() {
+    let gate = Gate::new();
+    let page = gate.sign_in().await;
+    let key = "0123456789abcdef".repeat(4);
+    let ask = json!({"node": gate.world.node, "login": "ubuntu", "keep": key, "resume": true});
+    let ticket = ticket(&gate, &page, &ask).await;
+    let first = json!({"ticket": ticket, "cols": 80, "rows": 24, "seen": 1000});
+    let mut socket = connect(&gate, &page, "https://gate", &first).await;
+    assert_eq!(news(&mut socket).await["state"], "dialing");
+    let node = loop {
+        let found = gate.world.shells.lock().unwrap().last().cloned();
+        match found {
+            Some(shell) => break shell,
+            None => tokio::task::yield_now().await,
+        }
+    };
+
+    // Where its output goes on, in two pieces, and what the page missed.
+    node.write_all(&1000_u64.to_be_bytes()[..3]).await.unwrap();
+    node.write_all(&1000_u64.to_be_bytes()[3..]).await.unwrap();
+    node.write_all(b"missed").await.unwrap();
+
+    assert_eq!(news(&mut socket).await["state"], "open");
+    assert_eq!(output(&mut socket, 6).await, (1000, b"missed".to_vec()));
+    let variables = gate.world.variables.lock().unwrap().clone();
+    assert_eq!(variables, [format!("MOONGATE_KEEP={key}"), "MOONGATE_SEEN=1000".to_owned()]);
+
+    // Signing out is a hang-up, not a break.
+    gate.send("DELETE", "/webapi/sessions/web", &page.all(), &json!({})).await;
+    loop {
+        match node.recv().await.unwrap() {
+            Received::Request(request) if matches!(&request.kind, RequestKind::Signal { name } if name == "HUP") =>
+            {
+                break;
+            }
+            Received::Closed => panic!("closed without a word"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_none_opens_nothing() {
+    let gate = Gate::new();
+    let page = gate.sign_in().await;
+    for ask in [
+        json!({"node": gate.world.node, "login": "ubuntu", "keep": "short"}),
+        json!({"node": gate.world.node, "login": "ubuntu", "keep": "Z".repeat(64)}),
+        json!({"node": gate.world.node, "login": "ubuntu", "resume": true}),
+    ] {
+        let answer = gate.send("POST", "/webapi/terminal/tickets", &page.all(), &ask).await;
+        assert_eq!(answer.status, 400, "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_ticket_opens_once_from_its_own_page_and_not_for_long() {
     let gate = Gate::new();
     let page = gate.sign_in().await;

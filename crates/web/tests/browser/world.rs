@@ -204,6 +204,7 @@ impl World {
                 }
                 let (shell, files) = match &request.kind {
                     RequestKind::Shell => (true, false),
+                    RequestKind::Subsystem { name } if name == "resume@moongate" => (true, false),
                     RequestKind::Subsystem { name } => (false, name == "sftp"),
                     _ => (false, false),
                 };

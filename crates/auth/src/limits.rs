@@ -3,10 +3,11 @@
 //! Bound: [`MAX_ADDRESSES`] buckets; when full, the ones that are full again are dropped first. IPv6 counts by /64.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use model::Timestamp;
+use runtime::places::household;
 
 /// The most addresses remembered at a time.
 const MAX_ADDRESSES: usize = 16_384;
@@ -34,7 +35,7 @@ impl Limiter {
     pub(crate) fn take(&self, from: IpAddr, now: Timestamp) -> bool {
         let full = self.burst * self.refill_ms;
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = coarse(from);
+        let from = household(from);
         if buckets.len() >= MAX_ADDRESSES && !buckets.contains_key(&from) {
             buckets.retain(|_, b| level(b, full, now) < full);
             if buckets.len() >= MAX_ADDRESSES {
@@ -53,14 +54,6 @@ impl Limiter {
 fn level(bucket: &Bucket, full: i64, now: Timestamp) -> i64 {
     let gained = i64::try_from(now.since(bucket.at).as_millis()).unwrap_or(full);
     bucket.tokens_ms.saturating_add(gained).min(full)
-}
-
-/// One household: an IPv4 address, or an IPv6 /64.
-fn coarse(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-    }
 }
 
 #[cfg(test)]

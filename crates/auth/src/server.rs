@@ -1,6 +1,6 @@
 //! One connection: TLS, HTTP, and for each request the table, the gate, the handler.
 //!
-//! Bounds: handshakes 10 s and [`HALF_OPEN`] at a time; [`CONNECTIONS`] connections; 128 requests on each; bodies by
+//! Bounds: handshakes 10 s, [`HALF_OPEN`] at a time and [`HALF_OPEN_EACH`] from one address; [`CONNECTIONS`] connections; 128 requests on each; bodies by
 //! verb ([`body_limit`]) read within 30 s; handlers answer within 30 s. What is over a bound is refused, not queued.
 
 use std::convert::Infallible;
@@ -19,10 +19,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use model::Identity;
 use model::api::{Endpoint, Shape};
-use runtime::Scope;
+use runtime::{Place, Places, Scope};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use wire::route::RELAY_ALPN;
@@ -39,7 +39,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const DEADLINE: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(10);
 /// The most handshakes at a time.
-pub(crate) const HALF_OPEN: usize = 256;
+pub(crate) const HALF_OPEN: usize = 4096;
+/// The same, from one address, as proxies vouch for it: one stranger does not keep the rest out.
+pub(crate) const HALF_OPEN_EACH: u32 = 256;
 /// The most connections at a time.
 pub(crate) const CONNECTIONS: usize = 16_384;
 const REQUESTS: u32 = 128;
@@ -54,7 +56,7 @@ pub(crate) struct Front {
     core: Arc<Core>,
     table: Arc<Table>,
     tls: Arc<ServerConfig>,
-    half_open: Arc<Semaphore>,
+    half_open: Arc<Places>,
     connections: Arc<Semaphore>,
 }
 
@@ -64,7 +66,7 @@ impl Front {
             core,
             table: Arc::new(verbs::table()),
             tls,
-            half_open: Arc::new(Semaphore::new(HALF_OPEN)),
+            half_open: Arc::new(Places::new(HALF_OPEN, HALF_OPEN_EACH)),
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
         }
     }
@@ -78,10 +80,7 @@ impl Front {
             tracing::warn!(?peer, "too many connections: one was closed");
             return;
         };
-        let Ok(half_open) = self.half_open.clone().try_acquire_owned() else {
-            tracing::warn!(?peer, "too many half-open connections: one was closed");
-            return;
-        };
+        let Some(half_open) = self.half_open(peer) else { return };
         let Some(stream) = self.handshake(stream, peer).await else { return };
         let caller = Caller { identity: self.identity(&stream), peer };
         if !is_relay(&stream) {
@@ -90,6 +89,14 @@ impl Front {
         // Somebody else's connection stands in the proxy's and ends with its certificate at the latest.
         let life = self.life_of(&caller);
         let _ = tokio::time::timeout(life, self.relayed(stream, caller, half_open, scope)).await;
+    }
+
+    fn half_open(&self, peer: Option<SocketAddr>) -> Option<Place> {
+        let place = self.half_open.take(peer.map(|peer| peer.ip()));
+        if place.is_none() {
+            tracing::warn!(?peer, "too many half-open connections: one was closed");
+        }
+        place
     }
 
     async fn handshake<S>(&self, stream: S, peer: Option<SocketAddr>) -> Option<TlsStream<S>>
@@ -111,13 +118,8 @@ impl Front {
     }
 
     /// A proxy passes a connection on: whose it is, then their TLS as if they had come here themselves.
-    async fn relayed<S>(
-        self,
-        mut stream: TlsStream<S>,
-        proxy: Caller,
-        half_open: OwnedSemaphorePermit,
-        scope: Scope,
-    ) where
+    async fn relayed<S>(self, mut stream: TlsStream<S>, proxy: Caller, half_open: Place, scope: Scope)
+    where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         if gate::admit_relay(&self.core, &proxy).await.is_err() {
@@ -130,6 +132,8 @@ impl Front {
             }
             Err(_) => return tracing::debug!(peer = ?proxy.peer, "a proxy does not say for whom in time"),
         };
+        drop(half_open);
+        let Some(half_open) = self.half_open(peer) else { return };
         let Some(stream) = self.handshake(stream, peer).await else { return };
         if is_relay(&stream) {
             return tracing::warn!(?peer, "a passed-on connection inside another was closed");
@@ -138,13 +142,8 @@ impl Front {
         self.talk(stream, caller, half_open, scope).await;
     }
 
-    async fn talk<S>(
-        self,
-        stream: TlsStream<S>,
-        caller: Caller,
-        half_open: OwnedSemaphorePermit,
-        scope: Scope,
-    ) where
+    async fn talk<S>(self, stream: TlsStream<S>, caller: Caller, half_open: Place, scope: Scope)
+    where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         // Still half open: whoever says nothing after the handshake holds no place for long.
@@ -282,7 +281,7 @@ pub(crate) fn body_limit(endpoint: &Endpoint) -> usize {
         (Shape::Upload, _) => audit::recording::segment::MAX,
         (_, "EmitEvents") => 16 * 1024 * 1024,
         (_, "ReportTunnels") => 4 * 1024 * 1024,
-        (_, "SignIn" | "GetInvite" | "AcceptInvite" | "Join") => 16 * 1024,
+        (_, "SignIn" | "BeginPasskeySignIn" | "GetInvite" | "AcceptInvite" | "Join") => 16 * 1024,
         _ => 512 * 1024,
     }
 }

@@ -11,7 +11,7 @@ use client::websocket;
 use client::{BoxStream, Keyring};
 use model::{ClusterName, Identity, UserName};
 use pki::Trust;
-use runtime::{Clock, Random, Scope};
+use runtime::{Clock, Place, Random, Scope};
 use tokio::io::{AsyncRead, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -26,7 +26,7 @@ use wire::{client_hello, client_hello::ClientHello};
 
 use crate::address::{Network, ProxyHeaders};
 use crate::jump::Jump;
-use crate::limits::{Doors, Limits, People, Place, TOO_MANY_PEOPLE};
+use crate::limits::{Doors, Limits, People, TOO_MANY_PEOPLE};
 use crate::plain;
 use crate::relay::relay;
 use crate::rewind::Rewind;

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use model::Identity;
 use pki::Trust;
-use runtime::{Clock, Scope};
+use runtime::{Clock, Place, Scope};
 use ssh::server::{Accepted, Config, Gate as Door};
 use ssh::{ChannelKind, Event, Incoming, Opening, PublicKey};
 use tunnel::Registry;
 use wire::dial::{Class, DialHeader, Target, TraceId};
 
 use crate::BoxStream;
-use crate::limits::{People, Place, TOO_MANY_PEOPLE};
+use crate::limits::{People, TOO_MANY_PEOPLE};
 
 const NO_SHELL: &str =
     "this is Moongate's gate, not a host: use `ssh -J <gate> <login>@<node>` or `msh ssh <login>@<node>`";

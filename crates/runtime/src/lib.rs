@@ -1,4 +1,5 @@
-//! The ground every service stands on: scopes that own tasks, two lanes for them, a clock that is passed in, health, telemetry.
+//! The ground every service stands on: scopes that own tasks, two lanes for them, a clock that is passed in, places for
+//! connections, health, telemetry.
 //!
 //! Knows no domain word. This is the one room that may call `tokio::spawn`.
 #![forbid(unsafe_code)]
@@ -6,6 +7,7 @@
 pub mod clock;
 pub mod health;
 pub mod lane;
+pub mod places;
 pub mod random;
 pub mod scope;
 pub mod telemetry;
@@ -13,5 +15,6 @@ pub mod telemetry;
 pub use clock::Clock;
 pub use health::Health;
 pub use lane::{Aside, Lane};
+pub use places::{Place, Places};
 pub use random::Random;
 pub use scope::{Fault, Scope, Service};

@@ -183,6 +183,32 @@ async fn a_caller_who_says_nothing_is_let_go_and_the_next_is_served() {
 }
 
 #[tokio::test]
+async fn silence_from_one_address_keeps_no_other_out() {
+    let world = World::new().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let port = auth::Port { authority: world.authority.clone(), listener };
+    let inner = world.scope.clone();
+    world.scope.spawn_graceful("port", async move { port.run(inner).await.unwrap() });
+
+    let (told, mut closed) = tokio::sync::mpsc::channel(300);
+    for _ in 0..300 {
+        let mut silent = tokio::net::TcpStream::connect(at).await.unwrap();
+        let told = told.clone();
+        world.scope.spawn("silent", async move {
+            let _ = tokio::io::AsyncReadExt::read_u8(&mut silent).await;
+            let _ = told.send(()).await;
+        });
+    }
+    for _ in 256..300 {
+        closed.recv().await.unwrap();
+    }
+
+    assert!(world.anyone().call(&model::api::cluster::GetCluster {}).await.is_ok());
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn the_port_serves_agents_that_dial_it() {
     let world = World::new().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

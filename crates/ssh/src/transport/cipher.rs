@@ -9,8 +9,8 @@ use aws_lc_rs::cipher::{
 };
 use aws_lc_rs::hmac;
 use aws_lc_rs::iv::FixedLength;
+use zeroize::Zeroizing;
 
-use super::kex::Material;
 use crate::Error;
 use crate::algorithms::{Cipher, Mac};
 
@@ -18,6 +18,14 @@ use crate::algorithms::{Cipher, Mac};
 pub(crate) const LENGTH: usize = 4;
 /// Length field and padding length: what stands before the payload.
 pub(crate) const HEAD: usize = 5;
+
+/// Key, first nonce and MAC key of one direction.
+pub(crate) struct Material {
+    pub(crate) key: Zeroizing<Vec<u8>>,
+    pub(crate) iv: Zeroizing<Vec<u8>>,
+    pub(crate) mac: Zeroizing<Vec<u8>>,
+}
+
 /// How long the key material of a cipher is.
 pub(crate) fn key_lengths(cipher: Cipher, mac: Mac) -> (usize, usize, usize) {
     let mac = match mac {

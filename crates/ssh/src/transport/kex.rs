@@ -7,6 +7,7 @@ use aws_lc_rs::kem::{Ciphertext, DecapsulationKey, EncapsulationKey, ML_KEM_768}
 use wire::ssh::{put_mpint, put_string};
 use zeroize::Zeroizing;
 
+use super::cipher::{Material, key_lengths};
 use crate::Error;
 use crate::algorithms::{Cipher, Kex, Mac};
 
@@ -155,13 +156,6 @@ impl Transcript<'_> {
     }
 }
 
-/// Key, first nonce and MAC key of one direction.
-pub(crate) struct Material {
-    pub(crate) key: Zeroizing<Vec<u8>>,
-    pub(crate) iv: Zeroizing<Vec<u8>>,
-    pub(crate) mac: Zeroizing<Vec<u8>>,
-}
-
 /// What keys are made of.
 pub(crate) struct Derivation<'a> {
     pub(crate) kex: Kex,
@@ -173,7 +167,7 @@ pub(crate) struct Derivation<'a> {
 impl Derivation<'_> {
     /// The material from client to server, or from server to client.
     pub(crate) fn material(&self, to_server: bool, cipher: Cipher, mac: Mac) -> Material {
-        let (key, iv, mac) = super::cipher::key_lengths(cipher, mac);
+        let (key, iv, mac) = key_lengths(cipher, mac);
         let letters = if to_server { *b"ACE" } else { *b"BDF" };
         let [for_iv, for_key, for_mac] = letters;
         Material {

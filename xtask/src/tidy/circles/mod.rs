@@ -28,7 +28,7 @@ const ALLOWED: &[(&str, usize)] = &[
     ("policy", 2),
     ("proxy", 2),
     ("session", 11),
-    ("ssh", 4),
+    ("ssh", 2),
     ("web", 8),
     ("wire", 2),
 ];

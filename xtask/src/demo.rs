@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::shell::{cargo, output, root, run, target_dir};
+use crate::shell::{cargo, output, run, target_dir};
 use crate::{packages, ui};
 
 /// How long the gate may take to answer.
@@ -26,9 +26,7 @@ const NODE: &str = "garden";
 /// Builds, prepares and becomes the gate.
 pub(crate) fn run_demo(arguments: &[String]) -> Result<()> {
     packages::ensure(packages::BUILD)?;
-    if !root().join("ui/dist").exists()
-        && let Err(error) = ui::where_possible()
-    {
+    if let Err(error) = ui::built_once() {
         eprintln!("without the browser app: {error:#}");
     }
     run(cargo().args(["build", "--locked", "--package", "moongate"]))?;
@@ -162,7 +160,7 @@ fn page(dir: &Path, port: &str, pin: &str, login: &str, invite: &str) -> String 
          Try, in another terminal:\n\n\
          \x20 export PATH={bin}:$PATH\n\
          \x20 curl -sk https://127.0.0.1:{port}/webapi/ping\n\
-         \x20 # open the link above, set a password, scan the code; then\n\
+         \x20 # open the link above in a browser, set a password, scan the code; sign in there, or here:\n\
          \x20 msh login --proxy=127.0.0.1:{port} --user=admin --ca-pin={pin}\n\
          \x20 msh ls\n\
          \x20 msh ssh {login}@{NODE}\n\

@@ -1,5 +1,6 @@
 //! What people install: the release executable with its names, as a tarball and, where dpkg is there, a Debian package.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -25,6 +26,17 @@ KillMode=process
 
 [Install]
 WantedBy=multi-user.target
+";
+
+/// Makes the account that the service becomes once its privileged half is apart.
+const AFTER_INSTALL: &str = "#!/bin/sh
+set -e
+if ! getent passwd moongate > /dev/null; then
+    useradd --system --user-group --home-dir /var/lib/moongate --no-create-home --shell /usr/sbin/nologin moongate
+fi
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+fi
 ";
 
 /// Builds everything into `target/dist`.
@@ -74,6 +86,10 @@ fn lay_out(dir: &Path, bin: &str) -> Result<()> {
 fn deb(out: &Path, version: &str) -> Result<()> {
     let arch = String::from_utf8(output(Command::new("dpkg").arg("--print-architecture"))?)?;
     let arch = arch.trim();
+    // What it was linked against is what it needs.
+    let libc = output(Command::new("dpkg-query").args(["-W", "-f", "${Version}", "libc6"]))?;
+    let libc = String::from_utf8(libc)?;
+    let libc = libc.split('-').next().unwrap_or_default();
     let tree = out.join("deb");
     lay_out(&tree, "usr/bin")?;
     let unit = tree.join("lib/systemd/system");
@@ -82,10 +98,13 @@ fn deb(out: &Path, version: &str) -> Result<()> {
     std::fs::create_dir_all(tree.join("DEBIAN"))?;
     let control = format!(
         "Package: moongate\nVersion: {version}\nArchitecture: {arch}\nMaintainer: The Moongate authors <maintainers@localhost>\n\
-         Depends: libc6\nRecommends: openssh-client\nSection: net\nPriority: optional\n\
+         Depends: libc6 (>= {libc}), libgcc-s1, passwd\nRecommends: openssh-client\nSection: net\nPriority: optional\n\
          Description: one door in the wall around a private cluster\n Short-lived certificates, nodes that dial out, one public port, sealed recordings.\n"
     );
     std::fs::write(tree.join("DEBIAN/control"), control)?;
+    let after = tree.join("DEBIAN/postinst");
+    std::fs::write(&after, AFTER_INSTALL)?;
+    std::fs::set_permissions(&after, std::fs::Permissions::from_mode(0o755))?;
     let file = format!("moongate_{version}_{arch}.deb");
     run(Command::new("dpkg-deb").current_dir(out).args(["--root-owner-group", "--build", "deb", &file]))?;
     Ok(std::fs::remove_dir_all(tree)?)

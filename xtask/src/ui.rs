@@ -70,6 +70,17 @@ pub(crate) fn built() -> Result<()> {
     run(&mut npm(&["run", "--silent", "build"]))
 }
 
+/// Builds the app unless some build of it is there.
+pub(crate) fn built_once() -> Result<()> {
+    if folder().join("dist/app/index.html").exists() {
+        return Ok(());
+    }
+    if !possible() {
+        bail!("it needs node 20 and npm to be built");
+    }
+    built()
+}
+
 fn all() -> Result<()> {
     for word in ["check", "test", "build"] {
         run(&mut npm(&["run", "--silent", word]))?;

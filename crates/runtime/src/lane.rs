@@ -57,37 +57,36 @@ impl Aside {
 #[derive(Debug, Clone)]
 pub struct Lane(pub(crate) Handle);
 
+/// A task's work. Of one type for each output: the runtime's code for a task is made once, not for each place.
+pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// Work that is polled in the main lane, or waits for its end in the other.
-pub(crate) struct Laned<F: Future> {
-    at: At<F>,
+pub(crate) struct Laned<T> {
+    at: At<T>,
     lane: Lane,
 }
 
-enum At<F: Future> {
-    Here(Pin<Box<F>>, Meter),
-    Aside(Ending<Result<F::Output, Pin<Box<F>>>>),
+enum At<T> {
+    Here(Work<T>, Meter),
+    Aside(Ending<Result<T, Work<T>>>),
     Over,
 }
 
-impl<F: Future> Laned<F> {
-    pub(crate) fn new(work: F, lane: Lane) -> Self {
-        Self { at: At::Here(Box::pin(work), Meter::default()), lane }
+impl<T> Laned<T> {
+    pub(crate) fn new(work: Work<T>, lane: Lane) -> Self {
+        Self { at: At::Here(work, Meter::default()), lane }
     }
 }
 
-impl<F> Future for Laned<F>
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    type Output = F::Output;
+impl<T: Send + 'static> Future for Laned<T> {
+    type Output = T;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let Self { at, lane } = &mut *self;
         loop {
             match std::mem::replace(at, At::Over) {
                 At::Here(mut work, mut meter) => {
-                    if let Poll::Ready(out) = meter.poll(work.as_mut(), cx) {
+                    if let Poll::Ready(out) = meter.poll(&mut work, cx) {
                         return Poll::Ready(out);
                     }
                     if !meter.busy() {
@@ -118,14 +117,14 @@ where
 }
 
 /// Work in the second lane: its output, or itself once it is quiet.
-struct Visit<F: Future>(Option<(Pin<Box<F>>, Meter)>);
+struct Visit<T>(Option<(Work<T>, Meter)>);
 
-impl<F: Future> Future for Visit<F> {
-    type Output = Result<F::Output, Pin<Box<F>>>;
+impl<T> Future for Visit<T> {
+    type Output = Result<T, Work<T>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some((work, meter)) = &mut self.0 else { return Poll::Pending };
-        let out = ready!(match meter.poll(work.as_mut(), cx) {
+        let out = ready!(match meter.poll(work, cx) {
             Poll::Pending if meter.quiet() => Poll::Ready(None),
             done => done.map(Some),
         });
@@ -148,9 +147,9 @@ struct Meter {
 }
 
 impl Meter {
-    fn poll<F: Future>(&mut self, work: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll<T>(&mut self, work: &mut Work<T>, cx: &mut Context<'_>) -> Poll<T> {
         let start = Instant::now();
-        let done = work.poll(cx);
+        let done = work.as_mut().poll(cx);
         self.note(start, Instant::now());
         done
     }

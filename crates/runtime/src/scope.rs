@@ -9,7 +9,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::lane::{Lane, Laned};
+use crate::lane::{Lane, Laned, Work};
 
 /// What made a service stop before it was asked to.
 #[derive(Debug)]
@@ -141,8 +141,8 @@ impl Scope {
         }
     }
 
-    fn tracked<F: Future>(&self, name: &'static str, work: F) -> impl Future<Output = F::Output> + use<F> {
-        self.0.tasks.track_future(work.instrument(tracing::debug_span!("task", name)))
+    fn tracked<F: Future + Send + 'static>(&self, name: &'static str, work: F) -> Work<F::Output> {
+        Box::pin(self.0.tasks.track_future(work.instrument(tracing::debug_span!("task", name))))
     }
 
     /// Asks every task to end. Returns at once.

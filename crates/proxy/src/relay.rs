@@ -7,14 +7,19 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::time::timeout;
 
 const SMALL: usize = 2 * 1024;
 const LARGE: usize = 64 * 1024;
 
 /// What one direction moves before other tasks get their turn: a keystroke elsewhere waits behind that much.
 const TURN: usize = 128 * 1024;
+
+/// How long a client may take to hear that what it reached is gone.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How much went each way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +39,8 @@ struct Direction {
     shut: bool,
     /// Why nothing more can be written.
     failed: Option<io::Error>,
+    /// Its source could not be read to the end.
+    lost: bool,
     total: u64,
 }
 
@@ -47,6 +54,7 @@ impl Direction {
             ended: false,
             shut: false,
             failed: None,
+            lost: false,
             total: 0,
         }
     }
@@ -144,23 +152,31 @@ impl Direction {
     }
 }
 
-/// Relays until both directions have ended, or either stream fails to be read.
+/// Relays between a client `a` and what it reached, `b`, until both directions have ended or one cannot be read.
 ///
 /// # Errors
-/// The first failure of either stream. One that takes no more is read to its end before that is told.
+/// The first failure of either stream. One that takes no more is read to its end before that is told. When `b` cannot be
+/// read, `a` is told that nothing more comes, for at most [`FAREWELL`]: its connection to us is whole, and what is sealed
+/// inside knows what is missing.
 pub async fn relay<A, B>(mut a: A, mut b: B) -> io::Result<Relayed>
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut forth, mut back) = (Direction::new(), Direction::new());
-    std::future::poll_fn(|cx| {
+    let copied = std::future::poll_fn(|cx| {
         let one = forth.poll_copy(&mut a, &mut b, cx)?;
-        let other = back.poll_copy(&mut b, &mut a, cx)?;
+        let other = back.poll_copy(&mut b, &mut a, cx).map_err(|error| {
+            back.lost = true;
+            error
+        })?;
         if one.is_ready() && other.is_ready() { Poll::Ready(Ok::<(), io::Error>(())) } else { Poll::Pending }
     })
-    .await?;
-    match forth.failed.or(back.failed) {
+    .await;
+    if back.lost {
+        let _ = timeout(FAREWELL, a.shutdown()).await;
+    }
+    match copied.err().or(forth.failed).or(back.failed) {
         Some(error) => Err(error),
         None => Ok(Relayed { forth: forth.total, back: back.total }),
     }
@@ -223,6 +239,72 @@ mod tests {
         left.write_all(b"x").await.unwrap();
 
         assert!(relay(a, b).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_client_hears_the_end_when_what_it_reached_is_reset() {
+        /// Says something, then breaks.
+        struct Reset(bool);
+        impl AsyncRead for Reset {
+            fn poll_read(
+                mut self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+                out: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                if std::mem::replace(&mut self.0, true) {
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                }
+                out.put_slice(b"bye");
+                Poll::Ready(Ok(()))
+            }
+        }
+        impl AsyncWrite for Reset {
+            fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, b: &[u8]) -> Poll<io::Result<usize>> {
+                Poll::Ready(Ok(b.len()))
+            }
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+            fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+        }
+        /// Counts ends that were passed on.
+        struct Client(tokio::io::DuplexStream, std::sync::Arc<std::sync::atomic::AtomicUsize>);
+        impl AsyncRead for Client {
+            fn poll_read(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                out: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.0).poll_read(cx, out)
+            }
+        }
+        impl AsyncWrite for Client {
+            fn poll_write(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                b: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.0).poll_write(cx, b)
+            }
+            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.0).poll_flush(cx)
+            }
+            fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Pin::new(&mut self.0).poll_shutdown(cx)
+            }
+        }
+        let (mut left, a) = duplex(1000);
+        let ends = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+
+        let relayed = relay(Client(a, ends.clone()), Reset(false)).await;
+
+        let mut last = String::new();
+        left.read_to_string(&mut last).await.unwrap();
+        assert_eq!(relayed.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!((last.as_str(), ends.load(std::sync::atomic::Ordering::Relaxed)), ("bye", 1));
     }
 
     #[tokio::test]

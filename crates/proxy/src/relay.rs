@@ -156,7 +156,7 @@ impl Direction {
 ///
 /// # Errors
 /// The first failure of either stream. One that takes no more is read to its end before that is told. When `b` cannot be
-/// read, `a` is told that nothing more comes, for at most [`FAREWELL`]: its connection to us is whole, and what is sealed
+/// read, `a` is told that nothing more comes, for at most 5 s: its connection to us is whole, and what is sealed
 /// inside knows what is missing.
 pub async fn relay<A, B>(mut a: A, mut b: B) -> io::Result<Relayed>
 where

@@ -30,7 +30,7 @@ async function untranslated(page: Page): Promise<string[]> {
     }
     for (const name of ['aria-label', 'title', 'placeholder', 'alt']) {
       for (const element of document.querySelectorAll(`[${name}]`)) {
-        if (!element.closest('.xterm')) found.push(element.getAttribute(name)?.trim() ?? '');
+        if (!element.closest('.xterm, [lang=en]')) found.push(element.getAttribute(name)?.trim() ?? '');
       }
     }
     return found.filter(Boolean);

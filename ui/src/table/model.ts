@@ -12,6 +12,8 @@ export interface Column<T> {
   away?: boolean;
   /** May grow; the others are as wide as they need. */
   wide?: boolean;
+  /** The language of its texts, where it is not the page's: what servers report is English. */
+  lang?: string;
 }
 
 /** One lower-cased line a row, made once. */

@@ -37,6 +37,7 @@ export class Playback {
   private alive = true;
   /** The end was reached while it was still growing, and nobody has gone elsewhere since. */
   private following = false;
+  private aim: number | undefined;
 
   constructor(readonly id: string, private screen: Screen) {
     this.reel = new Reel(id, 0);
@@ -200,9 +201,15 @@ export class Playback {
     return this.segment + 1 < this.reel.count ? this.reel.spans[this.segment + 1]?.from : undefined;
   }
 
+  /** Where one is, or where a seek under way leads: keys pressed fast go on from there. */
+  get goal(): number {
+    return this.aim ?? this.position;
+  }
+
   async seek(to: number): Promise<void> {
     const ticket = ++this.turn;
     this.busy = true;
+    this.aim = Math.max(0, Math.min(this.length, to));
     const before = this.hand;
     const work = async (): Promise<void> => {
       await before;
@@ -217,7 +224,9 @@ export class Playback {
     };
     this.hand = work().catch((what) => { this.error = what; });
     await this.hand;
-    if (ticket === this.turn) this.busy = false;
+    if (ticket !== this.turn) return;
+    this.busy = false;
+    this.aim = undefined;
   }
 
   /** Puts the screen as it was where segment `n` begins, or where the nearest one before it does. */
@@ -240,6 +249,7 @@ export class Playback {
   /** One write forwards or back. */
   async step(direction: 1 | -1): Promise<void> {
     this.playing = false;
+    await this.hand;
     if (direction > 0) {
       const next = await this.upcoming();
       return next === undefined ? undefined : this.seek(next);

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { KIND, Malformed, parse, shown, size } from '../src/more/decode';
-import { frame, pack } from '../src/more/frames';
+import { frame, pack, weight } from '../src/more/frames';
 import { examine } from '../src/more/proof';
 
 const sealHolds = async (bytes: Uint8Array) => (await examine(bytes)).sealed;
@@ -46,4 +46,10 @@ test('frames travel packed and come out as they went in', () => {
   const packed = pack(segment);
   for (const [i, was] of segment.frames.entries()) expect(frame(packed, i)).toEqual({ ...was, payload: new Uint8Array(was.payload) });
   expect(frame(packed, segment.frames.length)).toBeUndefined();
+});
+
+test('how much is to be drawn until a moment is known without drawing it', () => {
+  const frames = pack({ n: 0, frames: [10, 20, 20, 40].map((at) => ({ at, kind: KIND.output, payload: new Uint8Array(at) })) });
+  expect([weight(frames, 0, 5), weight(frames, 0, 10), weight(frames, 0, 20), weight(frames, 1, 39), weight(frames, 1, 99)]).toEqual([0, 10, 50, 40, 80]);
+  expect(weight(frames, 4, 99)).toBe(0);
 });

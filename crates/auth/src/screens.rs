@@ -13,7 +13,7 @@ use audit::screen::{Glance, Screen, glance};
 use bytes::Bytes;
 use model::SessionId;
 use model::api::recordings::RecordingInfo;
-use model::api::timeline::{Mark, SegmentSpan};
+use model::api::timeline::{Mark, Picture, SegmentSpan};
 use serde::{Deserialize, Serialize};
 use store::shelf::{Book, Leaf, Line};
 use store::{BlobError, Range, ShelfError};
@@ -124,7 +124,7 @@ impl Reader {
     async fn screen_before(&self, id: &SessionId, n: u64) -> Answer<Screen> {
         let Some(before) = n.checked_sub(1) else { return Ok(Screen::default()) };
         let screen = match self.core.shelf.picture(id.as_str(), before).await? {
-            Some(bytes) => serde_json::from_slice(&bytes).map(|picture| Screen::restored(&picture)).ok(),
+            Some(bytes) => pictures(&bytes).first().map(Screen::restored),
             None => None,
         };
         Ok(self.read(id, before, screen.unwrap_or_default()).await?.0)
@@ -155,7 +155,7 @@ impl Reader {
 
 fn look(n: u64, bytes: &[u8], mut screen: Screen) -> Result<(Screen, Leaf), audit::Error> {
     let segment = Segment::parse(bytes)?;
-    let Glance { picture, rows, marks, activity } = glance(&segment, &mut screen)?;
+    let Glance { pictures, rows, marks, activity } = glance(&segment, &mut screen)?;
     let header = segment.header();
     let micros = |at: Duration| u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
     let span =
@@ -164,10 +164,15 @@ fn look(n: u64, bytes: &[u8], mut screen: Screen) -> Result<(Screen, Leaf), audi
     let leaf = Leaf {
         n,
         note: json(serde_json::to_vec(&Note { span, activity, marks })),
-        picture: json(serde_json::to_vec(&picture)),
+        picture: json(serde_json::to_vec(&pictures)),
         lines: rows.into_iter().map(|row| Line { at: micros(row.at), text: row.text }).collect(),
     };
     Ok((screen, leaf))
+}
+
+/// A segment's pictures as they are kept; none of one that could not be looked through.
+pub(crate) fn pictures(kept: &[u8]) -> Vec<Picture> {
+    serde_json::from_slice(kept).unwrap_or_default()
 }
 
 fn book(info: &RecordingInfo) -> Book {

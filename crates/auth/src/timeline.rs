@@ -30,7 +30,7 @@ use crate::dispatch::{BoxFuture, Ctx, Source};
 use crate::gate;
 use crate::recordings::{self, blob_name, readable, reference};
 use crate::refusal::{Answer, Refusal};
-use crate::screens::Note;
+use crate::screens::{Note, pictures};
 
 const MAX_BUCKETS: u64 = 2_000;
 const MAX_MARKS: usize = 20_000;
@@ -132,7 +132,21 @@ pub(crate) async fn picture(ctx: Ctx, ask: GetPicture) -> Answer<Picture> {
     let recording = readable(&ctx, &ask.id).await?;
     recordings::note_first_look(&ctx, &recording.info).await?;
     let found = ctx.core.shelf.picture(ask.id.as_str(), ask.n).await?.ok_or_else(Refusal::not_found)?;
-    serde_json::from_slice(&found).map_err(|_| Refusal::not_found())
+    nearest(pictures(&found), ask.at.unwrap_or(0)).ok_or_else(Refusal::not_found)
+}
+
+/// The last picture before a moment, or the first; pictures are in order.
+fn nearest(pictures: Vec<Picture>, at: u64) -> Option<Picture> {
+    let mut pictures = pictures.into_iter();
+    let mut found = pictures.next()?;
+    for next in pictures {
+        if next.at > at {
+            found.until = Some(next.at);
+            break;
+        }
+        found = next;
+    }
+    Some(found)
 }
 
 pub(crate) async fn transcript(ctx: Ctx, ask: GetTranscript) -> Answer<Transcript> {
@@ -247,5 +261,25 @@ impl Source for Export {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::api::timeline::Picture;
+
+    use super::nearest;
+
+    #[test]
+    fn a_moment_has_the_last_picture_before_it() {
+        let kept =
+            || [(0, 0), (3, 500), (9, 900)].map(|(frames, at)| Picture { frames, at, ..Picture::default() });
+        let found = |at| nearest(kept().to_vec(), at).map(|picture| (picture.frames, picture.until));
+
+        assert_eq!(found(0), Some((0, Some(500))));
+        assert_eq!(found(499), Some((0, Some(500))));
+        assert_eq!(found(500), Some((3, Some(900))));
+        assert_eq!(found(u64::MAX), Some((9, None)));
+        assert_eq!(nearest(Vec::new(), 0), None);
     }
 }

@@ -52,14 +52,18 @@ export function exportAsciicast(ask: ExportAsciicast, how?: How): AsyncGenerator
 export interface GetPicture {
   /** The session. */ "id": SessionId;
   /** The segment. */ "n": number;
+  /** The moment, in microseconds since the recording began. Default: where the segment begins. */ "at"?: number | null;
 }
 /** What getPicture answers. */
 export type GetPictureAnswer = {
+  /** When the last of those was, in microseconds since the recording began; 0 when there are none. */ "at"?: number;
   /** Columns. */ "cols": number;
+  /** How many of the segment's frames have been drawn on it: what follows is drawn from there on. */ "frames"?: number;
   /** Rows. */ "rows": number;
   /** What to write to a fresh terminal of that size. */ "state": string;
+  /** Where the segment's next picture is; absent when this is its last. */ "until"?: number | null;
 };
-/** The screen where a segment begins. */
+/** The screen where a segment begins, or at a moment. */
 export function getPicture(ask: GetPicture, how?: How): Promise<GetPictureAnswer> {
   return json<GetPictureAnswer>('GET', '/v1/recordings/{id}/pictures/{n}', ask, how);
 }

@@ -34,3 +34,14 @@ export function frame(frames: Frames, i: number): Frame | undefined {
   if (i < 0 || i >= frames.at.length) return undefined;
   return { at: frames.at[i]!, kind: frames.kind[i]!, payload: frames.data.subarray(frames.start[i], frames.start[i + 1]) };
 }
+
+/** How many bytes the frames from `i` until a moment have. */
+export function weight(frames: Frames, i: number, until: number): number {
+  let [low, high] = [i, frames.at.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (frames.at[middle]! <= until) low = middle + 1;
+    else high = middle;
+  }
+  return frames.start[low]! - (frames.start[i] ?? 0);
+}

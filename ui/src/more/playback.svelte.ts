@@ -2,7 +2,7 @@
 import { getTimeline, type GetTimelineAnswer } from '../api/recordings';
 import type { Screen } from '../terminal/screen';
 import { shown, size } from './decode';
-import { frame, type Frames } from './frames';
+import { frame, weight, type Frames } from './frames';
 import { Reel } from './reel';
 
 export const SPEEDS = [0.25, 0.5, 1, 2, 4, 8, 16];
@@ -11,6 +11,8 @@ export const SECOND = 1_000_000;
 const CAP = SECOND;
 /** Who follows a session and falls back so far, as in a tab nobody looked at, is put at its present again. */
 const LAG = 15 * SECOND;
+/** What is drawn rather than asking for a picture to draw from, in bytes: as much as lies between two of them. */
+const NEAR = 128 * 1024;
 /** What is written to the terminal at a time, in bytes. */
 const PIECE = 256 * 1024;
 
@@ -167,7 +169,11 @@ export class Playback {
       }
       const now = text ? null : size(next);
       if (now || bytes >= PIECE) await flush();
-      if (now) this.resize(now);
+      if (now) {
+        // A picture may still be on its way to the screen.
+        await this.write('');
+        this.resize(now);
+      }
       if (ticket !== this.turn) break;
     }
     await flush();
@@ -217,9 +223,9 @@ export class Playback {
       const target = Math.max(0, Math.min(this.length, to));
       this.following = target >= this.length && this.growing();
       const n = Math.min(this.reel.find(target), Math.max(0, this.reel.count - 1));
-      const near = !this.fresh && target >= this.position && n >= this.segment && n - this.segment <= 1;
+      const near = target >= this.position && (await this.isNear(n, target));
       this.position = target;
-      if (!near) await this.jump(n, ticket);
+      if (!near) await this.jump(n, target, ticket);
       if (ticket === this.turn) await this.run(target, ticket);
     };
     this.hand = work().catch((what) => { this.error = what; });
@@ -229,20 +235,28 @@ export class Playback {
     this.aim = undefined;
   }
 
-  /** Puts the screen as it was where segment `n` begins, or where the nearest one before it does. */
-  private async jump(n: number, ticket: number): Promise<void> {
+  /** No more is to be drawn from here to there than from a picture. */
+  private async isNear(n: number, target: number): Promise<boolean> {
+    if (this.fresh || n !== this.segment) return false;
+    const part = await this.part(n);
+    return part !== null && weight(part, this.index, target) <= NEAR;
+  }
+
+  /** Puts the screen as it was at the last place before a moment of segment `n` of which there is a picture. */
+  private async jump(n: number, to: number, ticket: number): Promise<void> {
     if (n < this.reel.count) void this.reel.segment(n).catch(() => {});
     let from = n;
-    let picture = null;
-    while (from > 0 && !(picture = await this.reel.picture(from))?.state) from -= 1;
+    let picture = to > 0 ? await this.reel.picture(from, to) : null;
+    while (!picture && from > 0) picture = await this.reel.picture(--from, to);
     if (ticket !== this.turn) return;
     this.screen.terminal.reset();
     this.fresh = false;
     this.segment = from;
-    this.index = 0;
-    if (picture && from > 0) {
+    this.index = picture?.frames ?? 0;
+    if (picture && (from > 0 || this.index > 0)) {
       this.resize(picture);
-      await this.write(picture.state);
+      // Whatever is drawn next is drawn after it.
+      void this.write(picture.state);
     }
   }
 

@@ -18,7 +18,7 @@ export class Reel {
   private next = 0;
   private kept = new Map<number, Promise<Frames>>();
   private sizes = new Map<number, number>();
-  private pictures = new Map<number, Promise<GetPictureAnswer | null>>();
+  private pictures: (GetPictureAnswer & { n: number })[] = [];
 
   constructor(readonly id: string, public count: number) {
     this.worker.onmessage = ({ data }: MessageEvent<{ id: number; value?: never; error?: string }>) => {
@@ -71,18 +71,15 @@ export class Reel {
     }
   }
 
-  /** The screen where a segment begins; nothing when it has not been looked through. */
-  picture(n: number): Promise<GetPictureAnswer | null> {
-    const there = this.pictures.get(n);
+  /** A segment's last screen before a moment of which there is a picture; nothing when it has not been looked through. */
+  async picture(n: number, at: number): Promise<GetPictureAnswer | null> {
+    if (n >= this.spans.length) return null;
+    const there = this.pictures.find((p) => p.n === n && (p.at ?? 0) <= at && at < (p.until ?? Infinity));
     if (there) return there;
-    const coming = getPicture({ id: this.id, n }).catch(() => null);
-    void coming.then((picture) => { if (!picture?.state) this.pictures.delete(n); });
-    this.pictures.set(n, coming);
-    for (const old of this.pictures.keys()) {
-      if (this.pictures.size <= PICTURES) break;
-      this.pictures.delete(old);
-    }
-    return coming;
+    const found = await getPicture({ id: this.id, n, at: Math.round(at) }).catch(() => null);
+    if (!found?.state) return null;
+    this.pictures = [...this.pictures.slice(1 - PICTURES), { ...found, n }];
+    return found;
   }
 
   /** The segment in which a moment is: the last one that begins before it. */

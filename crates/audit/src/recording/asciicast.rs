@@ -143,6 +143,11 @@ pub(crate) struct Utf8 {
 }
 
 impl Utf8 {
+    /// Nothing is held back.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// The text so far; what begins a character that is not whole yet waits for its rest.
     pub(crate) fn text(&mut self, bytes: &[u8]) -> String {
         let mut all = std::mem::take(&mut self.held);

@@ -1,7 +1,8 @@
 //! Looks through one segment: what came to be seen in it, what happened, how busy it was.
 //!
 //! The screen is looked at when output pauses for [`QUIET`], at the latest every [`LONG`], and at the segment's end;
-//! rows that went off the top in between are seen too. Bounded by [`MAX_TEXT`], [`MAX_MARKS`] and [`MAX_ACTIVITY`].
+//! rows that went off the top in between are seen too. Bounded by [`MAX_TEXT`], [`MAX_MARKS`], [`MAX_ACTIVITY`] and
+//! [`MAX_PICTURES`].
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,6 +19,10 @@ use crate::recording::segment::{Segment, micros};
 pub const MAX_TEXT: usize = 256 * 1024;
 /// The most seconds whose activity is told of one segment; what comes later counts in the last.
 pub const MAX_ACTIVITY: usize = 3_600;
+/// So many bytes are drawn from one picture of a segment to its next: what a player draws at most to be anywhere.
+pub const BETWEEN: usize = 128 * 1024;
+/// The most that pictures of one segment may take together; the first is kept beyond it.
+pub const MAX_PICTURES: usize = 1024 * 1024;
 /// The most marks of one segment.
 const MAX_MARKS: usize = 256;
 /// The longest label, in characters.
@@ -39,8 +44,8 @@ pub struct Row {
 /// What one segment holds for a person looking through it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Glance {
-    /// The screen where it begins.
-    pub picture: Picture,
+    /// The screen where it begins, and after each [`BETWEEN`] bytes.
+    pub pictures: Vec<Picture>,
     /// Rows that came to be seen; none twice.
     pub rows: Vec<Row>,
     /// What happened.
@@ -61,8 +66,12 @@ pub fn glance(segment: &Segment<'_>, screen: &mut Screen) -> Result<Glance, Erro
         text: 0,
         drawn: None,
         first: segment.header().first,
+        frames: 0,
+        last: Duration::ZERO,
+        undrawn: 0,
+        pictured: 0,
     };
-    eye.out.picture = eye.screen.picture();
+    eye.out.pictures.push(eye.screen.picture());
     segment.each(Duration::ZERO, |frame| {
         eye.see(&frame);
         Ok(())
@@ -79,10 +88,19 @@ struct Eye<'s> {
     /// When the first and the last output since the last look were.
     drawn: Option<(Duration, Duration)>,
     first: Duration,
+    /// Frames seen, and when the last of them was.
+    frames: u32,
+    last: Duration,
+    /// Bytes drawn since the last picture, and what pictures after the first take.
+    undrawn: usize,
+    pictured: usize,
 }
 
 impl Eye<'_> {
     fn see(&mut self, frame: &TimedFrame<'_>) {
+        if self.undrawn >= BETWEEN && self.pictured < MAX_PICTURES && self.screen.is_whole() {
+            self.picture();
+        }
         if let Some((since, last)) = self.drawn
             && (frame.at.saturating_sub(last) >= QUIET || frame.at.saturating_sub(since) >= LONG)
         {
@@ -101,7 +119,22 @@ impl Eye<'_> {
         }
         if matches!(frame.frame, Frame::Output(_) | Frame::Bytes { .. }) {
             self.count(frame.at, frame.frame.weight() as u64);
+            self.undrawn += frame.frame.weight();
         }
+        self.frames = self.frames.saturating_add(1);
+        self.last = frame.at;
+    }
+
+    /// Keeps the screen as it is before the next frame. Of several at one moment the last is enough.
+    fn picture(&mut self) {
+        let at = micros(self.last);
+        let picture = Picture { frames: self.frames, at, ..self.screen.picture() };
+        self.undrawn = 0;
+        self.pictured += picture.state.len();
+        if self.out.pictures.last().is_some_and(|before| before.frames > 0 && before.at == at) {
+            self.out.pictures.pop();
+        }
+        self.out.pictures.push(picture);
     }
 
     fn count(&mut self, at: Duration, bytes: u64) {

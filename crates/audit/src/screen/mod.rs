@@ -18,7 +18,7 @@ use model::api::timeline::Picture;
 use crate::recording::asciicast::Utf8;
 use crate::recording::{Frame, Stream};
 
-pub use glance::{Glance, MAX_ACTIVITY, MAX_TEXT, Row, glance};
+pub use glance::{BETWEEN, Glance, MAX_ACTIVITY, MAX_PICTURES, MAX_TEXT, Row, glance};
 
 /// The widest screen; wider ones are drawn as wide as this.
 pub const MAX_COLS: u16 = 512;
@@ -73,7 +73,12 @@ impl Screen {
     pub fn picture(&self) -> Picture {
         let (cols, rows) = self.terminal.size();
         let short = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
-        Picture { cols: short(cols), rows: short(rows), state: self.terminal.dump() }
+        Picture { cols: short(cols), rows: short(rows), state: self.terminal.dump(), ..Picture::default() }
+    }
+
+    /// No character waits for its rest: a picture would lose its beginning.
+    fn is_whole(&self) -> bool {
+        self.text.is_whole()
     }
 
     /// Draws a frame; gives the rows that went off the top. Frames that show nothing change nothing.

@@ -86,6 +86,44 @@ fn a_screen_goes_on_from_its_picture() {
 }
 
 #[test]
+fn a_flood_has_pictures_on_its_way_and_drawing_goes_on_from_each() {
+    let flood: Vec<String> =
+        (0..200).map(|n| format!("\x1b[3{}m第{n}行 {}\r\n", n % 8, "x".repeat(3_000))).collect();
+    // Cut where it falls, so that some characters are cut.
+    let flood = flood.concat();
+    let pieces: Vec<&[u8]> = flood.as_bytes().chunks(4_096).collect();
+    let frames: Vec<_> = pieces.iter().zip(1..).map(|(piece, ms)| (ms, Frame::Output(piece))).collect();
+    let mut screen = Screen::default();
+
+    let out = look(&frames, &mut screen);
+
+    assert_eq!((out.pictures[0].frames, out.pictures[0].at), (0, 0));
+    assert!(out.pictures.len() >= flood.len() / BETWEEN, "{}", out.pictures.len());
+    for picture in &out.pictures {
+        let drawn = usize::try_from(picture.frames).unwrap();
+        assert_eq!(picture.at, drawn as u64 * 1_000, "the last frame drawn on it says when it is");
+        let mut again = Screen::restored(picture);
+        for (_, frame) in &frames[drawn..] {
+            again.draw(frame);
+        }
+        assert_eq!(again.picture(), screen.picture());
+    }
+}
+
+#[test]
+fn pictures_take_a_bounded_room_and_one_moment_has_one() {
+    let page = "界".repeat(20_000);
+    let busy: Vec<_> = (0..60).map(|n| (n / 15, Frame::Output(page.as_bytes()))).collect();
+    let frames = [vec![(0, Frame::Resize { cols: 400, rows: 200 })], busy].concat();
+
+    let out = look(&frames, &mut Screen::default());
+
+    let taken: usize = out.pictures.iter().skip(1).map(|picture| picture.state.len()).sum();
+    assert!(taken < 2 * MAX_PICTURES, "{taken}");
+    assert!(out.pictures.windows(2).all(|two| two[0].at < two[1].at || two[0].frames == 0));
+}
+
+#[test]
 fn marks_and_activity_say_when_things_happened() {
     let start = Start { kind: "shell".into(), cols: 100, rows: 30, ..Start::default() };
     let out = look(
@@ -104,7 +142,7 @@ fn marks_and_activity_say_when_things_happened() {
     assert_eq!(out.activity, [3, 0, 4]);
     let marks: Vec<_> = out.marks.iter().map(|m| (m.kind, m.label.as_str())).collect();
     assert_eq!(marks, [(MarkKind::Resize, "120×40"), (MarkKind::Gap, "disk"), (MarkKind::Exit, "3")]);
-    assert_eq!((out.picture.cols, out.picture.rows), (80, 24));
+    assert_eq!((out.pictures[0].cols, out.pictures[0].rows), (80, 24));
 }
 
 #[test]

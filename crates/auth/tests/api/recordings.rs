@@ -264,7 +264,7 @@ async fn what_was_on_the_screen_is_found_by_those_who_may_look() {
     assert_eq!(timeline.info.state, RecordingState::Complete);
     assert!(timeline.activity.iter().sum::<u64>() > 30);
     assert_eq!(timeline.marks[0].label, "ls");
-    let picture = auditor.call(&GetPicture { id: id.clone(), n: 1 }).await.unwrap();
+    let picture = auditor.call(&GetPicture { id: id.clone(), n: 1, at: None }).await.unwrap();
     assert_eq!((picture.cols, picture.rows), (80, 24));
     assert!(picture.state.contains("文件 one"));
     let whole = auditor.call(&GetTranscript { id: id.clone(), from: 0 }).await.unwrap();
@@ -288,7 +288,7 @@ async fn what_was_on_the_screen_is_found_by_those_who_may_look() {
         refused(vendor.call(&search("here", "")).await),
         refused(vendor.call(&GetTimeline { id: id.clone(), from: None }).await),
         refused(vendor.call(&GetTranscript { id: id.clone(), from: 0 }).await),
-        refused(vendor.call(&GetPicture { id: id.clone(), n: 0 }).await),
+        refused(vendor.call(&GetPicture { id: id.clone(), n: 0, at: None }).await),
         refused(vendor.call(&GetTimeline { id: SessionId::from_random([3; 16]), from: None }).await),
     ] {
         assert_eq!(outcome.0, Fault::NotFound);
@@ -310,7 +310,7 @@ async fn an_index_that_was_lost_is_made_again_and_segments_that_do_not_draw_do_n
 
     let auditor = world.user("olga", "auditor").await;
     shelved(&auditor, &id, 2).await;
-    let picture = auditor.call(&GetPicture { id: id.clone(), n: 1 }).await.unwrap();
+    let picture = auditor.call(&GetPicture { id: id.clone(), n: 1, at: None }).await.unwrap();
     assert!(picture.state.contains("needle") && !picture.state.contains("thread"));
 }
 

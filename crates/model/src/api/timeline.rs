@@ -79,13 +79,16 @@ pub struct Timeline {
     pub marks: Vec<Mark>,
 }
 
-/// Reads what the screen was where a segment begins.
+/// Reads what the screen was where a segment begins, or at the last place before a moment of which a picture is kept.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct GetPicture {
     /// The session.
     pub id: SessionId,
     /// The segment.
     pub n: u64,
+    /// The moment, in microseconds since the recording began. Default: where the segment begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
 }
 
 /// A screen.
@@ -97,6 +100,15 @@ pub struct Picture {
     pub rows: u16,
     /// What to write to a fresh terminal of that size.
     pub state: String,
+    /// How many of the segment's frames have been drawn on it: what follows is drawn from there on.
+    #[serde(default)]
+    pub frames: u32,
+    /// When the last of those was, in microseconds since the recording began; 0 when there are none.
+    #[serde(default)]
+    pub at: u64,
+    /// Where the segment's next picture is; absent when this is its last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
 }
 
 /// Searches what was on screens: rows as they were to be seen, never what was typed. Every search is an audit event.
@@ -179,7 +191,7 @@ pub struct ExportAsciicast {
 }
 
 verb!(GetTimeline, Get "/v1/recordings/{id}/timeline", Asker::Granted(Kind::Session, Verb::Read), Json => Timeline, "Where things happened in a recording.");
-verb!(GetPicture, Get "/v1/recordings/{id}/pictures/{n}", Asker::Granted(Kind::Session, Verb::Read), Json => Picture, "The screen where a segment begins.");
+verb!(GetPicture, Get "/v1/recordings/{id}/pictures/{n}", Asker::Granted(Kind::Session, Verb::Read), Json => Picture, "The screen where a segment begins, or at a moment.");
 verb!(GetTranscript, Get "/v1/recordings/{id}/transcript", Asker::Granted(Kind::Session, Verb::Read), Json => Transcript, "What was to be seen, row by row.");
 verb!(ExportAsciicast, Get "/v1/recordings/{id}/asciicast", Asker::Granted(Kind::Session, Verb::Read), Stream => serde_json::Value, "A recording as asciicast, line by line.");
 verb!(SearchScreens, Get "/v1/screens", Asker::Granted(Kind::Session, Verb::Read), Json => Page<ScreenHit>, "Searches what was on the screen, newest recordings first.");

@@ -16,7 +16,7 @@ use super::query::indexed;
 use super::{Book, Filter, Find, Found, Hit, Leaf, Line, MAX_PAGES, MAX_READ, Shelf, ShelfError};
 
 /// Which layout this is: another one is thrown away.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// Kept for reading.
 const IDLE: usize = 4;
 /// Up to this many books are looked through one by one; more are looked through as they come.
@@ -39,7 +39,7 @@ CREATE TABLE page (no INTEGER PRIMARY KEY, note BLOB NOT NULL, picture BLOB NOT 
 CREATE VIRTUAL TABLE run USING fts5(
     text, content='', contentless_delete=1, detail=none, tokenize='trigram case_sensitive 1'
 );
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 ";
 
 /// The shelf in one file. Clones share.

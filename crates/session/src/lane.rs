@@ -53,6 +53,8 @@ pub(crate) struct Lane {
     lost_frames: u64,
     lost_bytes: u64,
     closing: bool,
+    /// The disk or the key did not do its part the last time, and that was said.
+    failing: bool,
     waiting_since: Option<Duration>,
     journaled_at: Duration,
     gaps: BTreeMap<GapReason, (u64, u64)>,
@@ -71,6 +73,7 @@ impl Lane {
             lost_frames: 0,
             lost_bytes: 0,
             closing: false,
+            failing: false,
             waiting_since: None,
             journaled_at: Duration::ZERO,
             gaps: BTreeMap::new(),
@@ -228,6 +231,7 @@ impl Lane {
                 self.slot.unacked.fetch_add(1, Ordering::AcqRel);
                 step.sealed.push((sealed.n, sealed.last));
                 step.done = sealed.last;
+                self.failing = false;
                 true
             }
             Err(error) => {
@@ -257,8 +261,8 @@ impl Lane {
         // Under pressure a step comes every few milliseconds: the tick's journal is soon enough.
         let age = self.slot.age();
         let soon = self.writer.n() > 0 || self.journal.is_some();
-        if self.writer.unjournaled().is_empty() || (soon && age.saturating_sub(self.journaled_at) < TICK / 2)
-        {
+        let nothing_new = self.writer.unjournaled().next().is_none();
+        if nothing_new || (soon && age.saturating_sub(self.journaled_at) < TICK / 2) {
             return;
         }
         self.journaled_at = age;
@@ -270,28 +274,36 @@ impl Lane {
         }
         // Written only when the disk took it: a failed write leaves the journal's check where it was.
         let Some(mut journal) = self.journal.clone() else { return };
-        out.extend_from_slice(&journal.entry(self.writer.unjournaled()));
+        for piece in self.writer.unjournaled() {
+            out.extend_from_slice(&journal.entry(piece));
+        }
         match self.in_place(tools, |spool, id| spool.journal(id, self.writer.n(), &out)) {
             Ok(()) => {
                 self.journal = Some(journal);
                 self.writer.journaled();
+                self.failing = false;
             }
             Err(error) => {
-                // A part may have been written: this segment's journal is of no more use.
+                // A part may have been written: this segment's journal is of no more use, and the next one begins
+                // with the segment's first frame again.
                 self.journal = None;
+                self.writer.journal_anew();
                 drop(tools.spool.drop_journal(&self.slot.ledger.id, self.writer.n()));
                 self.failed(&in_words(&error));
             }
         }
     }
 
-    fn failed(&self, why: &str) {
-        let id = &self.slot.ledger.id;
+    /// Said once until something works again: what failed is tried again at each tick.
+    fn failed(&mut self, why: &str) {
+        let (id, first) = (&self.slot.ledger.id, !std::mem::replace(&mut self.failing, true));
+        match (self.slot.terms.recording.strict(), first) {
+            (true, true) => tracing::error!(session = %id, why, "recording cannot go on: the session ends"),
+            (false, true) => tracing::warn!(session = %id, why, "recording has a gap"),
+            (true | false, false) => {}
+        }
         if self.slot.terms.recording.strict() {
-            tracing::error!(session = %id, why, "recording cannot go on: the session ends");
             self.slot.end(EndReason::Recording(why.to_owned()));
-        } else {
-            tracing::warn!(session = %id, why, "recording has a gap");
         }
     }
 }

@@ -46,7 +46,7 @@ impl Journal {
         (Self(hasher), out)
     }
 
-    /// One entry over `frames` (from [`Writer::unjournaled`]), to be appended.
+    /// One entry over `frames` (a piece of [`Writer::unjournaled`]), to be appended.
     #[must_use]
     pub fn entry(&mut self, frames: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(4 + CHECK + frames.len());

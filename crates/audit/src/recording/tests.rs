@@ -200,8 +200,10 @@ proptest! {
         let mut raw = Vec::new();
         for n in 0..pieces {
             writer.push(ms(100 + n), &Frame::Output(format!("piece {n}").as_bytes()));
-            raw.extend_from_slice(writer.unjournaled());
-            file.extend_from_slice(&journal.entry(writer.unjournaled()));
+            for frames in writer.unjournaled() {
+                raw.extend_from_slice(frames);
+                file.extend_from_slice(&journal.entry(frames));
+            }
             writer.journaled();
             whole.push((file.len(), raw.clone()));
         }
@@ -232,7 +234,9 @@ proptest! {
         let (mut journal, mut file) = Journal::begin(&writer);
         for n in 0..4 {
             writer.push(ms(n), &Frame::Output(b"secret"));
-            file.extend_from_slice(&journal.entry(writer.unjournaled()));
+            for frames in writer.unjournaled() {
+                file.extend_from_slice(&journal.entry(frames));
+            }
             writer.journaled();
         }
         let at = at.index(file.len());
@@ -358,7 +362,7 @@ fn an_idle_writer_holds_no_buffer_and_seals_nothing() {
     writer.seal(false, &seal_key()).unwrap().unwrap();
 
     assert!(writer.is_empty() && !writer.is_due(Duration::from_secs(3_600)));
-    assert_eq!(writer.unjournaled().len(), 0);
+    assert_eq!(writer.unjournaled().count(), 0);
     assert!(std::mem::size_of::<Writer>() < 512);
 }
 
@@ -473,4 +477,29 @@ fn a_segment_of_the_first_build_still_reads() {
     Chain::new(session()).admit(&segment, &seal_key().public()).unwrap();
     assert_eq!(segment.header().frames, 22);
     assert_eq!(all_frames(&segment), all_frames(&Segment::parse(&recording(1).remove(0)).unwrap()));
+}
+
+#[test]
+fn a_full_segment_goes_into_a_new_journal_piece_by_piece() {
+    let mut writer = Writer::new(session(), Timestamp::from_secs(1));
+    for n in 0..30 {
+        writer.push(ms(n), &Frame::Output(&[b'x'; 50_000]));
+    }
+    writer.journaled();
+    writer.push(ms(30), &Frame::Output(b"last"));
+    assert_eq!(writer.unjournaled().count(), 1);
+
+    writer.journal_anew();
+    let (mut journal, mut file) = Journal::begin(&writer);
+    for frames in writer.unjournaled() {
+        assert!(frames.len() <= journal::MAX_ENTRY);
+        file.extend_from_slice(&journal.entry(frames));
+    }
+
+    assert!(writer.unjournaled().count() > 1);
+    let back = journal::recover(&file).unwrap();
+    assert_eq!(
+        (back.torn, back.writer.open_frames(), back.writer.open_bytes()),
+        (0, 31, writer.open_bytes())
+    );
 }

@@ -177,16 +177,31 @@ impl Writer {
         self.open.first().map(|part| part.first)
     }
 
-    /// Frames not yet handed to the journal, as bytes; see [`super::journal`]. Call [`Writer::journaled`] when they
-    /// are on disk.
-    #[must_use]
-    pub fn unjournaled(&self) -> &[u8] {
-        self.raw.get(self.journaled..).unwrap_or_default()
+    /// Frames not yet handed to the journal, as bytes, in pieces of whole frames that each fit one entry; see
+    /// [`super::journal`]. Call [`Writer::journaled`] when they are on disk.
+    pub fn unjournaled(&self) -> impl Iterator<Item = &[u8]> {
+        let mut from = self.journaled;
+        let ends = self.open.iter().map(|part| part.start).filter(move |start| *start > from);
+        let mut ends = ends.chain([self.raw.len()]).peekable();
+        std::iter::from_fn(move || {
+            let mut to = from;
+            while let Some(end) = ends.next_if(|end| to == from || end - from <= FULL) {
+                to = end;
+            }
+            let piece = self.raw.get(from..to).filter(|piece| !piece.is_empty());
+            from = to;
+            piece
+        })
     }
 
     /// Notes that everything so far is in the journal.
     pub fn journaled(&mut self) {
         self.journaled = self.raw.len();
+    }
+
+    /// The journal is lost: whatever is open has to go into another from its first frame.
+    pub fn journal_anew(&mut self) {
+        self.journaled = 0;
     }
 
     /// Seals what there is; `None` when there is nothing. The last segment should hold a frame: push [`Frame::End`].

@@ -1,5 +1,8 @@
 //! No session without its start on record; limits on how many.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use model::resource::{RecordingMode, Strictness};
 
 use super::world::*;

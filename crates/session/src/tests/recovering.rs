@@ -1,5 +1,6 @@
 //! A process killed at any moment: what is on disk is sealed, marked, uploaded, and its end told once.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::world::*;
@@ -125,6 +126,29 @@ async fn rubbish_in_the_spool_stays_and_stops_nobody() {
 
     until("it is whole", || again.recorded(&id).1).await;
     assert!(again.spool.join("00000000-0000-4000-8000-000000000000/0.seg").exists());
+    drop(session);
+    again.end().await;
+    drop(world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_begun_anew_holds_the_segment_from_its_first_frame() {
+    let world = World::new().await;
+    let session = world.open(best_effort()).await;
+    let id = session.id().clone();
+    session.tap().output(b"one ").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.disk.full.store(true, Ordering::SeqCst);
+    session.tap().output(b"two ").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.disk.full.store(false, Ordering::SeqCst);
+    session.tap().output(b"three").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let again = world.after_kill().await;
+
+    until("it is whole", || again.recorded(&id).1).await;
+    assert_eq!(again.recorded(&id).0, "one two three[interrupted]");
     drop(session);
     again.end().await;
     drop(world);

@@ -50,6 +50,10 @@ pub(super) struct Fake {
     pub(super) refuses: Mutex<Option<SessionId>>,
     /// Events of this name are refused for good.
     pub(super) refuses_event: Mutex<Option<&'static str>>,
+    /// Events are answered only while this is false.
+    pub(super) holds_events: watch::Sender<bool>,
+    /// That a session lives takes longer to be told than that it is over.
+    pub(super) slow_to_hear: AtomicBool,
 }
 
 pub(super) fn audit_key() -> impl Sign {
@@ -98,6 +102,7 @@ impl Fake {
 impl Authority for Fake {
     fn emit(&self, events: Vec<AuditEvent>) -> Answer<'_, ()> {
         Box::pin(async move {
+            self.holds_events.subscribe().wait_for(|holds| !holds).await.unwrap();
             if *self.events.lock().unwrap() == Manner::Down {
                 return Err(down());
             }
@@ -132,6 +137,9 @@ impl Authority for Fake {
 
     fn track(&self, session: TrackSession) -> Answer<'_, ()> {
         Box::pin(async move {
+            if session.session.is_some() && self.slow_to_hear.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
             self.kept.lock().unwrap().tracked.push(session);
             Ok(())
         })
@@ -142,6 +150,10 @@ impl Authority for Fake {
 #[derive(Default)]
 pub(super) struct Flaky {
     pub(super) full: AtomicBool,
+    /// Makes files, and nothing can be written into them.
+    pub(super) hollow: AtomicBool,
+    /// Directories are removed but for their last file, as when the machine loses power then.
+    pub(super) tears: AtomicBool,
 }
 
 impl Flaky {
@@ -164,6 +176,10 @@ impl Disk for Flaky {
     }
     fn write_soon(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.check()?;
+        if self.hollow.load(Ordering::SeqCst) {
+            RealDisk.write_soon(path, b"")?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         RealDisk.write_soon(path, bytes)
     }
     fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -183,6 +199,11 @@ impl Disk for Flaky {
         RealDisk.remove(path)
     }
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        if self.tears.load(Ordering::SeqCst) {
+            let names = RealDisk.list(path)?;
+            names.iter().rev().skip(1).try_for_each(|name| RealDisk.remove(&path.join(name)))?;
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         RealDisk.remove_dir(path)
     }
 }
@@ -244,6 +265,8 @@ impl World {
             segments: Mutex::new(Manner::Good),
             refuses: Mutex::new(None),
             refuses_event: Mutex::new(None),
+            holds_events: watch::Sender::new(false),
+            slow_to_hear: AtomicBool::new(false),
         };
         Self::over(tempfile::tempdir().unwrap(), Arc::new(fake), 1).await
     }

@@ -1,7 +1,7 @@
 //! Audit events on their way to the authority: in order, at least once, kept on disk while it is away.
 //!
 //! One sender owns the order. While the authority answers, events go straight to it in batches. When it does not,
-//! they are written to `<spool>/events/` and every later event goes behind them, until all have been sent. A batch
+//! they are written to `<spool>/events/` and every later event goes behind them, until all have been sent. An event
 //! the authority refuses for good is set aside and never blocks the rest. Full (at [`MAX_FILES`] files): new events
 //! that only need to be durable are refused to their caller, so no session starts unrecorded.
 
@@ -82,8 +82,12 @@ pub(crate) fn queue(
 ) -> std::io::Result<(Events, Sender)> {
     let (to, from) = mpsc::channel(QUEUE);
     let names = disk.list(&dir)?;
-    let backlog: BTreeSet<u64> = names.iter().filter_map(|n| n.strip_suffix(".json")?.parse().ok()).collect();
-    let next = backlog.last().map_or(0, |last| last + 1);
+    let numbered = |ending: &str| -> BTreeSet<u64> {
+        names.iter().filter_map(|n| n.strip_suffix(ending)?.parse().ok()).collect()
+    };
+    let (backlog, aside) = (numbered(".json"), numbered(".refused"));
+    // Behind what was set aside too: that is a person's to look at and must not be written over.
+    let next = backlog.last().max(aside.last()).map_or(0, |last| last + 1);
     let backlog = backlog.into_iter().collect();
     let sender = Sender {
         authority,
@@ -175,7 +179,11 @@ impl Sender {
                     continue;
                 }
             };
-            match self.emit(events).await {
+            let sent = match self.emit(events.clone()).await {
+                Err(Trouble::Refused(_)) => self.sift(n, events).await,
+                sent => sent,
+            };
+            match sent {
                 Ok(()) => self.forget(n).await,
                 Err(Trouble::Refused(why)) => self.set_aside(n, &why).await,
                 Err(Trouble::Later(why)) => {
@@ -185,6 +193,32 @@ impl Sender {
             }
         }
         true
+    }
+
+    /// Sends a refused batch's events one by one; those at fault are set aside under its number. What was sent before
+    /// something went wrong is kept once.
+    async fn sift(&mut self, n: u64, events: Vec<AuditEvent>) -> Result<(), Trouble> {
+        let (mut aside, mut last_why) = (Vec::new(), String::new());
+        for event in events {
+            match self.emit(vec![event.clone()]).await {
+                Ok(()) => {}
+                Err(Trouble::Refused(why)) => {
+                    aside.push(event);
+                    last_why = why;
+                }
+                Err(later @ Trouble::Later(_)) => return Err(later),
+            }
+        }
+        if aside.is_empty() {
+            return Ok(());
+        }
+        tracing::error!(
+            n,
+            why = last_why,
+            "audit events were refused and are set aside as events/{n}.refused"
+        );
+        // Where they cannot be written alone, the whole batch stays.
+        self.write(n, "refused", aside.iter().collect()).await.map_err(|_| Trouble::Refused(last_why))
     }
 
     async fn send(&mut self, batch: Vec<Item>) {
@@ -241,7 +275,7 @@ impl Sender {
             return;
         }
         let n = self.next;
-        let outcome = self.write(n, "json", &may).await;
+        let outcome = self.write(n, "json", may.iter().map(|item| &item.event).collect()).await;
         if outcome.is_ok() {
             self.next += 1;
             self.backlog.push_back(n);
@@ -251,8 +285,7 @@ impl Sender {
         answer(may, &outcome);
     }
 
-    async fn write(&self, n: u64, ending: &str, items: &[Item]) -> Result<(), String> {
-        let events: Vec<&AuditEvent> = items.iter().map(|item| &item.event).collect();
+    async fn write(&self, n: u64, ending: &str, events: Vec<&AuditEvent>) -> Result<(), String> {
         let json = serde_json::to_vec(&events).map_err(|e| e.to_string())?;
         let path = self.path(n, ending);
         self.blocking(move |disk| disk.write_whole(&path, &json)).await
@@ -283,7 +316,7 @@ impl Sender {
         let n = self.next;
         self.next += 1;
         tracing::error!(n, why, "an audit event was refused and is set aside as events/{n}.refused");
-        drop(self.write(n, "refused", batch).await);
+        drop(self.write(n, "refused", batch.iter().map(|item| &item.event).collect()).await);
     }
 
     fn path(&self, n: u64, ending: &str) -> PathBuf {

@@ -100,6 +100,47 @@ async fn a_refused_event_is_set_aside_and_blocks_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_events_kept_on_disk_only_the_refused_are_set_aside() {
+    let world = World::new().await;
+    world.set_events(Manner::Down);
+    let session = world.open(best_effort()).await;
+    let id = session.id().clone();
+    session.finish(Outcome::exit(0)).settled().await;
+    until("all are on disk", || RealDisk.list(&world.spool.join("events")).unwrap().len() >= 2).await;
+
+    *world.authority.refuses_event.lock().unwrap() = Some("session.leave");
+    world.set_events(Manner::Good);
+
+    until("the others arrive", || world.events(&id).len() == 3).await;
+    assert_eq!(world.events(&id), ["session.start", "session.data", "session.end"]);
+    until("one is aside", || {
+        let names = RealDisk.list(&world.spool.join("events")).unwrap();
+        names.len() == 1 && names[0].ends_with(".refused")
+    })
+    .await;
+    let aside = RealDisk.list(&world.spool.join("events")).unwrap();
+    let text = std::fs::read_to_string(world.spool.join("events").join(&aside[0])).unwrap();
+    assert!(text.contains("session.leave") && !text.contains("session.end"), "{text}");
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_life_set_aside_is_not_written_over() {
+    let world = World::new().await;
+    *world.authority.refuses_event.lock().unwrap() = Some("session.leave");
+    world.open(strict()).await.finish(Outcome::exit(0)).settled().await;
+    let aside = |world: &World| RealDisk.list(&world.spool.join("events")).unwrap();
+    until("it is set aside", || aside(&world).len() == 1).await;
+
+    let again = world.after_kill().await;
+    again.open(strict()).await.finish(Outcome::exit(0)).settled().await;
+
+    until("the other is set aside too", || aside(&again).len() == 2).await;
+    again.end().await;
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_connection_has_only_so_many_sessions() {
     let world = World::new().await;
     let seat = Seat::new(Some(2));

@@ -15,7 +15,7 @@ use runtime::{Clock, Health, Random, Scope};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::about::{About, Ledger, Outcome, ServerFacts, Taken, Terms, View};
+use crate::about::{About, EndReason, Ledger, Outcome, ServerFacts, Taken, Terms, View};
 use crate::authority::Authority;
 use crate::events::Events;
 use crate::lane::in_words;
@@ -110,7 +110,10 @@ impl Shared {
         self.opened.notify_one();
         // Full: the next round announces it.
         drop(self.news.try_send(track::alive(&slot)));
-        // The rules may have changed since the permit was given.
+        // The service may have begun to stop, and the rules may have changed, since the permit was given.
+        if self.scope.is_cancelled() {
+            slot.end(EndReason::Stopping);
+        }
         if let Err(reason) = slot.terms.still(&self.view(), self.clock.now()) {
             slot.end(reason);
         }

@@ -141,6 +141,27 @@ async fn what_an_earlier_life_set_aside_is_not_written_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_opens_while_the_service_stops_is_told_so() {
+    let world = World::new().await;
+    world.authority.holds_events.send_replace(true);
+    let opening = world.sessions.open(strict(), about(), &world.scope);
+    let stopping = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.scope.cancel();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.authority.holds_events.send_replace(false);
+    };
+
+    let (opened, ()) = tokio::join!(opening, stopping);
+
+    let session = opened.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(1), session.ended()).await;
+    assert_eq!(told, Ok(EndReason::Stopping));
+    drop(session);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_connection_has_only_so_many_sessions() {
     let world = World::new().await;
     let seat = Seat::new(Some(2));

@@ -3,6 +3,7 @@
 //! Best effort: what is missed is repeated by the next round, and the authority forgets a session 90 s after the last
 //! word. At most [`AT_ONCE`] announcements are on their way at a time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,11 +56,19 @@ pub(crate) async fn run(shared: Arc<Shared>, mut news: mpsc::Receiver<TrackSessi
             n = news.recv_many(&mut batch, QUEUE) => if n == 0 { return },
             _ = round.tick() => batch.extend(shared.live().iter().map(|slot| alive(slot))),
         }
-        let telling = stream::iter(batch).for_each_concurrent(AT_ONCE, |word| tell(shared.clone(), word));
+        let telling =
+            stream::iter(last_words(batch)).for_each_concurrent(AT_ONCE, |word| tell(shared.clone(), word));
         if scope.token().run_until_cancelled(telling).await.is_none() {
             return;
         }
     }
+}
+
+/// The last word on each session: several are on their way at a time, and one that is over must not be called alive
+/// after that.
+fn last_words(batch: Vec<TrackSession>) -> impl Iterator<Item = TrackSession> {
+    let words: BTreeMap<_, _> = batch.into_iter().map(|word| (word.id.clone(), word)).collect();
+    words.into_values()
 }
 
 async fn tell(shared: Arc<Shared>, word: TrackSession) {

@@ -211,3 +211,22 @@ async fn the_authority_hears_which_sessions_live() {
     until("its end is announced", || told(false) == 1).await;
     world.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_over_is_not_called_alive_after_that() {
+    let world = World::new().await;
+    world.authority.slow_to_hear.store(true, Ordering::SeqCst);
+    // While the first is being told, all of the second gathers.
+    let first = world.open(strict()).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let second = world.open(strict()).await;
+    let id = second.id().clone();
+    second.finish(Outcome::exit(0)).settled().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let last = world.authority.kept.lock().unwrap().tracked.iter().rfind(|word| word.id == id).cloned();
+
+    assert!(last.is_some_and(|word| word.session.is_none()));
+    drop(first);
+    world.end().await;
+}

@@ -171,6 +171,7 @@ impl Sessions {
         if let Err(why) = spooled
             && terms.recording.strict()
         {
+            shared.abandon(&id);
             let reason = EndReason::Recording(why.clone());
             shared.end_events(&ledger, &Outcome::ended(&reason), (0, 0)).await;
             return Err(Error::Spool(why));

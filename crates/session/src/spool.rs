@@ -4,6 +4,7 @@
 //! <spool>/<session>/about.json      what is needed to end the session properly after a crash
 //!                   <n>.seg         sealed segments without a receipt, and always the newest one
 //!                   <n>.journal     the open segment so far
+//! <spool>/<session>.gone/           is being removed
 //! <spool>/events/<n>.json           audit events the authority does not have yet
 //! ```
 //! All calls block. The newest segment stays until the recording is over, because the next one must name it.
@@ -20,6 +21,8 @@ use crate::disk::Disk;
 
 const MAX_LEDGER: u64 = 256 * 1024;
 const ABOUT: &str = "about.json";
+/// Ends the name of a directory that is being removed.
+const GONE: &str = ".gone";
 
 /// The spool directory.
 #[derive(Clone)]
@@ -45,9 +48,12 @@ impl Spool {
         self.dir(id).join(format!("{n}.{kind}"))
     }
 
-    /// Makes the spool itself.
+    /// Makes the spool itself, and finishes what was being forgotten when an earlier life ended.
     pub(crate) fn prepare(&self) -> io::Result<()> {
         self.disk.make_dir(&self.root)?;
+        for name in self.disk.list(&self.root)?.iter().filter(|name| name.ends_with(GONE)) {
+            self.disk.remove_dir(&self.root.join(name))?;
+        }
         self.disk.make_dir(&self.events_dir())
     }
 
@@ -117,8 +123,14 @@ impl Spool {
         self.disk.remove(&self.file(id, n, "journal"))
     }
 
-    /// Forgets a session: the authority has all of it.
+    /// Forgets a session: the authority has all of it. In one step, whenever the process may end: what is left of a
+    /// directory half removed would look like a recording that was cut off.
     pub(crate) fn forget(&self, id: &SessionId) -> io::Result<()> {
-        self.disk.remove_dir(&self.dir(id))
+        let gone = self.root.join(format!("{id}{GONE}"));
+        match self.disk.rename(&self.dir(id), &gone) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
+        self.disk.remove_dir(&gone)
     }
 }

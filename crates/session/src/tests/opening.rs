@@ -162,6 +162,18 @@ async fn a_session_that_opens_while_the_service_stops_is_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_strict_session_whose_place_cannot_be_written_leaves_none() {
+    let world = World::new().await;
+    world.disk.hollow.store(true, Ordering::SeqCst);
+
+    let refused = world.sessions.open(strict(), about(), &world.scope).await;
+
+    assert!(matches!(refused, Err(Error::Spool(_))), "{refused:?}");
+    until("its place is gone", || RealDisk.list(&world.spool).unwrap() == ["events"]).await;
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_connection_has_only_so_many_sessions() {
     let world = World::new().await;
     let seat = Seat::new(Some(2));

@@ -153,3 +153,22 @@ async fn a_journal_begun_anew_holds_the_segment_from_its_first_frame() {
     again.end().await;
     drop(world);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_recording_half_removed_is_no_recording_cut_off() {
+    let world = World::new().await;
+    world.disk.tears.store(true, Ordering::SeqCst);
+    let session = world.open(strict()).await;
+    let id = session.id().clone();
+    session.finish(Outcome::exit(0)).settled().await;
+    until("it is uploaded", || world.recorded(&id).1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let again = world.after_kill().await;
+
+    until("nothing stays here", || RealDisk.list(&again.spool).unwrap() == ["events"]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(again.event("session.recording.recovered").is_none());
+    again.end().await;
+    drop(world);
+}

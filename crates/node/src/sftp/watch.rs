@@ -1,11 +1,13 @@
 //! Reads file-transfer packets as they pass, and says what was done to which file.
 //!
 //! Pure: bytes in, [`Deed`]s and [`Moved`] out; it changes nothing and holds nothing back. Data is hashed as it
-//! passes and never gathered; other packets are gathered up to [`wire::sftp::MAX`]. At most [`PENDING`] requests may wait
-//! for replies and [`FILES`] files be open; more, or bytes that are not the protocol, are [`Malformed`], and the
-//! caller ends the session: what cannot be watched does not pass.
+//! passes and never gathered; other packets are gathered up to [`wire::sftp::MAX`]. Our server answers every request,
+//! in order: so a reply belongs to the oldest request without one, whatever numbers the client chose for them, and one
+//! with another number is a breach. At most [`PENDING`] requests may wait for replies and [`FILES`] files be open;
+//! more, or bytes that are not the protocol, are [`Malformed`], and the caller ends the session: what cannot be watched
+//! does not pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use aws_lc_rs::digest;
 use wire::sftp::{OpenFlags, Reply, Request, Status};
@@ -14,10 +16,13 @@ use super::cut::{DATA, Half, Piece, WRITE};
 use super::extension::{self, Extension};
 use crate::codec::Malformed;
 
-/// Requests that may wait for replies.
-pub const PENDING: usize = 16_384;
+/// Requests that may wait for replies: more than the pipes between client and server can hold.
+pub const PENDING: usize = 65_536;
 /// Files that may be open.
 pub const FILES: usize = 4_096;
+
+/// Handles can be guessed, and what went through a guessed one before its file is known would not be seen.
+const NOT_GIVEN: Malformed = Malformed("a handle the server has not given");
 
 /// What a client did, or tried to do, to a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,16 +134,25 @@ impl File {
 
 /// What a reply will be about.
 enum Pending {
+    /// The greeting, whose answer bears no number.
+    Greeting,
+    /// Nothing that is told.
+    Nothing,
     Deed(Deed),
     Close(Vec<u8>),
-    Read { handle: Vec<u8>, offset: u64 },
+    Read {
+        handle: Vec<u8>,
+        offset: u64,
+    },
 }
 
 /// Watches one conversation.
 pub struct Watcher {
     up: Half,
     down: Half,
-    pending: BTreeMap<u32, Pending>,
+    /// Requests without replies, oldest first, with their numbers.
+    pending: VecDeque<(u32, Pending)>,
+    greeted: bool,
     files: BTreeMap<Vec<u8>, File>,
     /// The file a reply's or request's data is streaming through.
     streaming_up: Option<Vec<u8>>,
@@ -165,7 +179,8 @@ impl Watcher {
         Self {
             up: Half::new(WRITE),
             down: Half::new(DATA),
-            pending: BTreeMap::new(),
+            pending: VecDeque::new(),
+            greeted: false,
             files: BTreeMap::new(),
             streaming_up: None,
             streaming_down: None,
@@ -224,42 +239,51 @@ impl Watcher {
 
     fn request(&mut self, body: &[u8]) -> Result<(), Malformed> {
         self.streaming_up = None;
-        // What makes no sense to us makes none to the server, which reads it the same way and says so.
-        let Ok((id, request)) = Request::decode(body) else { return Ok(()) };
-        let pending = match request {
-            Request::Close { handle } => Pending::Close(handle.to_vec()),
-            Request::Read { handle, offset, .. } => Pending::Read { handle: handle.to_vec(), offset },
-            Request::Write { handle, offset, .. } => {
-                if let Some(file) = self.files.get_mut(handle) {
-                    file.written.at(offset);
-                    self.streaming_up = Some(handle.to_vec());
-                }
-                return Ok(());
-            }
-            other => match self.deed(other) {
-                Some(deed) => Pending::Deed(deed),
-                None => return Ok(()),
-            },
+        let (id, pending) = if std::mem::replace(&mut self.greeted, true) {
+            self.asked(body)?
+        } else {
+            (0, Pending::Greeting)
         };
         if self.pending.len() >= PENDING {
             return Err(Malformed("too many requests without replies"));
         }
-        self.pending.insert(id, pending);
+        self.pending.push_back((id, pending));
         Ok(())
     }
 
-    fn deed(&self, request: Request<'_>) -> Option<Deed> {
-        Some(match request {
+    /// A request's number, and what its reply will be about.
+    fn asked(&mut self, body: &[u8]) -> Result<(u32, Pending), Malformed> {
+        let Ok((id, request)) = Request::decode(body) else {
+            // What makes no sense to us makes none to the server, which reads it the same way and says so.
+            return Ok((number(body)?, Pending::Nothing));
+        };
+        let pending = match request {
+            Request::Close { handle } => Pending::Close(handle.to_vec()),
+            Request::Read { handle, offset, .. } => Pending::Read { handle: handle.to_vec(), offset },
+            Request::Write { handle, offset, .. } => {
+                self.files.get_mut(handle).ok_or(NOT_GIVEN)?.written.at(offset);
+                self.streaming_up = Some(handle.to_vec());
+                Pending::Nothing
+            }
+            other => self.deed(other)?.map_or(Pending::Nothing, Pending::Deed),
+        };
+        Ok((id, pending))
+    }
+
+    fn deed(&self, request: Request<'_>) -> Result<Option<Deed>, Malformed> {
+        Ok(Some(match request {
             Request::Open { path, flags, .. } => Deed { flags: Some(flags.0), ..plain(Action::Open, path) },
             Request::Setstat { path, .. } => plain(Action::Setstat, path),
-            Request::Fsetstat { handle, .. } => plain(Action::Fsetstat, self.path(handle).as_bytes()),
+            Request::Fsetstat { handle, .. } => plain(Action::Fsetstat, self.path(handle)?),
             Request::Opendir { path } => plain(Action::Opendir, path),
             Request::Remove { path } => plain(Action::Remove, path),
             Request::Mkdir { path, .. } => plain(Action::Mkdir, path),
             Request::Rmdir { path } => plain(Action::Rmdir, path),
             Request::Rename { from, to } => pair(Action::Rename, from, to),
             Request::Symlink { target, link } => pair(Action::Symlink, link, target),
-            Request::Extended { name, body } => return self.extended(extension::decode(name, body).ok()?),
+            Request::Extended { name, body } => {
+                return extension::decode(name, body).map_or(Ok(None), |extension| self.extended(extension));
+            }
             Request::Init { .. }
             | Request::Close { .. }
             | Request::Read { .. }
@@ -269,38 +293,41 @@ impl Watcher {
             | Request::Readdir { .. }
             | Request::Realpath { .. }
             | Request::Stat { .. }
-            | Request::Readlink { .. } => return None,
-        })
+            | Request::Readlink { .. } => return Ok(None),
+        }))
     }
 
-    fn extended(&self, extension: Extension<'_>) -> Option<Deed> {
-        Some(match extension {
+    fn extended(&self, extension: Extension<'_>) -> Result<Option<Deed>, Malformed> {
+        Ok(Some(match extension {
             Extension::PosixRename { from, to } => pair(Action::Rename, from, to),
             Extension::Hardlink { from, to } => pair(Action::Link, to, from),
             Extension::Lsetstat { path, .. } => plain(Action::Setstat, path),
-            Extension::CopyData { from, to, .. } => {
-                pair(Action::Copy, self.path(from).as_bytes(), self.path(to).as_bytes())
-            }
+            Extension::CopyData { from, to, .. } => pair(Action::Copy, self.path(from)?, self.path(to)?),
             Extension::Statvfs { .. }
             | Extension::Fstatvfs { .. }
             | Extension::Fsync { .. }
             | Extension::Limits
             | Extension::ExpandPath { .. }
             | Extension::HomeDirectory { .. }
-            | Extension::Unknown => return None,
-        })
+            | Extension::Unknown => return Ok(None),
+        }))
     }
 
     /// The path an open file was opened by.
-    fn path(&self, handle: &[u8]) -> String {
-        self.files.get(handle).map(|file| file.path.clone()).unwrap_or_default()
+    fn path(&self, handle: &[u8]) -> Result<&[u8], Malformed> {
+        self.files.get(handle).map(|file| file.path.as_bytes()).ok_or(NOT_GIVEN)
     }
 
     fn reply(&mut self, body: &[u8]) -> Result<(), Malformed> {
         self.streaming_down = None;
-        // Only what somebody waits for is read: listings are long and tell us nothing.
-        let id = body.get(1..5).and_then(|id| id.first_chunk::<4>()).map(|id| u32::from_be_bytes(*id));
-        let Some(pending) = id.and_then(|id| self.pending.remove(&id)) else { return Ok(()) };
+        let (id, pending) = self.pending.pop_front().ok_or(Malformed("a reply nobody waits for"))?;
+        match pending {
+            // Listings are long and tell us nothing: only what is told of is read.
+            Pending::Greeting => return Ok(()),
+            _ if number(body)? != id => return Err(Malformed("a reply to another request")),
+            Pending::Nothing => return Ok(()),
+            Pending::Deed(_) | Pending::Close(_) | Pending::Read { .. } => {}
+        }
         let (_, reply) = Reply::decode(body).map_err(|error| Malformed(error.why()))?;
         match (pending, reply) {
             (Pending::Read { handle, offset }, Reply::Data(_)) => {
@@ -309,7 +336,7 @@ impl Watcher {
                     self.streaming_down = Some(handle);
                 }
             }
-            (Pending::Read { .. }, _) => {}
+            (Pending::Greeting | Pending::Nothing | Pending::Read { .. }, _) => {}
             (Pending::Close(handle), _) => {
                 if let Some(file) = self.files.remove(&handle) {
                     self.seen.push(Seen::Moved(file.finish()));
@@ -341,6 +368,12 @@ impl Watcher {
         self.files.insert(handle.to_vec(), file);
         Ok(())
     }
+}
+
+/// The number every packet but the greeting's two has behind its type.
+fn number(body: &[u8]) -> Result<u32, Malformed> {
+    let number = body.get(1..5).and_then(|number| number.first_chunk::<4>());
+    number.map(|number| u32::from_be_bytes(*number)).ok_or(Malformed("a packet without a number"))
 }
 
 fn plain(action: Action, path: &[u8]) -> Deed {
@@ -454,9 +487,95 @@ mod tests {
         }
     }
 
+    /// A watcher past the greeting.
+    fn greeted() -> Watcher {
+        let mut watcher = Watcher::new();
+        watcher.client(&request(&Request::Init { version: 3 }, 0)).unwrap();
+        watcher.server(&reply(&Reply::Version { version: 3, extensions: vec![] }, 0)).unwrap();
+        watcher
+    }
+
+    fn deeds(seen: Vec<Seen>) -> Vec<(Action, String, Option<String>)> {
+        let deed = |seen| match seen {
+            Seen::Deed(deed) => Some((deed.action, deed.path, deed.error)),
+            Seen::Moved(_) => None,
+        };
+        seen.into_iter().filter_map(deed).collect()
+    }
+
+    #[test]
+    fn a_number_used_twice_hides_nothing() {
+        let mut watcher = greeted();
+        watcher.client(&request(&Request::Remove { path: b"/evidence" }, 5)).unwrap();
+        watcher.client(&request(&Request::Opendir { path: b"/tmp" }, 5)).unwrap();
+
+        watcher.server(&status(Status::Ok, 5)).unwrap();
+        watcher.server(&reply(&Reply::Handle(b"d"), 5)).unwrap();
+
+        assert_eq!(
+            deeds(watcher.finish()),
+            [(Action::Remove, "/evidence".to_owned(), None), (Action::Opendir, "/tmp".to_owned(), None)]
+        );
+    }
+
+    #[test]
+    fn an_answer_to_a_question_of_the_same_number_is_no_deeds_outcome() {
+        for question in [
+            request(&Request::Stat { path: b"/nowhere" }, 5),
+            // A request nobody can read is answered too.
+            vec![0, 0, 0, 5, 99, 0, 0, 0, 5],
+        ] {
+            let mut watcher = greeted();
+            watcher.client(&question).unwrap();
+            watcher.client(&request(&Request::Remove { path: b"/evidence" }, 5)).unwrap();
+
+            watcher.server(&status(Status::NoSuchFile, 5)).unwrap();
+            watcher.server(&status(Status::Ok, 5)).unwrap();
+
+            assert_eq!(deeds(watcher.finish()), [(Action::Remove, "/evidence".to_owned(), None)]);
+        }
+    }
+
+    #[test]
+    fn the_answer_to_the_greeting_is_no_requests_answer() {
+        let mut watcher = Watcher::new();
+        watcher.client(&request(&Request::Init { version: 3 }, 0)).unwrap();
+        // A version answer holds a 3 where others hold the number.
+        watcher.client(&open(3, "/etc/motd", OpenFlags::READ)).unwrap();
+        watcher.server(&reply(&Reply::Version { version: 3, extensions: vec![] }, 0)).unwrap();
+
+        watcher.server(&reply(&Reply::Handle(b"h"), 3)).unwrap();
+
+        assert!(matches!(watcher.finish().last(), Some(Seen::Moved(moved)) if moved.path == "/etc/motd"));
+    }
+
+    #[test]
+    fn a_guessed_handle_is_a_breach_before_anything_goes_through_it() {
+        let handle = &[0, 0, 0, 0][..];
+        let guesses = [
+            Request::Write { handle, offset: 0, data: b"x" },
+            Request::Fsetstat { handle, attrs: Attrs::default() },
+        ];
+        for guess in guesses {
+            let mut watcher = greeted();
+            watcher.client(&open(1, "/etc/motd", OpenFlags::WRITE)).unwrap();
+            assert!(watcher.client(&request(&guess, 2)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_reply_that_answers_nothing_or_another_request_is_a_breach() {
+        let mut watcher = greeted();
+        assert!(watcher.server(&status(Status::Ok, 1)).is_err());
+
+        let mut watcher = greeted();
+        watcher.client(&request(&Request::Remove { path: b"f" }, 1)).unwrap();
+        assert!(watcher.server(&status(Status::Ok, 2)).is_err());
+    }
+
     #[test]
     fn out_of_order_data_has_no_hash_and_too_many_requests_end_the_session() {
-        let mut watcher = Watcher::new();
+        let mut watcher = greeted();
         watcher.client(&open(1, "f", OpenFlags::WRITE)).unwrap();
         watcher.server(&reply(&Reply::Handle(b"h"), 1)).unwrap();
         watcher.client(&request(&Request::Write { handle: b"h", offset: 5, data: b"x" }, 2)).unwrap();

@@ -17,7 +17,8 @@ enum Far {
     Unix(UnixStream),
 }
 
-/// Connects and relays, or refuses.
+/// Connects and relays, or refuses. Watches for the end of the connection itself: that a forward has stopped is on
+/// record however it does.
 pub(super) async fn open(visit: Arc<Visit>, opening: Opening) {
     let (direction, address) = match &opening.kind {
         ChannelKind::DirectTcp(path) => (Direction::Local, format!("{}:{}", path.host, path.port)),
@@ -28,7 +29,11 @@ pub(super) async fn open(visit: Arc<Visit>, opening: Opening) {
         opening.prohibit(Denial::PUBLIC);
         return visit.forwarded(direction, &address, Status::failed(denial.to_string())).await;
     }
-    let far = match connect(&visit, &opening.kind).await {
+    let connected = tokio::select! {
+        connected = connect(&visit, &opening.kind) => connected,
+        () = visit.scope.cancelled() => return,
+    };
+    let far = match connected {
         Ok(far) => far,
         Err(words) => {
             opening.unreachable(&words);
@@ -36,12 +41,18 @@ pub(super) async fn open(visit: Arc<Visit>, opening: Opening) {
         }
     };
     let Ok(channel) = opening.accept() else { return };
-    // The record does not hold up the bytes: the decision was made before them.
-    tokio::join!(visit.forwarded(direction, &address, Status::ok()), async {
+    let relayed = async {
         match far {
             Far::Tcp(stream) => relay::tcp(&channel, stream).await,
             Far::Unix(stream) => relay::unix(&channel, stream).await,
-        };
+        }
+    };
+    // The record does not hold up the bytes: the decision was made before them.
+    tokio::join!(visit.forwarded(direction, &address, Status::ok()), async {
+        tokio::select! {
+            _ = relayed => {}
+            () = visit.scope.cancelled() => {}
+        }
     });
     visit.unforwarded(direction, &address).await;
 }

@@ -149,7 +149,7 @@ impl Rooms {
                 self.tasks.push(self.visit.scope.spawn_graceful("channel", work));
             }
             ChannelKind::DirectTcp(_) | ChannelKind::DirectUnix { .. } => {
-                self.visit.scope.spawn("forward", forward::open(visit, opening));
+                self.visit.scope.spawn_graceful("forward", forward::open(visit, opening));
             }
             ChannelKind::ForwardedTcp(_)
             | ChannelKind::ForwardedUnix { .. }

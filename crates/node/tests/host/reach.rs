@@ -12,6 +12,7 @@ use super::start::me;
 pub(crate) const TESTS: &[crate::Test] = &[
     ("forwards_work_in_every_direction", forwards),
     ("forwards_are_refused_where_rules_say_so", forwards_refused),
+    ("a_forward_cut_with_its_connection_has_stopped_on_record", forward_cut),
     ("an_agent_is_in_reach", an_agent_is_in_reach),
 ];
 
@@ -101,6 +102,22 @@ fn forwards() {
     client.wait().unwrap();
     assert!(wait(|| (!far_socket.exists()).then_some(())).is_some(), "the socket goes with its connection");
     gate.event("port", |event| event["direction"] == "remote" && event["code"] == "T3003S");
+}
+
+fn forward_cut() {
+    let gate = gate();
+    let (service, local) = (word_service("word"), free_port());
+    let mut client = gate.ssh(&["-N", &format!("-L{local}:127.0.0.1:{service}")], &[]).spawn().unwrap();
+    // Held open: the service waits for more.
+    let held = wait(|| std::net::TcpStream::connect(("127.0.0.1", local)).ok()).unwrap();
+    let address = format!("127.0.0.1:{service}");
+    gate.event("port", |event| event["code"] == "T3003I" && event["addr"] == address.as_str());
+
+    client.kill().unwrap();
+    client.wait().unwrap();
+
+    gate.event("port", |event| event["code"] == "T3003S" && event["addr"] == address.as_str());
+    drop(held);
 }
 
 fn forwards_refused() {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,7 +15,7 @@ use policy::SshAction;
 use runtime::Scope;
 use session::event::Status;
 use ssh::{ChannelKind, GlobalKind, Listen};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::report::Direction;
 use super::visit::Visit;
@@ -22,6 +23,8 @@ use crate::relay;
 
 /// Most listeners of one connection.
 const MAX: usize = 64;
+/// Connections that may wait to be taken.
+const BACKLOG: u32 = 1024;
 
 /// What is listened on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,7 +146,7 @@ async fn bind(visit: &Visit, place: &Place) -> Result<(Place, Ears), String> {
             Err("ports below 1024 are root's".to_owned())
         }
         Place::Port(host, port) => {
-            let (port, listeners) = bind_ports(&addresses(host, visit)?, *port).await?;
+            let (port, listeners) = bind_ports(&addresses(host, visit)?, *port)?;
             Ok((Place::Port(host.clone(), port), Ears::Ports(listeners)))
         }
     }
@@ -163,21 +166,50 @@ fn addresses(host: &str, visit: &Visit) -> Result<Vec<IpAddr>, String> {
     }
 }
 
-/// Binds the same port on each address; the first must work, the others may not exist on this host.
-async fn bind_ports(addresses: &[IpAddr], port: u16) -> Result<(u16, Vec<TcpListener>), String> {
+/// Binds the same port on each address. A port that the system chose on one may be somebody's on another: then again.
+fn bind_ports(addresses: &[IpAddr], port: u16) -> Result<(u16, Vec<TcpListener>), String> {
+    let tries = if port == 0 { 8 } else { 1 };
+    let mut outcome = Err("no address".to_owned());
+    for _ in 0..tries {
+        outcome = bind_all(addresses, port);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
+}
+
+/// On every address this host has: one that somebody else listens on already would lead people to them.
+fn bind_all(addresses: &[IpAddr], port: u16) -> Result<(u16, Vec<TcpListener>), String> {
     let (mut port, mut bound, mut last) = (port, Vec::new(), "no address".to_owned());
     for address in addresses {
-        match TcpListener::bind(SocketAddr::new(*address, port)).await {
+        match bind_one(SocketAddr::new(*address, port)) {
             Ok(listener) => {
-                if port == 0 {
-                    port = listener.local_addr().map(|at| at.port()).map_err(|e| e.to_string())?;
-                }
+                port = listener.local_addr().map_err(|e| e.to_string())?.port();
                 bound.push(listener);
             }
-            Err(error) => last = error.to_string(),
+            Err(error) if is_not_here(&error) => last = error.to_string(),
+            Err(error) => return Err(error.to_string()),
         }
     }
     if bound.is_empty() { Err(last) } else { Ok((port, bound)) }
+}
+
+/// IPv6 alone where the address is: what is bound on all of IPv4 would be in its way otherwise.
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if address.is_ipv6() {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn is_not_here(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
 }
 
 /// Listens until its scope ends, and says when it began and stopped.
@@ -248,7 +280,7 @@ async fn hear_path(visit: &Arc<Visit>, place: &Place, listener: UnixListener, sc
 }
 
 /// An accept that fails at once would fail again at once: out of descriptors, most likely.
-pub(super) async fn pause(error: &std::io::Error) {
+pub(super) async fn pause(error: &io::Error) {
     tracing::warn!(%error, "a forward cannot accept");
     tokio::time::sleep(Duration::from_millis(100)).await;
 }

@@ -13,6 +13,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("forwards_work_in_every_direction", forwards),
     ("forwards_are_refused_where_rules_say_so", forwards_refused),
     ("a_forward_cut_with_its_connection_has_stopped_on_record", forward_cut),
+    ("a_port_that_is_somebody_elses_is_not_listened_on", port_taken),
     ("an_agent_is_in_reach", an_agent_is_in_reach),
 ];
 
@@ -118,6 +119,19 @@ fn forward_cut() {
 
     gate.event("port", |event| event["code"] == "T3003S" && event["addr"] == address.as_str());
     drop(held);
+}
+
+fn port_taken() {
+    let gate = gate();
+    // On IPv4 alone: whoever connects to localhost there comes to us.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+
+    let forward = format!("-R{port}:127.0.0.1:1");
+    let out = gate.ssh(&["-oExitOnForwardFailure=yes", &forward], &["true"]).output().unwrap();
+
+    assert!(!out.status.success(), "{}", text(&out.stderr));
+    gate.event("port", |event| event["code"] == "T3003E" && event["direction"] == "remote");
 }
 
 fn forwards_refused() {

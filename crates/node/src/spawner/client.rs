@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use model::Login;
 use runtime::Scope;
@@ -26,6 +27,11 @@ pub use super::message::Program;
 
 /// Questions that may wait.
 const QUEUE: usize = 256;
+
+/// How long the host may take to look an account up: its name service may be across a network.
+const LOOKUP: Duration = Duration::from_secs(60);
+const SLOW_NAMES: &str = "this host takes too long to look the account up: its administrator should see whether its \
+                          name service (LDAP, SSSD) answers";
 
 type Reply = Result<(Answer, Vec<OwnedFd>), Error>;
 
@@ -115,11 +121,13 @@ impl Spawner {
     /// and starts nothing once the certificate has ended; the next connection brings its own proof.
     ///
     /// # Errors
-    /// [`Error::Refused`] with words for the person: not proven, unknown, expired, closed host, not root.
+    /// [`Error::Refused`] with words for the person: not proven, unknown, expired, closed host, not root, not in time.
     pub async fn lookup(&self, proof: Proof, from: Option<IpAddr>) -> Result<Account, Error> {
         let login: Login =
             proof.login.parse().map_err(|_| Error::Refused("not the name of an account".to_owned()))?;
-        let (answer, _) = self.ask(Question::Lookup(Claim { proof, from })).await?;
+        let asked = self.ask(Question::Lookup(Claim { proof, from }));
+        let answered = tokio::time::timeout(LOOKUP, asked).await;
+        let (answer, _) = answered.map_err(|_| Error::Refused(SLOW_NAMES.to_owned()))??;
         let Answer::Account { account, uid, home, shell, .. } = answer else {
             return Err(Error::Protocol("an answer to another question"));
         };
@@ -450,12 +458,27 @@ impl Talk {
         if let (Answer::Spawned { session, .. }, Some(tell)) = (&answer, exit) {
             self.exits.insert(*session, tell);
         }
-        // An asker that went away drops the descriptors with the answer.
-        drop(match answer {
+        let unheard = match answer {
             Answer::Refused { reason } => reply.send(Err(Error::Refused(reason))),
             answer => reply.send(Ok((answer, fds))),
-        });
+        };
+        // An asker that went away drops the descriptors with the answer; what it would have held goes back.
+        if let Err(Ok((answer, _))) = unheard {
+            self.unsent.extend(undone(&answer).map(|question| (question.encode(), None)));
+        }
         Ok(())
+    }
+}
+
+/// What undoes an answer that nobody heard: a program that nobody watches must not run.
+fn undone(answer: &Answer) -> Option<Question> {
+    match *answer {
+        Answer::Account { account: handle, .. } | Answer::Pty { pty: handle, .. } => {
+            Some(Question::Close { handle })
+        }
+        Answer::Socket { socket, .. } => (socket != 0).then_some(Question::Close { handle: socket }),
+        Answer::Spawned { session, .. } => Some(Question::Signal { session, signal: Signal::Kill }),
+        Answer::Hello { .. } | Answer::Done | Answer::Refused { .. } | Answer::Exited { .. } => None,
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! It is our own executable started again (`moongate spawner`) before the service gives up its privileges, with an
 //! empty environment and one socket. It answers a short, phase-gated list of questions (`message`, `phase`), believes
-//! no word about who somebody is (`claim`, `authorities`), and knows nothing of networks, policy or recordings. When the service is gone it hangs up on every program and
-//! ends; when *it* is gone the service can start nothing more and must end too ([`Spawner::gone`]).
+//! no word about who somebody is (`claim`, `authorities`), and knows nothing of networks, policy or recordings. When the
+//! service is gone it hangs up on every program and ends; when *it* is gone the service can start nothing more and must
+//! end too ([`Spawner::gone`]).
 
 mod account;
 mod as_user;
@@ -73,8 +74,8 @@ impl Launched {
 }
 
 /// Starts `executable spawner [pins]` with our present privileges; `pins` is the file where root keeps whom to believe,
-/// in a directory that is not given away. Call it before they are dropped
-/// ([`crate::privilege`]) and before the runtime starts; then [`Spawner::attach`] inside the runtime.
+/// in a directory that is not given away. Call it before they are dropped ([`crate::privilege`]) and before the runtime
+/// starts; then [`Spawner::attach`] inside the runtime.
 ///
 /// # Errors
 /// The process could not be started.

@@ -141,7 +141,7 @@ impl Monitor {
     }
 
     fn answer(&mut self, question: Question) -> Result<Reply, Error> {
-        if self.held.len() >= MAX_HANDLES && !matches!(question, Question::Close { .. }) {
+        if self.held.len() >= MAX_HANDLES && takes_a_handle(&question) {
             return Ok(refused("too many sessions on this host"));
         }
         Ok(match question {
@@ -268,7 +268,10 @@ impl Monitor {
         if let Some(Held::Running(child)) = self.held.get(&session)
             && let Ok(signal) = Sig::try_from(i32::from(signal as u8))
         {
-            let _ = nix::sys::signal::killpg(*child, signal);
+            // A child that has just been made is not the leader of a group yet, and is all there is of it.
+            if nix::sys::signal::killpg(*child, signal) == Err(nix::errno::Errno::ESRCH) {
+                let _ = nix::sys::signal::kill(*child, signal);
+            }
         }
         Answer::Done.into()
     }
@@ -353,6 +356,22 @@ impl Monitor {
     }
 }
 
+/// Whether something is held for the answer. All else, above all ending programs, goes on where no more can be held.
+fn takes_a_handle(question: &Question) -> bool {
+    match question {
+        Question::Lookup(_)
+        | Question::OpenPty { .. }
+        | Question::Spawn { .. }
+        | Question::AgentSocket { .. }
+        | Question::Bind { .. } => true,
+        Question::Hello { .. }
+        | Question::Trust { .. }
+        | Question::Signal { .. }
+        | Question::Connect { .. }
+        | Question::Close { .. } => false,
+    }
+}
+
 /// The other half has ended.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
@@ -413,4 +432,40 @@ fn now() -> Timestamp {
 /// Days since 1970, for account expiry.
 fn today() -> u64 {
     u64::try_from(now().millis()).unwrap_or_default() / 86_400_000
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+    use super::super::authorities::Pins;
+    use super::*;
+
+    #[test]
+    fn programs_can_be_ended_where_no_more_can_be_held() {
+        let (ours, _theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .unwrap();
+        let nobody: super::super::claim::Judge = |_, _, _, _| Err("nobody".to_owned());
+        let mut monitor = Monitor::new(ours, Authorities::new(nobody, Pins::Process)).unwrap();
+        let path = || PathBuf::from("/nowhere");
+        let account = || Account {
+            login: "ann".into(),
+            uid: nix::unistd::Uid::current(),
+            gid: nix::unistd::Gid::current(),
+            groups: vec![],
+            home: c"/".into(),
+            shell: c"/bin/sh".into(),
+        };
+        for _ in 0..MAX_HANDLES {
+            monitor.hold(Held::Bound { account: account(), path: path(), own_directory: false });
+        }
+        let mut ask = |question| monitor.answer(question).map(|Reply(answer, _)| answer).unwrap();
+
+        let refused = ask(Question::Bind { account: 1, path: b"x".to_vec() });
+        let ended = ask(Question::Signal { session: 70_000, signal: Signal::Kill });
+
+        assert!(matches!(refused, Answer::Refused { .. }));
+        assert_eq!(ended, Answer::Done);
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use model::Login;
 use node::spawner::message::{Exit, Signal, Size};
-use node::spawner::{Account, Program, Spawner, launch};
+use node::spawner::{Account, Launched, Program, Spawner, launch};
 use runtime::Scope;
 
 use super::proof;
@@ -27,6 +27,8 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("a_stranger_on_the_socket_ends_the_spawner", stranger),
     ("starting_is_cheap", starting_is_cheap),
     ("much_given_back_at_once_stops_nobody", much_given_back_at_once),
+    ("what_nobody_waits_for_any_more_goes_back", nobody_waits),
+    ("a_host_that_does_not_answer_is_not_waited_for_for_ever", slow_host),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -49,7 +51,14 @@ pub(crate) fn with_untrusting_spawner<F: Future<Output = ()>>(test: impl FnOnce(
 }
 
 fn run_with<F: Future<Output = ()>>(authority: Option<Vec<u8>>, test: impl FnOnce(Spawner) -> F) {
-    let launched = launch(&std::env::current_exe().unwrap(), None).unwrap();
+    run_on(launch(&std::env::current_exe().unwrap(), None).unwrap(), authority, test);
+}
+
+fn run_on<F: Future<Output = ()>>(
+    launched: Launched,
+    authority: Option<Vec<u8>>,
+    test: impl FnOnce(Spawner) -> F,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let scope = Scope::root("test");
@@ -418,6 +427,66 @@ fn starting_is_cheap() {
         );
         assert!(each < Duration::from_millis(5), "{each:?}");
         assert!(kib < 12 * 1024, "{kib} KiB");
+        assert!(scope.drain(PATIENCE).await);
+    });
+}
+
+/// How many descriptors a process has open.
+fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// Asks, and is gone before the answer.
+async fn ask_and_leave<T>(asked: impl Future<Output = T>) {
+    let mut asked = std::pin::pin!(asked);
+    std::future::poll_fn(|cx| {
+        assert!(asked.as_mut().poll(cx).is_pending());
+        std::task::Poll::Ready(())
+    })
+    .await;
+}
+
+fn nobody_waits() {
+    let launched = launch(&std::env::current_exe().unwrap(), None).unwrap();
+    let pid = launched.pid();
+    run_on(launched, Some(proof::public(&proof::ca(1))), |spawner| async move {
+        let account = spawner.lookup(proof::good(&me()), None).await.unwrap();
+        let mark = tempfile::tempdir().unwrap();
+        let mark = mark.path().join("mark");
+        let before = descriptors(pid);
+
+        for _ in 0..50 {
+            ask_and_leave(account.open_pty(Size::default())).await;
+        }
+        let words = command(&format!("sleep 2; touch {}", mark.display()));
+        ask_and_leave(account.run_on_pipes(words, Vec::new())).await;
+
+        // Answers come in order, and what goes back goes before the second question.
+        drop(account.open_pty(Size::default()).await.unwrap());
+        drop(account.open_pty(Size::default()).await.unwrap());
+        let (mut last, _pipes) = account.run_on_pipes(command("sleep 3"), Vec::new()).await.unwrap();
+        last.ended().await.unwrap();
+        assert!(descriptors(pid) <= before + 2, "{} after {before}", descriptors(pid));
+        assert!(!mark.exists(), "a program nobody watches ran on");
+    });
+}
+
+fn slow_host() {
+    let launched = launch(&std::env::current_exe().unwrap(), None).unwrap();
+    let stopped = nix::unistd::Pid::from_raw(launched.pid().try_into().unwrap());
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let scope = Scope::root("test");
+        let spawner = Spawner::attach(launched, &scope).await.unwrap();
+
+        nix::sys::signal::kill(stopped, nix::sys::signal::Signal::SIGSTOP).unwrap();
+        let looked = spawner.lookup(proof::good(&me()), None);
+        let looked = tokio::time::timeout(Duration::from_secs(3600), looked).await;
+        nix::sys::signal::kill(stopped, nix::sys::signal::Signal::SIGCONT).unwrap();
+
+        let refused = looked.expect("in time").unwrap_err().to_string();
+        assert!(refused.contains("name service"), "{refused}");
         assert!(scope.drain(PATIENCE).await);
     });
 }

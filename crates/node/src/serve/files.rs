@@ -1,6 +1,6 @@
-//! What a file transfer did, for the audit log: an event for each action, one summary at the end.
+//! What a file transfer did, for the audit log: an event for each action, a summary at the end.
 //!
-//! The summary keeps at most [`MAX`] files; how many more there were is said.
+//! The summary keeps at most [`MAX`] files, in as many events as they need; how many more there were is said.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,6 +14,8 @@ use crate::sftp::watch::{Action, Deed, Moved, Seen};
 
 /// Most files a summary lists.
 const MAX: usize = 1000;
+/// JSON of the files in one event: with all else it stays within an event's bound, beyond which fields are dropped.
+const PAGE: usize = session::event::MAX * 3 / 4;
 
 /// Collects and tells.
 pub(super) struct Files<'a> {
@@ -77,15 +79,35 @@ impl<'a> Files<'a> {
         if more > 0 {
             files.push(SftpFile { path: format!("… and {more} more files"), ..SftpFile::default() });
         }
-        self.session
-            .emit(|facts| kinds::SftpSummary {
-                who: facts.who.clone(),
-                server: facts.server.clone(),
-                session: facts.session.clone(),
-                files,
-            })
-            .await;
+        for files in pages(files) {
+            self.session
+                .emit(|facts| kinds::SftpSummary {
+                    who: facts.who.clone(),
+                    server: facts.server.clone(),
+                    session: facts.session.clone(),
+                    files,
+                })
+                .await;
+        }
     }
+}
+
+/// The files in as many lists as it takes; one at least.
+fn pages(files: Vec<SftpFile>) -> Vec<Vec<SftpFile>> {
+    let mut pages = vec![Vec::new()];
+    let mut room = PAGE;
+    for file in files {
+        let size = serde_json::to_vec(&file).map_or(PAGE, |json| json.len() + 1);
+        if size > room && pages.last().is_some_and(|page| !page.is_empty()) {
+            pages.push(Vec::new());
+            room = PAGE;
+        }
+        room = room.saturating_sub(size);
+        if let Some(page) = pages.last_mut() {
+            page.push(file);
+        }
+    }
+    pages
 }
 
 fn action(action: Action) -> SftpAction {
@@ -122,5 +144,42 @@ impl Notice for Files<'_> {
                 Seen::Moved(moved) => self.note(moved),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use session::event::{Server, SessionRef, Stamp, Who, check, seal};
+
+    use super::*;
+
+    #[test]
+    fn a_thousand_files_are_all_in_the_log() {
+        let file = |n: usize| SftpFile {
+            path: format!("/srv/{n}/{}", "\u{1}".repeat(n * 3)),
+            written: 1 << 40,
+            written_sha256: Some("0".repeat(64)),
+            ..SftpFile::default()
+        };
+        let stamp = Stamp {
+            time: model::Timestamp::from_secs(1),
+            uid: model::RequestId::from_random([1; 16]),
+            cluster: &"gate".parse().unwrap(),
+            index: 0,
+        };
+
+        let pages = pages((0..MAX).map(file).collect());
+
+        let mut told = 0;
+        for files in pages {
+            told += files.len();
+            let (who, server, session) = (Who::default(), Server::default(), SessionRef::default());
+            let event = seal(&kinds::SftpSummary { who, server, session, files }, &stamp);
+            assert!(!event.0.contains_key("trimmed_fields"));
+            assert!(!serde_json::to_string(&event).unwrap().contains("[trimmed"));
+            check(&event).unwrap();
+        }
+        assert_eq!(told, MAX);
+        assert_eq!(super::pages(Vec::new()).len(), 1);
     }
 }

@@ -83,7 +83,10 @@ fn give_tree(directory: OwnedFd, to: (u32, u32), depth: u32) -> rustix::io::Resu
         if name == c"." || name == c".." {
             continue;
         }
-        let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        // What was looked at is what is given away: whoever owns the directory may put another file in its place.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let it = rustix::fs::openat(&directory, name, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&it)?;
         match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
             rustix::fs::FileType::Directory if depth > 0 => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -91,7 +94,7 @@ fn give_tree(directory: OwnedFd, to: (u32, u32), depth: u32) -> rustix::io::Resu
             }
             // A second name elsewhere would be given away too.
             rustix::fs::FileType::RegularFile if stat.st_nlink > 1 => {}
-            _ => rustix::fs::chownat(&directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?,
+            _ => rustix::fs::chownat(&it, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?,
         }
     }
     Ok(())
@@ -198,6 +201,8 @@ mod tests {
         std::fs::create_dir(dir.path().join("spool")).unwrap();
         std::fs::write(dir.path().join("spool/0.seg"), "x").unwrap();
         std::os::unix::fs::symlink(outside.path(), dir.path().join("trap")).unwrap();
+        std::fs::write(dir.path().join("two names"), "x").unwrap();
+        std::fs::hard_link(dir.path().join("two names"), dir.path().join("spool/other")).unwrap();
         let to = Plan::Become { name: "nobody".into(), uid: 65534, gid: 65534 };
 
         give_data_dir(dir.path(), &to).unwrap();
@@ -205,5 +210,8 @@ mod tests {
         let uid = |path: &Path| std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(path).unwrap());
         assert_eq!(uid(&dir.path().join("spool/0.seg")), 65534);
         assert_eq!(uid(outside.path()), 0);
+        assert_eq!(uid(&dir.path().join("two names")), 0);
+        let link = std::fs::symlink_metadata(dir.path().join("trap")).unwrap();
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&link), 65534);
     }
 }

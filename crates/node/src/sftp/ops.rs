@@ -266,8 +266,13 @@ fn rename_without_replacing(from: &Path, to: &Path) -> Result<(), Fault> {
     }
 }
 
-/// Copies on the host; a length of 0 means to the end.
+/// Copies on the host; a length of 0 means to the end. Within one file the two ranges must lie apart, or a copy to the
+/// end would never reach it (draft-ietf-secsh-filexfer-extensions-00, section 7).
 fn copy(from: (&OwnedFd, u64), len: u64, to: (&OwnedFd, u64)) -> Result<(), Fault> {
+    let apart = len != 0 && from.1.abs_diff(to.1) >= len;
+    if !apart && is_same(from.0, to.0)? {
+        return Err(Fault::Status(Status::Failure, "the two ranges overlap"));
+    }
     let (mut read_at, mut write_at) = (from.1, to.1);
     let mut left = if len == 0 { u64::MAX } else { len };
     let mut buffer = vec![0; 128 * 1024];
@@ -290,6 +295,11 @@ fn copy(from: (&OwnedFd, u64), len: u64, to: (&OwnedFd, u64)) -> Result<(), Faul
         left -= got as u64;
     }
     Ok(())
+}
+
+fn is_same(one: &OwnedFd, other: &OwnedFd) -> io::Result<bool> {
+    let (one, other) = (rustix::fs::fstat(one)?, rustix::fs::fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 fn statvfs(id: u32, fs: &StatVfs, out: &mut Vec<u8>) -> Result<(), Fault> {

@@ -5,11 +5,14 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use wire::sftp::{Attrs, OpenFlags, Reply, Request, Status};
+
 pub(crate) const TESTS: &[crate::Test] = &[
     ("files_go_up_and_come_down_unchanged", files_go_up_and_come_down_unchanged),
     ("every_command_of_the_client_works", every_command_of_the_client_works),
     ("refusals_are_told_in_words", refusals_are_told_in_words),
     ("a_client_that_does_not_speak_the_protocol_is_dropped", stranger),
+    ("a_copy_within_a_file_that_would_never_end_is_refused", copy_onto_itself),
     ("too_long_a_packet_ends_the_server_before_it_is_kept", too_long),
 ];
 
@@ -117,6 +120,34 @@ fn stranger() {
     // A request before the greeting.
     let (ok, out) = serve(b"\0\0\0\x09\x11\0\0\0\x01\0\0\0\0");
     assert!(!ok && out.is_empty());
+}
+
+fn copy_onto_itself() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "0123456789").unwrap();
+    let copy = |length: u64, to: u64| {
+        let handle = [0, 0, 0, 4, 0, 0, 0, 0];
+        let body = [&handle[..], &[0; 8], &length.to_be_bytes(), &handle, &to.to_be_bytes()].concat();
+        let (mut asked, attrs) = (Vec::new(), Attrs::default());
+        let flags = OpenFlags(OpenFlags::READ | OpenFlags::WRITE);
+        Request::Init { version: 3 }.encode(0, &mut asked);
+        Request::Open { path: path(file.path()).as_bytes(), flags, attrs }.encode(1, &mut asked);
+        Request::Extended { name: b"copy-data", body: &body }.encode(2, &mut asked);
+        let (ok, out) = serve(&asked);
+        assert!(ok);
+        let mut answers = wire::Reader::new(&out);
+        std::iter::from_fn(|| wire::sftp::frame(&mut answers).unwrap().map(Reply::decode))
+            .find_map(|answer| match answer.unwrap() {
+                (2, Reply::Status { status, .. }) => Some(status),
+                _ => None,
+            })
+            .unwrap()
+    };
+
+    assert_eq!(copy(0, 10), Status::Failure);
+    assert_eq!(copy(5, 4), Status::Failure);
+    assert_eq!(copy(5, 10), Status::Ok);
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "012345678901234");
 }
 
 fn too_long() {

@@ -24,13 +24,13 @@ const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccdde
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection of a client of ours. Dropping it cuts it as a proxy's end would.
-struct Client {
-    connection: ssh::Connection,
+pub(crate) struct Client {
+    pub(crate) connection: ssh::Connection,
     scope: Scope,
 }
 
 impl Client {
-    async fn connect(gate: &Gate) -> Self {
+    pub(crate) async fn connect(gate: &Gate) -> Self {
         let text = std::fs::read_to_string(gate.path("id")).unwrap();
         let certificate = std::fs::read_to_string(gate.path("id-cert.pub")).unwrap();
         let credential = Credential {
@@ -64,7 +64,7 @@ impl Client {
         channel.subsystem("resume@moongate").await.map(|()| channel)
     }
 
-    fn cut(self) {
+    pub(crate) fn cut(self) {
         self.scope.cancel();
     }
 }

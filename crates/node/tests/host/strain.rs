@@ -8,6 +8,7 @@ use node::serve::Settings;
 
 use super::gate::{Gate, wait};
 use super::people::{gate, text, transfer};
+use super::stay::Client;
 
 pub(crate) const TESTS: &[crate::Test] = &[
     ("streams_of_256_mib_pass_both_ways_in_flat_memory", big_streams),
@@ -166,20 +167,10 @@ fn service_without_privileges() {
 
 fn signal_while_stuck() {
     let gate = gate();
-    let key = std::fs::read_to_string(gate.path("id")).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let scope = runtime::Scope::root("client");
-        let stream = tokio::net::TcpStream::connect(gate.address).await.unwrap();
-        let user = std::sync::Arc::new(ssh::PrivateKey::from_openssh(&key).unwrap());
-        let line = std::fs::read_to_string(gate.path("id-cert.pub")).unwrap();
-        let certificate = ssh::PublicKey::from_openssh(&line).unwrap();
-        let ways = [ssh::client::Credential { key: certificate, signer: user }];
-        let anyone = |_: &ssh::PublicKey| Ok(());
-        let joined = ssh::client::connect(stream, Default::default(), &anyone, &gate.login, &ways);
-        let joined = joined.await.unwrap();
-        scope.spawn("driver", joined.driver);
-        let channel = joined.connection.open_session().await.unwrap();
+        let client = Client::connect(&gate).await;
+        let channel = client.connection.open_session().await.unwrap();
         channel.exec("echo ready; exec sleep 600").await.unwrap();
         assert!(matches!(channel.recv().await.unwrap(), ssh::Received::Data(_)));
 
@@ -204,7 +195,7 @@ fn signal_while_stuck() {
             () = tokio::time::sleep(Duration::from_secs(20)) => panic!("not in time"),
         };
         assert_eq!(name, "TERM");
-        scope.drain(Duration::from_secs(5)).await;
+        client.cut();
     });
 }
 

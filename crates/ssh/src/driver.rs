@@ -117,14 +117,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Seals what channels have to send, up to the bound.
     fn seal(&mut self, cx: &Context<'_>) -> Result<(), Error> {
-        if self.said_goodbye || self.transport.output().len() >= LOW {
+        self.hub.with(|hub| hub.rest(cx.waker()));
+        if self.said_goodbye {
+            return Ok(());
+        }
+        if self.transport.output().len() >= LOW {
+            // A peer that reads nothing does not put off the end.
+            self.watch_end();
             return Ok(());
         }
         self.transport.compact();
         if self.transport.worn(self.rekey.bytes) {
             self.transport.rekey()?;
         }
-        self.hub.with(|hub| hub.rest(cx.waker()));
         while self.transport.may_send() && self.transport.output().len() < BATCH {
             let hub = &self.hub;
             if !self.transport.send_some(|out| hub.with(|hub| hub.produce(out)) == Produced::Message)? {
@@ -134,10 +139,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.leave()
     }
 
+    /// Whether someone asked for the end (why), or nobody is left (and every channel is done); from then on the
+    /// farewell is timed.
+    fn watch_end(&mut self) -> Option<(Option<(u32, String)>, bool)> {
+        let ending = self.hub.with(|hub| hub.ending())?;
+        self.ending.get_or_insert_with(|| Instant::now() + FAREWELL);
+        Some(ending)
+    }
+
     /// Ends in order, when someone asked for it or nobody is left.
     fn leave(&mut self) -> Result<(), Error> {
-        let Some((asked, empty)) = self.hub.with(|hub| hub.ending()) else { return Ok(()) };
-        self.ending.get_or_insert_with(|| Instant::now() + FAREWELL);
+        let Some((asked, empty)) = self.watch_end() else { return Ok(()) };
         if let Some((reason, text)) =
             asked.or_else(|| empty.then(|| (Disconnect::BY_APPLICATION, String::new())))
         {

@@ -25,7 +25,7 @@ async fn neighbours_answer(world: &World, joined: &mut Joined) {
 }
 
 /// Writes until the channel takes no more, and says how much it took.
-async fn fill(channel: &Channel) -> usize {
+pub(super) async fn fill(channel: &Channel) -> usize {
     let block = vec![7; 32 * 1024];
     let mut taken = 0;
     loop {

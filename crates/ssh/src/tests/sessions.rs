@@ -249,6 +249,31 @@ async fn a_connection_nobody_holds_ends() {
     assert!(soon(ours).await.unwrap().unwrap().is_ok());
 }
 
+/// No word of a silent peer would be missed here: only the goodbye is timed.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_nothing_does_not_put_off_the_end() {
+    let mut world = World::new();
+    world.server.keepalive = None;
+    let (ours, theirs) = tokio::io::duplex(4096);
+    let (client, server) = world.shake(ours, theirs).await;
+    let (mut client, mut server) = (client.unwrap(), server.unwrap());
+    let driver = world.scope.spawn("server", server.driver);
+    let channel = async {
+        let Some(Event::Open(opening)) = server.incoming.next().await else { panic!("no opening") };
+        opening.accept().unwrap()
+    };
+    let channel = tokio::select! {
+        _ = &mut client.driver => panic!("the client ended"),
+        (_ours, channel) = async { tokio::join!(client.connection.open_session(), channel) } => channel,
+    };
+
+    // From here on the client's driver does not run.
+    soon(super::defects::fill(&channel)).await;
+    server.connection.disconnect("no longer");
+
+    soon(driver).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_vanishes_is_found_out() {
     let world = World::new();

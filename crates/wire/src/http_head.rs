@@ -55,6 +55,10 @@ impl HttpHead {
             if name.is_empty() || !name.chars().all(is_token) || headers.len() == MAX_HEADERS {
                 return Err(Malformed::new(HEAD, "a header name that is none, or too many headers"));
             }
+            // A bare line feed is an end of line to other parsers: what follows would be a header to them alone.
+            if value.chars().any(|c| c.is_control() && c != '\t') {
+                return Err(Malformed::new(HEAD, "a header value with control characters"));
+            }
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         Ok(Some(Self { method: method.to_owned(), target: target.to_owned(), headers, length: end + 4 }))
@@ -135,6 +139,9 @@ mod tests {
             b"GET / HTTP/1.1\r\nbad name: x\r\n\r\n",
             b"GET /\x01 HTTP/1.1\r\n\r\n",
             b"GET / HTTP/1.1\r\nx: \xff\r\n\r\n",
+            b"GET / HTTP/1.1\r\nx: a\nx-forwarded-for: 1.2.3.4\r\n\r\n",
+            b"GET / HTTP/1.1\r\nx: a\rb\r\n\r\n",
+            b"GET / HTTP/1.1\r\nx: a\0b\r\n\r\n",
         ] {
             assert!(HttpHead::decode(bytes).is_err(), "{bytes:?}");
         }

@@ -14,7 +14,9 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use runtime::Direct;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 use wire::client_hello;
 use wire::route::Route;
@@ -158,6 +160,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Records<S> {
     }
 }
 
+impl<S: Direct> Direct for Records<S> {
+    fn reads_from(&self) -> Option<&TcpStream> {
+        self.inner.reads_from().filter(|_| self.bare && self.start == self.end)
+    }
+    fn writes_to(&self) -> Option<&TcpStream> {
+        self.inner.writes_to()
+    }
+}
+
 /// How far our direction is.
 #[derive(Debug, Clone, Copy)]
 enum Writing {
@@ -239,6 +250,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bare<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_leave(cx))?;
         self.below().poll_shutdown(cx)
+    }
+}
+
+impl<S: Direct> Direct for Bare<S> {
+    fn reads_from(&self) -> Option<&TcpStream> {
+        self.tls.get_ref().0.reads_from()
+    }
+    fn writes_to(&self) -> Option<&TcpStream> {
+        self.tls.get_ref().0.writes_to().filter(|_| matches!(self.writing, Writing::Bare))
     }
 }
 

@@ -5,14 +5,15 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use runtime::Direct;
 use rustls::{AlertDescription, CertificateError};
 use tokio::io::{AsyncRead, AsyncWrite};
 pub use wire::route::Route;
 
 /// A two-way byte stream.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Direct + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Direct + Send + Unpin> Stream for T {}
 
 /// A stream whose carrier no longer matters.
 pub type BoxStream = Box<dyn Stream>;

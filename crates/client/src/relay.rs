@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 
+use runtime::direct::Wrapped;
 use rustls_pki_types::ServerName;
 use tokio::io::AsyncWriteExt as _;
 use wire::proxy_header::ProxyHeader;
@@ -38,5 +39,5 @@ pub async fn wrap(
     ProxyHeader::Proxied { source: client, destination: client }.encode_v2(&mut header);
     // Goes out with the first bytes that follow.
     stream.write_all(&header).await.map_err(|e| broken(e.to_string()))?;
-    Ok(Box::new(stream))
+    Ok(Box::new(Wrapped(stream)))
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use runtime::direct::Wrapped;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -83,7 +84,7 @@ pub(crate) async fn handshake(
     }
     let config = config(trust).map_err(unusable)?;
     let name = server_name(to)?;
-    secure(stream, config, name, to).await.map(|stream| Box::new(stream) as BoxStream)
+    secure(stream, config, name, to).await.map(|stream| Box::new(Wrapped(stream)) as BoxStream)
 }
 
 pub(crate) fn server_name(to: &HostPort) -> Result<ServerName<'static>, ConnectError> {

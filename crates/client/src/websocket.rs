@@ -96,6 +96,8 @@ fn is_end(error: &Error) -> bool {
     }
 }
 
+impl<S> runtime::Direct for Carrier<S> {}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Carrier<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();

@@ -11,6 +11,7 @@ use client::websocket;
 use client::{BoxStream, Keyring};
 use model::{ClusterName, Identity, UserName};
 use pki::Trust;
+use runtime::direct::Wrapped;
 use runtime::{Clock, Place, Random, Scope};
 use tokio::io::{AsyncRead, AsyncWriteExt as _};
 use tokio::sync::watch;
@@ -319,7 +320,7 @@ impl Gate {
     async fn web(&self, stream: Rewind<BoxStream>, visit: Visit, hello: &ClientHello) -> Result<(), Dropped> {
         let stream = self.0.tls.accept_web(Box::new(stream), hello.server_name.as_deref()).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let mut stream: Rewind<BoxStream> = Rewind::new(Box::new(stream));
+        let mut stream: Rewind<BoxStream> = Rewind::new(Box::new(Wrapped(stream)));
         if !http2 && visit.carrier == Carrier::Plain && wants_upgrade_path(&mut stream).await {
             return self.upgrade(stream, visit).await;
         }

@@ -1,14 +1,17 @@
 //! Copies bytes both ways between two streams, unread, until both directions have ended.
 //!
 //! One direction's end is passed on and the other goes on, also when nobody takes more in the first: whoever hung up
-//! may have said something last. A direction holds `SMALL` bytes while idle and up to `LARGE` while busy. Back-pressure
-//! is the streams' own: nothing is queued here.
+//! may have said something last. A direction holds `SMALL` bytes while idle and up to `LARGE` while busy. One that has
+//! carried much and leads from a socket to a socket goes on inside the kernel. Back-pressure is the streams' own:
+//! nothing is queued here.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use runtime::Direct;
+use runtime::direct::Passage;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
@@ -17,6 +20,9 @@ const LARGE: usize = 64 * 1024;
 
 /// What one direction moves before other tasks get their turn: a keystroke elsewhere waits behind that much.
 const TURN: usize = 128 * 1024;
+
+/// What a direction carries before it is worth a pipe of the kernel's, if it can have one.
+const WORTH: u64 = 1024 * 1024;
 
 /// How long a client may take to hear that what it reached is gone.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -30,10 +36,20 @@ pub struct Relayed {
     pub back: u64,
 }
 
+/// How a direction's bytes get across.
+enum Way {
+    Copied,
+    /// From socket to socket: nothing is in the buffer, and never will be.
+    Spliced(Passage),
+    /// Copied for good: no pipe was to be had.
+    OnlyCopied,
+}
+
 struct Direction {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    way: Way,
     unflushed: bool,
     ended: bool,
     shut: bool,
@@ -50,6 +66,7 @@ impl Direction {
             buffer: Vec::new(),
             start: 0,
             end: 0,
+            way: Way::Copied,
             unflushed: false,
             ended: false,
             shut: false,
@@ -59,12 +76,26 @@ impl Direction {
         }
     }
 
+    /// Lets the kernel go on where it can. Nothing is held here.
+    fn shorten<R: Direct, W: Direct>(&mut self, from: &R, to: &W) {
+        let worth = matches!(self.way, Way::Copied) && self.total >= WORTH;
+        if worth && from.reads_from().is_some() && to.writes_to().is_some() {
+            self.way = Passage::new().map_or(Way::OnlyCopied, Way::Spliced);
+            self.buffer = Vec::new();
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
     /// Fills the empty buffer. A full one means there is more: the next is larger.
-    fn poll_fill<R: AsyncRead + Unpin>(
+    fn poll_fill<R: AsyncRead + Direct + Unpin>(
         &mut self,
         from: &mut R,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        if let (Way::Spliced(passage), Some(socket)) = (&mut self.way, from.reads_from()) {
+            self.ended = ready!(passage.poll_take(socket, cx))? == 0;
+            return Poll::Ready(Ok(()));
+        }
         let wanted = if self.end > 0 && self.end == self.buffer.len() { LARGE } else { SMALL };
         if self.buffer.len() < wanted {
             self.buffer = vec![0; wanted];
@@ -90,8 +121,8 @@ impl Direction {
     /// Ready at the direction's end: passed on, or `failed` says why not. Fails when `from` does.
     fn poll_copy<R, W>(&mut self, from: &mut R, to: &mut W, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
+        R: AsyncRead + Direct + Unpin,
+        W: AsyncWrite + Direct + Unpin,
     {
         let mut moved = 0;
         while self.failed.is_none() && !self.shut {
@@ -108,6 +139,7 @@ impl Direction {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            self.shorten(from, to);
             if self.poll_fill(from, cx)?.is_pending() {
                 if let Err(error) = ready!(self.poll_out(to, cx)) {
                     self.failed = Some(error);
@@ -122,8 +154,18 @@ impl Direction {
     /// Writes what is held and, at the end, passes the end on.
     fn poll_empty<W>(&mut self, to: &mut W, moved: &mut usize, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     where
-        W: AsyncWrite + Unpin,
+        W: AsyncWrite + Direct + Unpin,
     {
+        if let (Way::Spliced(passage), Some(socket)) = (&mut self.way, to.writes_to()) {
+            while passage.held() > 0 {
+                let count = ready!(passage.poll_give(socket, cx))?;
+                if count == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.total += u64::try_from(count).unwrap_or(0);
+                *moved += count;
+            }
+        }
         while self.start < self.end {
             let unsent = self.buffer.get(self.start..self.end).unwrap_or_default();
             let count = ready!(Pin::new(&mut *to).poll_write(cx, unsent))?;
@@ -160,8 +202,8 @@ impl Direction {
 /// inside knows what is missing.
 pub async fn relay<A, B>(mut a: A, mut b: B) -> io::Result<Relayed>
 where
-    A: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
+    A: AsyncRead + AsyncWrite + Direct + Unpin,
+    B: AsyncRead + AsyncWrite + Direct + Unpin,
 {
     let (mut forth, mut back) = (Direction::new(), Direction::new());
     let copied = std::future::poll_fn(|cx| {
@@ -187,6 +229,7 @@ mod tests {
     use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -217,6 +260,65 @@ mod tests {
         assert_eq!(answer, b"thanks");
     }
 
+    async fn sockets() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (near, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn sockets_that_carry_much_are_left_to_the_kernel_and_nothing_is_lost() {
+        const MUCH: usize = 6 << 20;
+        let (left, mut a) = sockets().await;
+        let (right, mut b) = sockets().await;
+        let pattern = |seed: usize| (0..MUCH).map(move |n| (n.wrapping_mul(seed) >> 7) as u8);
+        let talk = |stream: TcpStream, seed: usize| async move {
+            let (mut from, mut to) = stream.into_split();
+            let send = async {
+                let said: Vec<u8> = pattern(seed).collect();
+                to.write_all(&said).await.unwrap();
+                to.shutdown().await.unwrap();
+            };
+            let mut heard = Vec::new();
+            tokio::join!(send, async { from.read_to_end(&mut heard).await.unwrap() });
+            heard
+        };
+        let (mut forth, mut back) = (Direction::new(), Direction::new());
+        let both = std::future::poll_fn(|cx| {
+            let one = forth.poll_copy(&mut a, &mut b, cx)?;
+            let other = back.poll_copy(&mut b, &mut a, cx)?;
+            if one.is_ready() && other.is_ready() {
+                Poll::Ready(Ok::<(), io::Error>(()))
+            } else {
+                Poll::Pending
+            }
+        });
+
+        let (copied, from_right, from_left) = tokio::join!(both, talk(left, 31), talk(right, 37));
+
+        copied.unwrap();
+        assert!(from_right.iter().copied().eq(pattern(37)) && from_left.iter().copied().eq(pattern(31)));
+        for direction in [forth, back] {
+            assert!(matches!(direction.way, Way::Spliced(_)));
+            assert_eq!((direction.total, direction.buffer.len()), (MUCH as u64, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn little_is_copied_and_costs_no_pipe() {
+        let (mut left, mut a) = sockets().await;
+        let (mut right, mut b) = sockets().await;
+        left.write_all(b"ls\n").await.unwrap();
+        left.shutdown().await.unwrap();
+        let mut forth = Direction::new();
+
+        std::future::poll_fn(|cx| forth.poll_copy(&mut a, &mut b, cx)).await.unwrap();
+
+        let mut heard = String::new();
+        right.read_to_string(&mut heard).await.unwrap();
+        assert!(heard == "ls\n" && matches!(forth.way, Way::Copied));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_stalls_stalls_its_writer_and_nothing_is_queued() {
         let (mut left, a) = duplex(1000);
@@ -245,6 +347,7 @@ mod tests {
     async fn a_client_hears_the_end_when_what_it_reached_is_reset() {
         /// Says something, then breaks.
         struct Reset(bool);
+        impl Direct for Reset {}
         impl AsyncRead for Reset {
             fn poll_read(
                 mut self: Pin<&mut Self>,
@@ -271,6 +374,7 @@ mod tests {
         }
         /// Counts ends that were passed on.
         struct Client(tokio::io::DuplexStream, std::sync::Arc<std::sync::atomic::AtomicUsize>);
+        impl Direct for Client {}
         impl AsyncRead for Client {
             fn poll_read(
                 mut self: Pin<&mut Self>,

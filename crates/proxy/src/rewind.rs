@@ -6,7 +6,9 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use runtime::Direct;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 /// A stream and the bytes already taken from it.
 #[derive(Debug)]
@@ -72,5 +74,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewind<S> {
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+    }
+}
+
+impl<S: Direct> Direct for Rewind<S> {
+    fn reads_from(&self) -> Option<&TcpStream> {
+        self.inner.reads_from().filter(|_| self.start == self.seen.len())
+    }
+    fn writes_to(&self) -> Option<&TcpStream> {
+        self.inner.writes_to()
     }
 }

@@ -11,6 +11,7 @@ use client::{BoxStream, Keyring, Material};
 use model::Identity;
 use pki::Trust;
 use runtime::Clock;
+use runtime::direct::Wrapped;
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
@@ -122,7 +123,7 @@ impl Tls {
         let identity = pki::x509::verify_client(leaf, &trust, self.clock.now()).map_err(|e| e.to_string())?;
         let stream: BoxStream = match leaves_tls_after(route).filter(|_| !in_web_socket) {
             Some(limit) => Box::new(Bare::new(tokio_rustls::TlsStream::from(stream), limit)),
-            None => Box::new(stream),
+            None => Box::new(Wrapped(stream)),
         };
         Ok((stream, identity))
     }

@@ -1,10 +1,11 @@
 //! The ground every service stands on: scopes that own tasks, two lanes for them, a clock that is passed in, places for
-//! connections, health, telemetry.
+//! connections, sockets that pass bytes on without a copy, health, telemetry.
 //!
 //! Knows no domain word. This is the one room that may call `tokio::spawn`.
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod direct;
 pub mod health;
 pub mod lane;
 pub mod places;
@@ -13,6 +14,7 @@ pub mod scope;
 pub mod telemetry;
 
 pub use clock::Clock;
+pub use direct::Direct;
 pub use health::Health;
 pub use lane::{Aside, Lane};
 pub use places::{Place, Places};

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use client::connect::{BoxFuture, BoxStream, Connect, ConnectError, Route};
 use client::tls::Keyring;
+use runtime::direct::Wrapped;
 use rustls_pki_types::ServerName;
 use tokio::io::DuplexStream;
 use tokio_rustls::TlsConnector;
@@ -52,7 +53,7 @@ impl Connect for Pipe {
             let name = ServerName::try_from(to).map_err(|e| failed(&e))?;
             let stream = TlsConnector::from(config).connect(name, near).await;
             let stream = stream.map_err(|e| ConnectError::from_handshake(to, &e))?;
-            Ok(Box::new(stream) as BoxStream)
+            Ok(Box::new(Wrapped(stream)) as BoxStream)
         })
     }
 }

@@ -15,6 +15,7 @@ pub mod stream;
 use std::future::Future;
 use std::pin::Pin;
 
+use runtime::Direct;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use agent::{Agent, Arrival, Arrivals, Link};
@@ -24,9 +25,9 @@ pub use shell::{Ended, Handle, Pump};
 pub use stream::Stream;
 
 /// A two-way byte stream.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Io: AsyncRead + AsyncWrite + Direct + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+impl<T: AsyncRead + AsyncWrite + Direct + Send + Unpin> Io for T {}
 
 /// A stream whose carrier no longer matters.
 pub type BoxIo = Box<dyn Io>;

@@ -10,7 +10,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
+use runtime::Direct;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use wire::mux::{Read, ResetCode, StreamError, StreamId};
 
 use crate::BoxIo;
@@ -192,6 +194,15 @@ impl AsyncWrite for Stream {
         state.mux.finish(self.id);
         state.nudge();
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Direct for Stream {
+    fn reads_from(&self) -> Option<&TcpStream> {
+        self.own.as_ref().filter(|_| self.moved_in)?.reads_from()
+    }
+    fn writes_to(&self) -> Option<&TcpStream> {
+        self.own.as_ref().filter(|_| self.moved_out)?.writes_to()
     }
 }
 

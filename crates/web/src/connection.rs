@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use model::api::Fault;
+use runtime::direct::Wrapped;
 
 use crate::answer::{self, Answer};
 use crate::route::{NoRoute, Route};
@@ -84,7 +85,7 @@ async fn serve(web: Web, stream: BoxStream, peer: SocketAddr, carriers: &dyn Car
     if let Some((what, upgraded)) = upgraded
         && let Ok(Ok(stream)) = tokio::time::timeout(HANDOVER, upgraded).await
     {
-        let stream = Box::new(TokioIo::new(stream));
+        let stream = Box::new(Wrapped(TokioIo::new(stream)));
         match what {
             For::Carrier(from) => carriers.upgraded(stream, from).await,
             For::Terminal(came) => terminal::serve(&web, terminal::Line::socket(stream).await, came).await,

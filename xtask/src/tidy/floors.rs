@@ -128,7 +128,7 @@ pub(super) const ROOMS: &[Room] = &[
 /// Crates beside the house: tests and tools. No room may use them but for tests.
 const TOOLS: &[(&str, &[&str])] = &[
     ("testkit", &["model", "runtime", "policy", "pki", "audit", "wire", "store", "client", "tunnel", "ssh"]),
-    ("e2e", &["model", "wire", "client", "ssh"]),
+    ("e2e", &["runtime", "model", "wire", "client", "ssh"]),
     (
         "corpora",
         &["model", "policy", "pki", "audit", "wire", "config", "node", "ssh", "tunnel", "client", "web"],

@@ -13,6 +13,7 @@ use client::host::{HostIdentity, HostKeys};
 use client::{BoxFuture, BoxStream, Connect, ConnectError, Keyring};
 use model::resource::ClusterConfig;
 use model::{ClusterName, SystemRole};
+use runtime::direct::Wrapped;
 use runtime::{Scope, Service};
 use store::SqliteShelf;
 use store::blobs::DirBlobs;
@@ -228,7 +229,7 @@ impl Near {
             rustls_pki_types::ServerName::try_from(route.server_name()).map_err(|e| why(e.to_string()))?;
         let handshake = TlsConnector::from(config).connect(name, self.raw(None));
         match tokio::time::timeout(Duration::from_secs(10), handshake).await {
-            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Ok(stream)) => Ok(Box::new(Wrapped(stream))),
             Ok(Err(error)) => Err(ConnectError::from_handshake(to, &error)),
             Err(_) => Err(why("no handshake within 10s".to_owned())),
         }

@@ -12,7 +12,9 @@ use ::proxy::{AuthDial, People, Presence, TOO_MANY_PEOPLE};
 use client::connect::Route;
 use client::{BoxFuture, BoxStream, Connect, ConnectError, Keyring};
 use model::{NodeId, UserName};
+use runtime::Direct;
 use runtime::Random;
+use runtime::direct::Wrapped;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 use tunnel::Registry;
@@ -72,6 +74,8 @@ struct Counted {
     _presence: Presence,
 }
 
+impl Direct for Counted {}
+
 impl AsyncRead for Counted {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -113,7 +117,7 @@ impl Own {
         let raw =
             self.authority.connect(SocketAddr::new(self.client, 0)).await.map_err(|e| why(e.to_string()))?;
         match tokio::time::timeout(HANDSHAKE, TlsConnector::from(config).connect(name, raw)).await {
-            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Ok(stream)) => Ok(Box::new(Wrapped(stream))),
             Ok(Err(error)) => Err(ConnectError::from_handshake(to, &error)),
             Err(_) => Err(why("no handshake within 10s".to_owned())),
         }

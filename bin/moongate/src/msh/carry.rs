@@ -1,13 +1,17 @@
 //! A connection to a node's SSH service through the gate, and `msh proxy ssh`, which hands it to another program.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use client::BoxStream;
-use runtime::Random;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use runtime::{Direct as _, Random, direct};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::unix::pipe;
 use wire::Reader;
 use wire::dial::{Class, DialHeader, DialReply, Refusal, Target, TraceId};
@@ -74,9 +78,9 @@ async fn reply(stream: &mut BoxStream) -> Result<DialReply> {
 /// # Errors
 /// Either side broke.
 pub(crate) async fn stdio(stream: BoxStream) -> Result<()> {
-    let (from_node, to_node) = tokio::io::split(stream);
+    let stream = RefCell::new(stream);
     let up = async {
-        let mut to_node = to_node;
+        let mut to_node = Shared(&stream);
         let copied = match pipe_in() {
             Some(input) => copy(input, &mut to_node).await,
             None => copy(tokio::io::stdin(), &mut to_node).await,
@@ -85,8 +89,8 @@ pub(crate) async fn stdio(stream: BoxStream) -> Result<()> {
     };
     let down = async {
         match pipe_out() {
-            Some(output) => copy(from_node, &mut { output }).await,
-            None => copy(from_node, &mut tokio::io::stdout()).await,
+            Some(output) => drain(&stream, output).await,
+            None => copy(Shared(&stream), &mut tokio::io::stdout()).await,
         }
     };
     // The node's end decides: when it has no more to say, the program on our side is done too. That it takes no more
@@ -112,6 +116,50 @@ async fn copy(mut from: impl AsyncRead + Unpin, to: &mut (impl AsyncWrite + Unpi
         }
         to.write_all(buffer.get(..n).unwrap_or_default()).await?;
         to.flush().await?;
+    }
+}
+
+/// What the node says into a pipe: copied while it comes inside TLS, moved by the kernel once it is bare.
+async fn drain(stream: &RefCell<BoxStream>, mut pipe: pipe::Sender) -> std::io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    while stream.borrow().reads_from().is_none() {
+        let n = Shared(stream).read(&mut buffer).await?;
+        if n == 0 {
+            return Ok(());
+        }
+        pipe.write_all(buffer.get(..n).unwrap_or_default()).await?;
+    }
+    drop(buffer);
+    let moved = |cx: &mut Context<'_>| match stream.borrow().reads_from() {
+        Some(socket) => direct::poll_into_pipe(socket, &pipe, cx),
+        None => Poll::Ready(Err(ErrorKind::Unsupported.into())),
+    };
+    while poll_fn(moved).await? > 0 {}
+    Ok(())
+}
+
+/// The stream for both directions at once: they are polled in turn, by one task.
+struct Shared<'a>(&'a RefCell<BoxStream>);
+
+impl AsyncRead for Shared<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_read(cx, out)
+    }
+}
+
+impl AsyncWrite for Shared<'_> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_write(cx, bytes)
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx)
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
     }
 }
 

@@ -9,6 +9,7 @@ use model::api::cluster::GetCluster;
 use model::api::nodes::DeleteNode;
 use model::api::roles::PutRole;
 use model::resource::Role;
+use runtime::direct::Wrapped;
 use rustls_pki_types::ServerName;
 use testkit::client::connect::Route;
 use testkit::client::dial::HostPort;
@@ -42,7 +43,7 @@ impl Through {
         let config = self.own.current().config(route.alpn()).unwrap();
         let name = ServerName::try_from(route.server_name()).unwrap();
         let stream = TlsConnector::from(config).connect(name, stream).await;
-        Ok(Box::new(stream.map_err(|e| ConnectError::from_handshake("pipe", &e))?))
+        Ok(Box::new(Wrapped(stream.map_err(|e| ConnectError::from_handshake("pipe", &e))?)))
     }
 }
 

@@ -42,6 +42,19 @@ impl AsyncWrite for Tapped {
 
 /// Both ends, after the handshake, and what the first one sends from then on.
 async fn ends(limit: u64, pipe: usize) -> (Bare<Tapped>, Bare<DuplexStream>, Arc<Mutex<Vec<u8>>>) {
+    let (near, far) = duplex(pipe);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (near, far) = shake(Tapped { inner: near, seen: seen.clone() }, far, limit).await;
+    seen.lock().unwrap().clear();
+    (near, far, seen)
+}
+
+/// Real TLS between two streams.
+async fn shake<A, B>(near: A, far: B, limit: u64) -> (Bare<A>, Bare<B>)
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
     let made = rcgen::generate_simple_self_signed(["gate.example".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let server =
@@ -52,17 +65,13 @@ async fn ends(limit: u64, pipe: usize) -> (Bare<Tapped>, Bare<DuplexStream>, Arc
             .with_single_cert(vec![made.cert.der().clone()], key)
             .unwrap();
     let client = crate::Material::anyone().config(b"x").unwrap();
-    let (near, far) = duplex(pipe);
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let near = Tapped { inner: near, seen: seen.clone() };
     let name = ServerName::try_from("gate.example").unwrap();
     let (near, far) = tokio::join!(
         TlsConnector::from(client).connect(name, Records::new(near)),
         TlsAcceptor::from(Arc::new(server)).accept(Records::new(far)),
     );
-    seen.lock().unwrap().clear();
     let near = Bare::new(tokio_rustls::TlsStream::from(near.unwrap()), limit);
-    (near, Bare::new(tokio_rustls::TlsStream::from(far.unwrap()), limit), seen)
+    (near, Bare::new(tokio_rustls::TlsStream::from(far.unwrap()), limit))
 }
 
 /// Bytes that do not repeat soon.
@@ -147,4 +156,62 @@ async fn nothing_is_held_while_quiet() {
 
     assert!(more.is_err());
     assert_eq!(far.tls.get_ref().0.ahead.capacity(), 0);
+}
+
+/// Writes `say`, past the stream as soon as that is allowed; says how much went past it.
+async fn say_directly(stream: &mut Bare<TcpStream>, say: &[u8], piece: usize) -> usize {
+    let mut sent = 0;
+    while stream.writes_to().is_none() && sent < say.len() {
+        sent += stream.write(&say[sent..say.len().min(sent + piece)]).await.unwrap();
+    }
+    let within = sent;
+    if let Some(socket) = stream.writes_to() {
+        while sent < say.len() {
+            socket.writable().await.unwrap();
+            sent += socket.try_write(&say[sent..say.len().min(sent + piece)]).unwrap_or(0);
+        }
+    }
+    stream.shutdown().await.unwrap();
+    sent - within
+}
+
+/// Reads to the end, past the stream as soon as that is allowed; says how much came past it.
+async fn hear_directly(mut stream: Bare<TcpStream>, piece: usize) -> (Vec<u8>, usize) {
+    let (mut heard, mut part) = (Vec::new(), vec![0; piece]);
+    while stream.reads_from().is_none() {
+        match stream.read(&mut part).await.unwrap() {
+            0 => return (heard, 0),
+            count => heard.extend_from_slice(&part[..count]),
+        }
+    }
+    let within = heard.len();
+    loop {
+        let socket = stream.reads_from().expect("what was bare stays bare");
+        socket.readable().await.unwrap();
+        match socket.try_read(&mut part) {
+            Ok(0) => break,
+            Ok(count) => heard.extend_from_slice(&part[..count]),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+        }
+    }
+    let past = heard.len() - within;
+    (heard, past)
+}
+
+#[tokio::test]
+async fn once_bare_the_socket_itself_may_be_used_and_no_byte_is_lost_or_doubled() {
+    for (limit, piece) in [(1, 700), (1, 1), (5_000, 313), (20_000, 16_384), (100_000, 4_096)] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let far = listener.accept().await.unwrap().0;
+        let (mut near, far) = shake(near, far, limit).await;
+        assert!(near.writes_to().is_none() && far.reads_from().is_none(), "inside TLS at first");
+        let said = bytes(if piece == 1 { 100_000 } else { 300_000 }, 5);
+
+        let (past, (heard, heard_past)) =
+            tokio::join!(say_directly(&mut near, &said, piece), hear_directly(far, piece));
+
+        assert!(heard == said, "limit {limit}, piece {piece}: bytes changed on the way");
+        assert!(past > 0 && heard_past > 0, "limit {limit}, piece {piece}: never bare");
+    }
 }

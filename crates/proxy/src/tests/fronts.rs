@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use client::dial::HostPort;
 use runtime::Scope;
+use runtime::direct::Wrapped;
 use rustls::ServerConfig;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,7 +61,7 @@ pub(crate) async fn front(scope: &Scope, behind: SocketAddr, temper: Temper) -> 
                     let _ = tls.read(&mut request).await;
                     back.write_all(head).await.unwrap();
                 }
-                let _ = relay(tls, back).await;
+                let _ = relay(Wrapped(tls), back).await;
             });
         }
     });

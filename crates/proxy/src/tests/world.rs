@@ -183,6 +183,8 @@ struct Held {
     _scope: Scope,
 }
 
+impl runtime::Direct for Held {}
+
 impl tokio::io::AsyncRead for Held {
     fn poll_read(
         mut self: std::pin::Pin<&mut Self>,

@@ -24,6 +24,8 @@ pub(crate) struct Cable {
     cut: Arc<AtomicBool>,
 }
 
+impl runtime::Direct for Cable {}
+
 impl AsyncRead for Cable {
     fn poll_read(
         mut self: Pin<&mut Self>,

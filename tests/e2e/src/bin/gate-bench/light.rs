@@ -12,6 +12,7 @@ use client::dial::{Dialer, HostPort, ProxyEnv};
 use client::tls::{Certified, Keyring, Material};
 use e2e::gate::{CLUSTER, NODE};
 use model::api::cluster::TrustBundle;
+use runtime::direct::Wrapped;
 use ssh::Algorithms;
 use ssh::channel::Received;
 use ssh::client::{Config, Connected, Credential, Driver};
@@ -93,7 +94,7 @@ impl Kit {
                 let bastion = self.greet(tcp(self.ports.1).await?, &self.login, &self.plain).await?;
                 let channel = bastion.connection.open_direct_tcp("127.0.0.1", self.ports.0, ("127.0.0.1", 1));
                 let stream = drive(bastion.driver, channel, &mut hops).await??;
-                (Box::new(stream.into_stream()) as BoxStream, self.plain.clone())
+                (Box::new(Wrapped(stream.into_stream())) as BoxStream, self.plain.clone())
             }
             "gatejump" => {
                 let credential = certified()?;
@@ -101,7 +102,7 @@ impl Kit {
                 let name = format!("{NODE}.{CLUSTER}");
                 let channel = gate.connection.open_direct_tcp(&name, 22, ("127.0.0.1", 1));
                 let stream = drive(gate.driver, channel, &mut hops).await??;
-                (Box::new(stream.into_stream()) as BoxStream, credential)
+                (Box::new(Wrapped(stream.into_stream())) as BoxStream, credential)
             }
             _ => (self.dial().await?, certified()?),
         };

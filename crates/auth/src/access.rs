@@ -1,4 +1,4 @@
-//! Signing in, and who one is.
+//! Signing in, unlocking a browser, and who one is.
 //!
 //! Every wrong answer is the same answer at the same cost: unknown user, wrong password, wrong, missing or used
 //! code. The fifth locks the name, and then the answer says until when; names that nobody has are locked alike. A try
@@ -6,10 +6,11 @@
 
 use std::net::IpAddr;
 
-use audit::event::kinds::{MfaDevice, UserLogin};
+use audit::event::kinds::{MfaDevice, UserLogin, UserUnlock};
 use audit::event::{Connection, Status};
-use model::api::access::{Me, SignIn, WhoAmI};
+use model::api::access::{Me, SignIn, Unlock, WhoAmI};
 use model::api::certs::UserCerts;
+use model::api::{Done, Fault};
 use model::resource::{Kind, User};
 use model::{Timestamp, UserName};
 use store::StoreError;
@@ -18,17 +19,17 @@ use crate::account::{self, needs_code, themself};
 use crate::authority::Core;
 use crate::dispatch::Ctx;
 use crate::refusal::{Answer, Refusal};
-use crate::tries::{Try, count_try, count_vain, failed, failed_in_vain, write, wrong};
+use crate::tries::{Claim, Try, count_try, count_vain, failed, failed_in_vain, write, wrong};
 use crate::{certs, gate, passkeys, totp};
+
+const FAILED: &str = "wrong user, password or code, or locked out";
 
 pub(crate) async fn sign_in(ctx: Ctx, ask: SignIn) -> Answer<UserCerts> {
     let core = &ctx.core;
     let from = ctx.caller.vouched_address(ask.client_addr);
     core.spend(&core.limits.sign_in, from)?;
-    if ask.password.expose().len() > 4 * crate::password::MAX || ask.otp.len() > 16 {
-        return Err(wrong());
-    }
-    match prove(core, &ask).await {
+    let SignIn { user, password, otp, passkey, .. } = &ask;
+    match prove(core, &Claim { user, password, otp, passkey: passkey.as_ref() }).await {
         Ok((user, mfa_at, device)) => {
             let wanted =
                 certs::UserWish { ssh_key: &ask.ssh_key, tls_key_pem: &ask.tls_key_pem, ttl: ask.ttl };
@@ -39,10 +40,34 @@ pub(crate) async fn sign_in(ctx: Ctx, ask: SignIn) -> Answer<UserCerts> {
             core.log.write(vec![login, created]).await?;
             Ok(issued)
         }
-        Err(refusal) if refusal.fault == model::api::Fault::Unauthenticated => {
+        Err(refusal) if refusal.fault == Fault::Unauthenticated => {
             let shown: String = ask.user.chars().take(UserName::MAX).collect();
-            let status = Status::failed("wrong user, password or code, or locked out");
-            core.note(&login_event(&shown, from, status)).await?;
+            core.note(&login_event(&shown, from, Status::failed(FAILED))).await?;
+            Err(refusal)
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// The same proof as for signing in, of one person only; wrong ones count alike. Nothing is issued.
+pub(crate) async fn unlock(ctx: Ctx, ask: Unlock) -> Answer<Done> {
+    let core = &ctx.core;
+    let from = ctx.caller.vouched_address(ask.client_addr);
+    core.spend(&core.limits.sign_in, from)?;
+    let Unlock { user, password, otp, passkey, .. } = &ask;
+    let event = |status, mfa_device| UserUnlock {
+        who: themself(user.as_str()),
+        status,
+        connection: came_from(from),
+        mfa_device,
+    };
+    match prove(core, &Claim { user: user.as_str(), password, otp, passkey: passkey.as_ref() }).await {
+        Ok((_, _, device)) => {
+            core.note(&event(Status::ok(), device)).await?;
+            Ok(Done {})
+        }
+        Err(refusal) if refusal.fault == Fault::Unauthenticated => {
+            core.note(&event(Status::failed(FAILED), None)).await?;
             Err(refusal)
         }
         Err(refusal) => Err(refusal),
@@ -53,22 +78,26 @@ fn login_event(user: &str, from: Option<IpAddr>, status: Status) -> UserLogin {
     UserLogin {
         who: themself(user),
         status,
-        connection: Connection {
-            remote: from.map(|ip| ip.to_string()).unwrap_or_default(),
-            ..Connection::default()
-        },
+        connection: came_from(from),
         method: "local".into(),
         user_agent: None,
         mfa_device: None,
     }
 }
 
+fn came_from(address: Option<IpAddr>) -> Connection {
+    Connection { remote: address.map(|ip| ip.to_string()).unwrap_or_default(), ..Connection::default() }
+}
+
 /// Who it is, when the second factor was verified, and by which device where that has a name.
 type Proof = (User, Option<Timestamp>, Option<MfaDevice>);
 
 /// Checks who it is, by a passkey where one is shown.
-async fn prove(core: &Core, ask: &SignIn) -> Answer<Proof> {
-    match &ask.passkey {
+async fn prove(core: &Core, ask: &Claim<'_>) -> Answer<Proof> {
+    if ask.password.expose().len() > 4 * crate::password::MAX || ask.otp.len() > 16 {
+        return Err(wrong());
+    }
+    match ask.passkey {
         Some(answer) => {
             let proven = passkeys::verify(core, ask, answer).await?;
             Ok((proven.user, Some(core.now()), Some(proven.device)))
@@ -78,24 +107,24 @@ async fn prove(core: &Core, ask: &SignIn) -> Answer<Proof> {
 }
 
 /// Checks who it is; gives when the second factor was verified.
-async fn verify(core: &Core, ask: &SignIn) -> Answer<(User, Option<Timestamp>)> {
+async fn verify(core: &Core, ask: &Claim<'_>) -> Answer<(User, Option<Timestamp>)> {
     let counted = match ask.user.parse::<UserName>() {
         Ok(name) => count_try(core, &name).await?,
         Err(_) => None,
     };
     // A try of somebody known is written down; this one costs the same trip to the disk.
-    let vain = if counted.is_none() { Some(count_vain(core, &ask.user).await?) } else { None };
+    let vain = if counted.is_none() { Some(count_vain(core, ask.user).await?) } else { None };
     let password = counted.as_ref().and_then(|t| t.secrets.value.password.as_ref());
-    let right = core.hasher.verify(&ask.password, password).await?;
+    let right = core.hasher.verify(ask.password, password).await?;
     let Some(counted) = counted else {
         return Err(match vain {
-            Some(vain) => failed_in_vain(core, &ask.user, vain).await,
+            Some(vain) => failed_in_vain(core, ask.user, vain).await,
             None => wrong(),
         });
     };
     let now = core.now();
     let step = if needs_code(core, &counted.secrets.value) {
-        check_code(core, &counted, &ask.otp)?
+        check_code(core, &counted, ask.otp)?
     } else {
         Some(counted.secrets.value.last_step)
     };

@@ -27,13 +27,14 @@ const MAX_LOOKED_AT: usize = 100_000;
 const PIECE: usize = 1_000;
 
 /// Events that only the authority may tell.
-const OWN: [&str; 23] = [
+const OWN: [&str; 24] = [
     "user.login",
     "user.create",
     "user.update",
     "user.delete",
     "user.password_change",
     "user.lockout",
+    "user.unlock",
     "mfa.add",
     "mfa.delete",
     "reset_password_token.create",

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use audit::event::kinds::MfaDevice;
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
-use model::api::access::SignIn;
 use model::api::passkeys::{BeginPasskeySignIn, PasskeyAnswer, PasskeyChallenge};
 use model::resource::User;
 use model::{Timestamp, UserName};
@@ -22,7 +21,7 @@ use crate::db::{Doc, encode, key};
 use crate::dispatch::Ctx;
 use crate::gate;
 use crate::refusal::{Answer, Refusal};
-use crate::tries::{Try, count_try, failed, write, wrong};
+use crate::tries::{Claim, Try, count_try, failed, write, wrong};
 
 /// How long a challenge is good.
 const LIFE: Duration = Duration::from_secs(300);
@@ -134,8 +133,8 @@ pub(crate) struct Proven {
     pub(crate) device: MfaDevice,
 }
 
-/// Checks a sign-in with a passkey. Alone, it must have verified who it was; beside the password it need not.
-pub(crate) async fn verify(core: &Core, ask: &SignIn, answer: &PasskeyAnswer) -> Answer<Proven> {
+/// Checks a proof with a passkey. Alone, it must have verified who it was; beside the password it need not.
+pub(crate) async fn verify(core: &Core, ask: &Claim<'_>, answer: &PasskeyAnswer) -> Answer<Proven> {
     let read = |text: &str| decoded(text).map_err(|_| wrong());
     let (id, client) = (read(&answer.id)?, read(&answer.client_data)?);
     let (data, signature) = (read(&answer.authenticator_data)?, read(&answer.signature)?);
@@ -149,7 +148,7 @@ pub(crate) async fn verify(core: &Core, ask: &SignIn, answer: &PasskeyAnswer) ->
     let alone = ask.password.expose().is_empty();
     if !alone {
         let kept = counted.as_ref().and_then(|t| t.secrets.value.password.as_ref());
-        if !core.hasher.verify(&ask.password, kept).await? {
+        if !core.hasher.verify(ask.password, kept).await? {
             return Err(match counted {
                 Some(counted) => failed(core, counted).await,
                 None => wrong(),

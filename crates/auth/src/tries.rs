@@ -10,8 +10,9 @@ use audit::event::Connection;
 use audit::event::kinds::UserLockout;
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
+use model::api::passkeys::PasskeyAnswer;
 use model::resource::User;
-use model::{Timestamp, UserName};
+use model::{Secret, Timestamp, UserName};
 use serde::{Deserialize, Serialize};
 use store::{Condition, Key, StoreError, Txn};
 
@@ -39,6 +40,15 @@ pub(crate) fn locked(until: Timestamp) -> Refusal {
         "too many wrong tries: nobody signs in with this user name before {until}, not with the right password either"
     );
     Refusal::unauthenticated(words).until(until)
+}
+
+/// What somebody shows to prove who they are.
+pub(crate) struct Claim<'a> {
+    /// Empty when a passkey says it.
+    pub(crate) user: &'a str,
+    pub(crate) password: &'a Secret,
+    pub(crate) otp: &'a str,
+    pub(crate) passkey: Option<&'a PasskeyAnswer>,
 }
 
 /// A try that has been counted.

@@ -15,6 +15,7 @@ pub(crate) fn table() -> Table {
     table.stream(cluster::watch_policy);
     table.json(access::sign_in);
     table.json(access::who_am_i);
+    table.json(access::unlock);
     table.json(passkeys::begin_sign_in);
     table.json(devices::begin);
     table.json(devices::add);

@@ -202,8 +202,10 @@ pub struct Auth {
     pub session_recording: RecordingMode,
     /// End a session that has been quiet this long.
     pub client_idle_timeout: Option<Span>,
-    /// Sign people out of the web page after this long without a move; `None` never.
+    /// Sign browsers out whose person did nothing for this long; `None` never.
     pub web_idle_timeout: Option<Span>,
+    /// Lock browsers whose person did nothing for this long; `None` never.
+    pub web_lock_timeout: Option<Span>,
     /// End sessions when the certificate expires.
     pub disconnect_expired_cert: bool,
     /// How often an idle connection is probed.

@@ -11,6 +11,7 @@ pub mod label;
 pub mod name;
 pub mod resource;
 pub mod secret;
+pub mod settings;
 pub mod time;
 
 pub use id::{NodeId, RequestId, SessionId};

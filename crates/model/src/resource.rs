@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Traits;
+pub use crate::settings::{ClusterConfig, RecordingMode};
 use crate::time::Span;
 use crate::{Labels, Login, NodeId, NodeName, RequestId, RoleName, SystemRole, Timestamp, UserName};
 
@@ -436,64 +437,4 @@ pub struct Lock {
     pub created_at: Timestamp,
     /// Who made it.
     pub created_by: String,
-}
-
-/// Where sessions are recorded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum RecordingMode {
-    /// On the node, uploaded while the session runs.
-    #[default]
-    Node,
-    /// On the node; each segment is acknowledged before the session goes on.
-    NodeSync,
-    /// In a service in front of hosts without an agent.
-    Proxy,
-    /// The same, acknowledged.
-    ProxySync,
-    /// Not at all; audit events are still written.
-    Off,
-}
-
-impl RecordingMode {
-    /// The name in configuration and events.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RecordingMode::Node => "node",
-            RecordingMode::NodeSync => "node-sync",
-            RecordingMode::Proxy => "proxy",
-            RecordingMode::ProxySync => "proxy-sync",
-            RecordingMode::Off => "off",
-        }
-    }
-}
-
-/// Settings of the whole cluster that agents obey.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ClusterConfig {
-    /// Where sessions are recorded.
-    pub session_recording: RecordingMode,
-    /// End a session that has been quiet this long; `None` never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_idle_timeout: Option<Span>,
-    /// End sessions when the certificate expires.
-    #[serde(default)]
-    pub disconnect_expired_cert: bool,
-    /// How often an idle connection is probed.
-    pub keep_alive_interval: Span,
-    /// How many probes may go unanswered.
-    pub keep_alive_count_max: u32,
-}
-
-impl Default for ClusterConfig {
-    fn default() -> Self {
-        Self {
-            session_recording: RecordingMode::Node,
-            client_idle_timeout: None,
-            disconnect_expired_cert: false,
-            keep_alive_interval: Span(std::time::Duration::from_secs(300)),
-            keep_alive_count_max: 3,
-        }
-    }
 }

@@ -17,7 +17,7 @@ use runtime::direct::Wrapped;
 
 use crate::answer::{self, Answer};
 use crate::route::{NoRoute, Route};
-use crate::session::{self, login, own};
+use crate::session::{self, login, own, unlock};
 use crate::streams::Streams;
 use crate::{
     CONNECTION_LIFE, Carriers, HEAD_DEADLINE, Settings, Web, app, discovery, files, pages, people, terminal,
@@ -123,6 +123,9 @@ async fn handle(
         (Route::WebSignOut, _) => login::sign_out(web, request.headers()),
         (Route::Sessions, _) => own::list(web, request.headers()),
         (Route::EndSessions(which), _) => own::end(web, request.headers(), &which),
+        (Route::Alive, _) => unlock::alive(web, request.headers()),
+        (Route::Lock, _) => unlock::lock(web, request.headers()),
+        (Route::Unlock, from) => unlock::unlock(web, from, request).await,
         (Route::Agree, _) => login::agree(web, request.headers()),
         (Route::Session, _) => login::session(web, request.headers()).await,
         (Route::Api, _) => session::pass(web, request).await,

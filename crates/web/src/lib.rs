@@ -27,7 +27,7 @@ use std::time::Duration;
 use client::{BoxFuture, BoxStream, Client};
 
 use crate::discovery::Discovery;
-pub use crate::session::{NoWay, Sessions, Ways};
+pub use crate::session::{IdleLimits, NoWay, Sessions, Ways};
 
 /// The largest request body.
 pub const MAX_BODY: usize = 64 * 1024;

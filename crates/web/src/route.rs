@@ -54,6 +54,12 @@ pub(crate) enum Route {
     EndSessions(Ends),
     /// Agrees to what is told before sessions.
     Agree,
+    /// Somebody is there.
+    Alive,
+    /// Locks a browser.
+    Lock,
+    /// Unlocks it.
+    Unlock,
     /// Who is signed in.
     Session,
     /// A verb of the published API.
@@ -103,6 +109,9 @@ impl Route {
             Route::Sessions => "own-sessions",
             Route::EndSessions(_) => "end-sessions",
             Route::Agree => "agree",
+            Route::Alive => "alive",
+            Route::Lock => "lock",
+            Route::Unlock => "unlock",
             Route::Session => "session",
             Route::Api => "api",
             Route::Ticket => "ticket",
@@ -139,6 +148,9 @@ impl Route {
             "/webapi/sessions" if method == Method::GET => Ok(Route::Sessions),
             "/webapi/sessions/others" if method == Method::DELETE => Ok(Route::EndSessions(Ends::Others)),
             "/webapi/session/agree" if method == Method::POST => Ok(Route::Agree),
+            "/webapi/session/alive" if method == Method::POST => Ok(Route::Alive),
+            "/webapi/session/lock" if method == Method::POST => Ok(Route::Lock),
+            "/webapi/session/unlock" if method == Method::POST => Ok(Route::Unlock),
             "/webapi/session" if method == Method::GET => Ok(Route::Session),
             "/webapi/terminals" if method == Method::GET => Ok(Route::Terminals),
             "/webapi/terminal/tickets" if method == Method::POST => Ok(Route::Ticket),
@@ -218,6 +230,9 @@ mod tests {
             (Method::DELETE, "/webapi/sessions/others", Route::EndSessions(Ends::Others)),
             (Method::DELETE, "/webapi/sessions/0a1b", Route::EndSessions(Ends::One("0a1b".to_owned()))),
             (Method::POST, "/webapi/session/agree", Route::Agree),
+            (Method::POST, "/webapi/session/alive", Route::Alive),
+            (Method::POST, "/webapi/session/lock", Route::Lock),
+            (Method::POST, "/webapi/session/unlock", Route::Unlock),
             (Method::GET, "/webapi/terminal", Route::Terminal),
             (Method::POST, "/webapi/terminal/tickets", Route::Ticket),
             (Method::POST, "/webapi/terminal/line", Route::Line),

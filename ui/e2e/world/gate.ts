@@ -18,11 +18,11 @@ export function executable(): string {
 export class Gate {
   readonly dir = mkdtempSync(join(tmpdir(), 'moongate-browser-'));
   readonly running = new Map<string, Running>();
-  private constructor(readonly port: number, private authPort: number) {}
+  private constructor(readonly port: number, private authPort: number, private wishes = '') {}
 
-  /** Authority, proxy and the node `gpu-1` in one process. */
-  static async start(): Promise<Gate> {
-    const gate = new Gate(await free(), await free());
+  /** Authority, proxy and the node `gpu-1` in one process; `wishes` are lines of `auth_service`. */
+  static async start(wishes = ''): Promise<Gate> {
+    const gate = new Gate(await free(), await free(), wishes);
     gate.launch('auth', gate.instance('auth', 'gpu-1', '') + gate.authority() + gate.proxy() + node({ env: 'prod', gpu: 'h800' }));
     await gate.answers();
     await gate.online('gpu-1');
@@ -96,7 +96,7 @@ export class Gate {
   }
 
   private authority(): string {
-    return `auth_service:\n  enabled: yes\n  cluster_name: ${CLUSTER}\n  listen_addr: 127.0.0.1:${this.authPort}\n  tokens:\n    - "node,proxy:${TOKEN}"\n`;
+    return `auth_service:\n  enabled: yes\n  cluster_name: ${CLUSTER}\n  listen_addr: 127.0.0.1:${this.authPort}\n  tokens:\n    - "node,proxy:${TOKEN}"\n${this.wishes}`;
   }
 
   private proxy(): string {

@@ -11,6 +11,8 @@ export type GetClusterConfigAnswer = {
   /** How many probes may go unanswered. */ "keep_alive_count_max": number;
   /** How often an idle connection is probed. */ "keep_alive_interval": Span;
   /** Where sessions are recorded. */ "session_recording": RecordingMode;
+  /** Sign browsers out whose person did nothing for this long; `None` never. */ "web_idle_timeout"?: Span | null;
+  /** Lock browsers whose person did nothing for this long, until they prove who they are; `None` never. */ "web_lock_timeout"?: Span | null;
 };
 /** Settings of the whole cluster. */
 export function getClusterConfig(ask: GetClusterConfig = {}, how?: How): Promise<GetClusterConfigAnswer> {

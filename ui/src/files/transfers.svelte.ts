@@ -112,6 +112,7 @@ function passes(error: unknown): boolean {
 
 async function send(transfer: Transfer, work: Work, moved: () => void): Promise<void> {
   const how = { signal: work.abort.signal };
+  const goesOn = { ...how, begun: true };
   let now = await remote.start(transfer.place, transfer.directory, work.file, work.replace, how);
   work.upload = now.upload;
   transfer.moved = now.offset;
@@ -121,7 +122,7 @@ async function send(transfer: Transfer, work: Work, moved: () => void): Promise<
     const began = performance.now();
     const part = work.file.slice(now.offset, now.offset + size);
     try {
-      now = await remote.piece(now.upload, now.offset, part, how);
+      now = await remote.piece(now.upload, now.offset, part, goesOn);
     } catch (error) {
       // A front that takes no more than so much: ours says what it minds.
       if (size > SMALL && error instanceof Refused && !error.code) largest = SMALL;
@@ -135,10 +136,10 @@ async function send(transfer: Transfer, work: Work, moved: () => void): Promise<
     moved();
   }
   transfer.state = 'checking';
-  now = await remote.finish(now.upload, how);
+  now = await remote.finish(now.upload, goesOn);
   while (now.stage === 'checking') {
     await new Promise((wake) => setTimeout(wake, 1000));
-    now = await remote.state(now.upload, how);
+    now = await remote.state(now.upload, goesOn);
   }
   if (now.stage === 'failed') throw new Refused(400, 'failed', now.message ?? '', now.code ?? '');
   transfer.sha256 = now.sha256 ?? '';
@@ -209,7 +210,7 @@ async function watch(): Promise<void> {
   let before = new Map<string, number>();
   for (;;) {
     await new Promise((wake) => setTimeout(wake, 1000));
-    const items = await remote.downloads({ background: true }).then((r) => r.items, () => null);
+    const items = await remote.downloads().then((r) => r.items, () => null);
     if (!items) continue;
     const seen = new Map<string, number>();
     let left = 0;

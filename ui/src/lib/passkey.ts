@@ -22,7 +22,7 @@ function declined(error: unknown): never {
 
 /** Asks for a passkey to sign in with; alone, it must say who it was. */
 export async function answer(alone: boolean): Promise<Answer> {
-  const { challenge, party } = await json<{ challenge: string; party: string }>('POST', '/webapi/sessions/passkey', {});
+  const { challenge, party } = await json<{ challenge: string; party: string }>('POST', '/webapi/sessions/passkey', {}, { apart: true });
   const found = (await navigator.credentials.get({
     publicKey: { challenge: bytes(challenge), rpId: party, userVerification: alone ? 'required' : 'preferred', timeout: 120_000 },
   }).catch(declined)) as PublicKeyCredential;

@@ -1,6 +1,6 @@
 // Who is signed in and what they may, as the gate says. Nothing is decided here: what is not granted is not shown.
 import type { Answer } from './passkey';
-import { json, Refused, send, use, whenSignedOut } from './transport';
+import { hold, json, Refused, release, send, use, whenLocked, whenSignedOut } from './transport';
 
 export interface Session {
   user: string;
@@ -10,7 +10,8 @@ export interface Session {
   cluster: string;
   csrf: string;
   expires: string;
-  idle_seconds: number;
+  /** Left alone for so long it is locked; absent when never. */
+  lock_seconds?: number;
   /** What is told before each session of one's own; absent when nothing is. */
   notice?: { mode: 'banner' | 'consent'; keystrokes: boolean };
   /** Agreed to that, until signing out. */
@@ -18,37 +19,115 @@ export interface Session {
   version: string;
 }
 
-export const session = $state<{ now: Session | null; asked: boolean; unreachable: boolean }>({
+/** While it is `locked`, what was there before stays in `now`, and is not shown. */
+export const session = $state<{ now: Session | null; locked: { user: string } | null; asked: boolean; unreachable: boolean }>({
   now: null,
+  locked: null,
   asked: false,
   unreachable: false,
 });
 
+/** All tabs of one browser have one session: what happens in one is told to the others, which then ask for themselves. */
+const tabs = new BroadcastChannel('moongate');
+/** Counts locks, so that an answer from before one opens nothing. */
+let locks = 0;
+/** The gate is yet to hear of the lock. */
+let untold = false;
+let telling = false;
+
 function enter(told: Session | null): void {
+  // Somebody else signed in, in another tab: nothing of whoever was here before stays.
+  if (told && session.now && told.user !== session.now.user) return location.reload();
   session.now = told;
   session.asked = true;
   session.unreachable = false;
+  session.locked = null;
   use(told?.csrf ?? '');
+  release();
 }
 
 whenSignedOut(() => enter(null));
+whenLocked(() => shut(session.now?.user ?? ''));
 
-export async function ask(background = false): Promise<void> {
+export async function ask(): Promise<void> {
+  if (session.locked && untold) return;
+  const before = locks;
   try {
-    enter(await json<Session>('GET', '/webapi/session', {}, { background }));
+    const told = await json<Session>('GET', '/webapi/session', {}, { apart: true });
+    if (before === locks) enter(told);
   } catch (error) {
-    session.unreachable = error instanceof Refused && (error.status === 0 || error.status >= 500);
+    const refused = error instanceof Refused ? error : new Refused(0, 'unreachable', '');
+    if (refused.code === 'locked') {
+      use(String(refused.said['csrf'] ?? ''));
+      shut(String(refused.said['user'] ?? ''));
+    } else if (refused.status === 401) {
+      if (before === locks) enter(null);
+    } else session.unreachable = refused.status === 0 || refused.status >= 500;
     session.asked = true;
   }
 }
 
+/** Shows nothing more and asks for nothing more, at once. */
+function shut(user: string): void {
+  const fresh = !session.locked;
+  session.locked = { user: user || (session.locked?.user ?? '') };
+  if (!fresh) return;
+  locks += 1;
+  hold();
+  tabs.postMessage('ask');
+}
+
+/** Locks this browser: all its tabs, and the gate for it. Asked again until the gate has heard. */
+export async function lock(): Promise<void> {
+  if (!session.now || telling || (session.locked && !untold)) return;
+  untold = telling = true;
+  if (!session.locked) tabs.postMessage('locked');
+  shut(session.now.user);
+  try {
+    await send('POST', '/webapi/session/lock', {}, { apart: true });
+    untold = false;
+  } catch (error) {
+    // It was locked already, or is signed out: what is so is asked next.
+    untold = !(error instanceof Refused && error.status === 401);
+  } finally {
+    telling = false;
+  }
+  if (untold) return;
+  tabs.postMessage('ask');
+  await ask();
+}
+
+/** Opens it again; only for who it belongs to. */
+export async function unlock(proof: { password: string; otp: string } | { passkey: Answer }): Promise<void> {
+  try {
+    enter(await json<Session>('POST', '/webapi/session/unlock', proof, { apart: true }));
+    tabs.postMessage('ask');
+  } catch (error) {
+    // Wrong, or over meanwhile.
+    if (error instanceof Refused && error.status === 401) await ask();
+    if (session.locked) throw error;
+  }
+}
+
+/** The person did something. */
+export async function alive(): Promise<void> {
+  await send('POST', '/webapi/session/alive', {}).catch(() => {});
+}
+
+tabs.onmessage = ({ data }) => {
+  if (data === 'ask') void ask();
+  else if (session.now) shut(session.now.user);
+};
+
 export async function signIn(user: string, password: string, otp: string): Promise<void> {
-  enter(await json<Session>('POST', '/webapi/sessions/web', { user, password, otp }));
+  enter(await json<Session>('POST', '/webapi/sessions/web', { user, password, otp }, { apart: true }));
+  tabs.postMessage('ask');
 }
 
 /** With a passkey: alone, or beside user and password. */
 export async function signInWith(passkey: Answer, user: string, password: string): Promise<void> {
-  enter(await json<Session>('POST', '/webapi/sessions/web', { user, password, passkey }));
+  enter(await json<Session>('POST', '/webapi/sessions/web', { user, password, passkey }, { apart: true }));
+  tabs.postMessage('ask');
 }
 
 /** Agrees to what is told before sessions. */
@@ -58,8 +137,9 @@ export async function agree(): Promise<void> {
 }
 
 export async function signOut(): Promise<void> {
-  await send('DELETE', '/webapi/sessions/web', {}).catch(() => {});
+  await send('DELETE', '/webapi/sessions/web', {}, { apart: true }).catch(() => {});
   enter(null);
+  tabs.postMessage('ask');
 }
 
 export function may(kind: string, verb: string): boolean {

@@ -2,19 +2,24 @@
 
 export interface How {
   signal?: AbortSignal;
-  /** Nobody asked by hand: no sign of life for the idle limit. */
-  background?: boolean;
+  /** About being signed in itself: it does not wait for an unlock, and what a refusal means is the caller's to say. */
+  apart?: boolean;
+  /** Part of what was begun before a lock: it goes on. */
+  begun?: boolean;
   headers?: Record<string, string>;
 }
 
 export class Refused extends Error {
-  constructor(readonly status: number, readonly fault: string, message: string, readonly code = '', readonly until = '') {
+  constructor(readonly status: number, readonly fault: string, message: string, readonly code = '', readonly until = '', readonly said: Record<string, unknown> = {}) {
     super(message);
   }
 }
 
 let csrf = '';
 let onSignedOut: () => void = () => {};
+let onLocked: () => void = () => {};
+/** While the browser is locked: what waits for it to be opened. */
+let held: { opened: Promise<void>; open: () => void } | null = null;
 
 export function use(token: string): void {
   csrf = token;
@@ -22,6 +27,29 @@ export function use(token: string): void {
 
 export function whenSignedOut(tell: () => void): void {
   onSignedOut = tell;
+}
+
+export function whenLocked(tell: () => void): void {
+  onLocked = tell;
+}
+
+/** Lets no call leave until `release`: pages, transfers and terminals then go on as if it had taken long. */
+export function hold(): void {
+  if (held) return;
+  let open = () => {};
+  const opened = new Promise<void>((done) => (open = done));
+  held = { opened, open };
+}
+
+export function release(): void {
+  held?.open();
+  held = null;
+}
+
+/** Waits for `release`, or for who asked to give up. */
+async function wait(signal?: AbortSignal): Promise<void> {
+  const aborted = new Promise<void>((done) => signal?.addEventListener('abort', () => done(), { once: true }));
+  while (held && !signal?.aborted) await Promise.race([held.opened, aborted]);
 }
 
 /** An address beside the page: the app works under any path. */
@@ -66,21 +94,30 @@ export function stream(path: string, body: string, signal: AbortSignal): Promise
 }
 
 async function carry(method: string, path: string, url: string, body: BodyInit | undefined, type: string, how: How): Promise<Response> {
-  const headers: Record<string, string> = { ...how.headers };
-  if (type) headers['Content-Type'] = type;
-  if (method !== 'GET') headers['X-CSRF-Token'] = csrf;
-  if (how.background) headers['X-Background'] = '1';
-  let response: Response;
-  try {
-    response = await fetch(url, { method, headers, body, signal: how.signal, credentials: 'same-origin', cache: 'no-store' });
-  } catch (error) {
-    if (error instanceof DOMException && error.name === 'AbortError') throw error;
-    throw new Refused(0, 'unreachable', '');
+  for (;;) {
+    if (!how.apart && !how.begun) await wait(how.signal);
+    const headers: Record<string, string> = { ...how.headers };
+    if (type) headers['Content-Type'] = type;
+    if (method !== 'GET') headers['X-CSRF-Token'] = csrf;
+    let response: Response;
+    try {
+      response = await fetch(url, { method, headers, body, signal: how.signal, credentials: 'same-origin', cache: 'no-store' });
+    } catch (error) {
+      if (error instanceof DOMException && error.name === 'AbortError') throw error;
+      throw new Refused(0, 'unreachable', '');
+    }
+    if (response.ok) return response;
+    const said = await response.json().catch(() => ({}));
+    if (response.status === 401 && !how.apart) {
+      if (said.code === 'locked') {
+        hold();
+        onLocked();
+        continue;
+      }
+      onSignedOut();
+    }
+    throw new Refused(response.status, said.fault ?? 'internal', said.message ?? '', said.code ?? '', said.until ?? '', said);
   }
-  if (response.ok) return response;
-  const said = await response.json().catch(() => ({}));
-  if (response.status === 401 && !path.startsWith('/webapi/sessions')) onSignedOut();
-  throw new Refused(response.status, said.fault ?? 'internal', said.message ?? '', said.code ?? '', said.until ?? '');
 }
 
 export async function json<T>(method: string, path: string, ask: object, how?: How): Promise<T> {

@@ -73,10 +73,10 @@ export class Playback {
   }
 
   /** Asks where things happened; of what is known already only what came since. */
-  private async learn(background = false): Promise<void> {
+  private async learn(): Promise<void> {
     const before = this.timeline;
     const known = this.reel.spans.length;
-    let found = await getTimeline({ id: this.id, from: known }, { background });
+    let found = await getTimeline({ id: this.id, from: known });
     if (before && found.bucket === before.bucket) {
       found = {
         ...found,
@@ -86,7 +86,7 @@ export class Playback {
           (_, i) => (before.activity[i] ?? 0) + (found.activity[i] ?? 0)),
       };
     } else if (known) {
-      found = await getTimeline({ id: this.id }, { background });
+      found = await getTimeline({ id: this.id });
     }
     this.timeline = found;
     this.reel.spans = found.spans;
@@ -105,7 +105,7 @@ export class Playback {
       await new Promise((done) => setTimeout(done, 1000));
       if (!this.alive) return;
       const end = this.length;
-      await this.learn(true).catch(() => {});
+      await this.learn().catch(() => {});
       const late = this.playing && this.following && this.length - this.position > LAG;
       if ((end === 0 && this.length > 0) || late) await this.seek(this.length);
     }

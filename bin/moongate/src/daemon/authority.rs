@@ -102,6 +102,8 @@ fn settings(ground: &Ground, config: &config::Auth) -> anyhow::Result<Settings> 
         cluster: ClusterConfig {
             session_recording: config.session_recording,
             client_idle_timeout: config.client_idle_timeout,
+            web_idle_timeout: config.web_idle_timeout,
+            web_lock_timeout: config.web_lock_timeout,
             disconnect_expired_cert: config.disconnect_expired_cert,
             keep_alive_interval: config.keep_alive_interval,
             keep_alive_count_max: config.keep_alive_count_max,

@@ -10,15 +10,18 @@ use std::time::Duration;
 
 use ::proxy::{AuthDial, People, Presence, TOO_MANY_PEOPLE};
 use client::connect::Route;
+use client::watch::Feed;
 use client::{BoxFuture, BoxStream, Connect, ConnectError, Keyring};
+use model::time::Span;
 use model::{NodeId, UserName};
 use runtime::Direct;
 use runtime::Random;
 use runtime::direct::Wrapped;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 use tunnel::Registry;
-use web::{NoWay, Ways};
+use web::{IdleLimits, NoWay, Ways};
 use wire::dial::{Class, DialHeader, Target, TraceId};
 
 /// How long a TLS handshake may take.
@@ -34,6 +37,8 @@ pub(crate) struct Browsers {
     pub(crate) people: People,
     /// Names each connection.
     pub(crate) random: Random,
+    /// What the cluster wants.
+    pub(crate) feed: watch::Receiver<Feed>,
 }
 
 impl Ways for Browsers {
@@ -65,6 +70,13 @@ impl Ways for Browsers {
 
     fn carrier(&self, id: &NodeId) -> Option<String> {
         self.registry.list().into_iter().find(|tunnel| tunnel.id == *id).map(|tunnel| tunnel.carrier)
+    }
+
+    fn idle(&self) -> IdleLimits {
+        let snapshot = self.feed.borrow().snapshot.clone();
+        let config = snapshot.map(|snapshot| snapshot.config.clone()).unwrap_or_default();
+        let length = |span: Option<Span>| span.map(|span| span.0).filter(|length| !length.is_zero());
+        IdleLimits { lock: length(config.web_lock_timeout), end: length(config.web_idle_timeout) }
     }
 }
 

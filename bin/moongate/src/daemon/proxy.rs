@@ -51,6 +51,7 @@ pub(crate) fn start(
         registry: registry.clone(),
         people: people.clone(),
         random: ground.random.clone(),
+        feed: rules.feed.clone(),
     };
     let sessions = Sessions::new(Arc::new(ways), ground.clock.clone(), ground.random.clone(), scope);
     let settings = ::proxy::Settings {

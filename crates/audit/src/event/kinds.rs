@@ -438,6 +438,14 @@ events! {
         /// Until when.
         expires: Timestamp,
     }
+    /// Somebody unlocked their browser, or tried to.
+    UserUnlock "user.unlock" (ok "MGU002I" or "MGU002W") needs ["user", "success", "addr.remote"] {
+        #[serde(flatten)] who: Who,
+        #[serde(flatten)] status: Status,
+        #[serde(flatten)] connection: Connection,
+        /// The passkey used, where one was.
+        mfa_device: Option<MfaDevice>,
+    }
     /// A join token was removed.
     TokenDelete "join_token.delete" ("MGT001I") needs ["user", "name"] {
         #[serde(flatten)] who: Who,

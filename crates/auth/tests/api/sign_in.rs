@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::api::Fault;
-use model::api::access::{AcceptInvite, GetInvite, SignIn, WhoAmI};
+use model::api::access::{AcceptInvite, GetInvite, SignIn, Unlock, WhoAmI};
 use model::api::locks::CreateLock;
 use model::api::users::{CreateUser, DeleteUser, GetUser, ListUsers, ResetUser, UpdateUser};
 use model::resource::LockTarget;
@@ -97,6 +97,48 @@ async fn five_wrong_tries_lock_for_twenty_minutes() {
     world.clock.advance(Duration::from_secs(20 * 60 + 1));
     let right = world.sign_in_request(&ann, &keys);
     assert!(world.anyone().call(&right).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_browser_is_unlocked_as_one_signs_in_and_nothing_is_issued() {
+    let world = World::new().await;
+    let ann = world.person("ann", "access").await;
+    let proxy = world.proxy().await.client;
+    let keys = Keys::new(&world.random);
+    let ask = |otp: String| Unlock {
+        user: "ann".parse().unwrap(),
+        password: Secret::new(PASSWORD),
+        otp,
+        passkey: None,
+        client_addr: Some("203.0.113.7".parse().unwrap()),
+    };
+    let issued = async || {
+        world.events().await.iter().filter(|e| e["event"] == "cert.create" && e["user"] == "ann").count()
+    };
+    let before = issued().await;
+    let right = world.sign_in_request(&ann, &keys);
+
+    proxy.call(&ask(right.otp.clone())).await.unwrap();
+
+    assert_eq!(issued().await, before);
+    let told = world.events().await.into_iter().rev().find(|e| e["event"] == "user.unlock").unwrap();
+    assert_eq!((&told["code"], &told["user"]), (&"MGU002I".into(), &"ann".into()));
+    assert_eq!(told["addr.remote"], "203.0.113.7");
+    assert_eq!(
+        fault(proxy.call(&ask(right.otp.clone())).await),
+        Fault::Unauthenticated,
+        "a code is good once"
+    );
+    assert_eq!(fault(world.anyone().call(&ask(right.otp)).await), Fault::Unauthenticated, "proxies ask");
+    let wrong = Unlock { password: Secret::new("wrong horse battery"), ..ask(String::new()) };
+    for _ in 0..4 {
+        assert_eq!(fault(proxy.call(&wrong).await), Fault::Unauthenticated);
+    }
+    assert!(world.has_event("user.unlock", "MGU002W").await);
+    assert!(world.has_event("user.lockout", "MGU001W").await, "wrong tries count as those of signing in");
+    let right = world.sign_in_request(&ann, &keys);
+    assert_eq!(fault(world.anyone().call(&right).await), Fault::Unauthenticated);
+    world.stop().await;
 }
 
 #[tokio::test]

@@ -24,7 +24,10 @@ impl Make<'_> {
             client_idle_timeout: file.span_or_never("auth_service.client_idle_timeout").flatten(),
             web_idle_timeout: file
                 .span_or_never("auth_service.web_idle_timeout")
-                .unwrap_or(Some(minutes(10))),
+                .unwrap_or(Some(minutes(120))),
+            web_lock_timeout: file
+                .span_or_never("auth_service.web_lock_timeout")
+                .unwrap_or(Some(minutes(15))),
             disconnect_expired_cert: file.truth("auth_service.disconnect_expired_cert").unwrap_or(false),
             keep_alive_interval: file.span("auth_service.keep_alive_interval").unwrap_or(minutes(5)),
             keep_alive_count_max: file.whole("auth_service.keep_alive_count_max").unwrap_or(3),

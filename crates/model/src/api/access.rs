@@ -34,6 +34,25 @@ pub struct SignIn {
     pub client_addr: Option<std::net::IpAddr>,
 }
 
+/// Proves once more who one is, for a browser that was locked: as for signing in. Issues nothing.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Unlock {
+    /// Whose browser it is: nobody else's proof counts.
+    pub user: UserName,
+    /// The password.
+    #[serde(default)]
+    pub password: Secret,
+    /// The six digits; empty when the cluster asks for none.
+    #[serde(default)]
+    pub otp: String,
+    /// A passkey's answer, instead of the code or, with no password, instead of both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passkey: Option<super::passkeys::PasskeyAnswer>,
+    /// The address the person came from, as the proxy saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_addr: Option<std::net::IpAddr>,
+}
+
 /// Looks at an invite or reset link before showing its page.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct GetInvite {
@@ -148,6 +167,7 @@ pub struct EndSession {
 }
 
 verb!(SignIn, Post "/v1/sign-in", Asker::Anyone, Json => UserCerts, "Signs in with password and one-time code; issues short-lived certificates.");
+verb!(Unlock, Post "/v1/unlock", Asker::Proxy, Json => Done, "Proves once more who one is, for a browser that was locked.");
 verb!(GetInvite, Post "/v1/invite", Asker::Anyone, Json => Invite, "What an invite or reset link is for.");
 verb!(AcceptInvite, Post "/v1/invite/accept", Asker::Anyone, Json => Done, "Sets password and second factor by an invite or reset link, once.");
 verb!(WhoAmI, Get "/v1/me", Asker::Granted(Kind::Own, Verb::Read), Json => Me, "Who the caller is and what they may do.");
@@ -160,6 +180,7 @@ verb!(EndSession, Post "/v1/live/{id}/end", Asker::Granted(Kind::SessionTracker,
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         SignIn::endpoint(),
+        Unlock::endpoint(),
         GetInvite::endpoint(),
         AcceptInvite::endpoint(),
         WhoAmI::endpoint(),

@@ -275,7 +275,7 @@ impl Pull {
                 self.hash.update(&piece);
                 self.left -= piece.len() as u64;
                 self.download.sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
-                self.person.touch(self.sessions.now());
+                self.person.idle.note_busy(self.sessions.now());
                 Some(Ok(piece.into()))
             }
             Ok(None) => Some(self.broken(Trouble::new(

@@ -32,7 +32,7 @@ pub(crate) use route::FileRoute;
 
 use crate::Web;
 use crate::answer::{self, Answer};
-use crate::session::{guard, login};
+use crate::session::guard;
 use crate::streams::Streams;
 use asker::Asker;
 
@@ -45,8 +45,14 @@ pub(crate) async fn handle(
     streams: &Streams,
 ) -> Answer {
     let headers = request.headers();
-    let (Some((person, _)), Some(sessions)) = (guard::whose(web, headers), web.sessions()) else {
-        return login::nobody();
+    let found = match route.goes_on() {
+        true => guard::holder(web, headers).ok_or(guard::Absent::Nobody),
+        false => guard::whose(web, headers),
+    };
+    let (person, sessions) = match (found, web.sessions()) {
+        (Ok((person, _)), Some(sessions)) => (person, sessions),
+        (Err(absent), _) => return absent.answer(),
+        (_, None) => return answer::not_found(),
     };
     let ours = guard::from_our_page(request.method(), headers);
     if !ours || (!route.reads() && !guard::is_meant(&person, headers)) {

@@ -55,6 +55,11 @@ impl FileRoute {
         })
     }
 
+    /// It is part of an upload that has begun: it goes on while the browser is locked. A download is one answer.
+    pub(crate) fn goes_on(&self) -> bool {
+        matches!(self, Self::Piece { .. } | Self::State { .. } | Self::Finish { .. })
+    }
+
     /// It changes nothing. A download does not: it was asked for with its ticket.
     pub(crate) fn reads(&self) -> bool {
         matches!(self, Self::State { .. } | Self::Downloads | Self::Download { .. })

@@ -323,7 +323,7 @@ async fn write(
             hash.update(&data);
         }
         upload.offset.store(open.file.offset(), Ordering::Relaxed);
-        person.touch(sessions.now());
+        person.idle.note_busy(sessions.now());
     };
     in_time(timeout(STALL, open.talk.sftp.settle(&mut open.file)).await)?;
     outcome
@@ -393,7 +393,7 @@ async fn read_again(
     while let Some(piece) = timeout(STALL, talk.sftp.next(&mut file)).await.map_err(|_| Trouble::late())?? {
         hash.update(&piece);
         read += piece.len() as u64;
-        person.touch(sessions.now());
+        person.idle.note_busy(sessions.now());
     }
     if read == upload.size {
         return Ok(hash);

@@ -3,19 +3,24 @@
 //! Only verbs that policy grants to people pass; hosts' and strangers' verbs look like any unknown path. The
 //! authority decides each call, as for every other client.
 
+use std::sync::Arc;
+
 use client::CallError;
+use futures_util::stream;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, StatusCode};
-use http_body_util::Either;
+use http_body_util::{BodyExt, Either, StreamBody};
 use hyper::body::Incoming;
 use model::api::{self, Asker, Fault};
 
-use super::guard;
-use super::login::nobody;
+use super::guard::{self, Absent};
+use super::{Person, Sessions};
 use crate::Web;
-use crate::answer::{self, Answer, Keep};
+use crate::answer::{self, Answer, Keep, Streamed};
 use crate::people;
 
+/// A stream of values.
+const LINES: &str = "application/x-ndjson";
 /// The longest path with its query.
 const MAX_QUERY: usize = 8 * 1024;
 /// A path of the authority's that is no verb.
@@ -23,7 +28,10 @@ const NOBODYS: &str = "/v1/nobodys";
 
 /// Passes a request on and the answer back.
 pub(crate) async fn pass(web: &Web, request: Request<Incoming>) -> Answer {
-    let Some((person, token)) = guard::whose(web, request.headers()) else { return nobody() };
+    let (person, token) = match guard::whose(web, request.headers()) {
+        Ok(found) => found,
+        Err(absent) => return absent.answer(),
+    };
     let method = request.method().clone();
     if !guard::from_our_page(&method, request.headers()) {
         return answer::fault(Fault::BadRequest, "this request did not come from our own page");
@@ -55,27 +63,45 @@ pub(crate) async fn pass(web: &Web, request: Request<Incoming>) -> Answer {
             if let Some(sessions) = web.sessions() {
                 sessions.end(&token);
             }
-            nobody()
+            Absent::Nobody.answer()
         }
         // Not permitted and not there look alike to the last byte: the authority's words would tell them apart.
         Ok(response) if response.status() == StatusCode::NOT_FOUND => answer::not_found(),
-        Ok(response) if peoples => back(response),
+        Ok(response) if peoples => back(web, person, response),
         Ok(_) => answer::not_found(),
         Err(CallError::Request(_)) => answer::not_found(),
         Err(error) => answer::failed("a call of the web app", &error),
     }
 }
 
-/// The authority's answer with a browser's headers; nothing else of its head is passed on.
-fn back(response: http::Response<Incoming>) -> Answer {
+/// The authority's answer with a browser's headers; nothing else of its head is passed on. What would go on for long
+/// stops when the browser is locked.
+fn back(web: &Web, person: Arc<Person>, response: http::Response<Incoming>) -> Answer {
     let kind = match response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes) {
         Some(b"application/octet-stream") => "application/octet-stream",
-        Some(b"application/x-ndjson") => "application/x-ndjson",
+        Some(b"application/x-ndjson") => LINES,
         Some(_) | None => "application/json",
     };
     let mut answer = answer::bytes(response.status(), kind, Keep::Never, bytes::Bytes::new());
-    *answer.body_mut() = Either::Right(Either::Left(response.into_body()));
+    *answer.body_mut() = Either::Right(match web.sessions() {
+        Some(sessions) if kind == LINES => {
+            Either::Right(until_locked(sessions.clone(), person, response.into_body()))
+        }
+        _ => Either::Left(response.into_body()),
+    });
     answer
+}
+
+fn until_locked(sessions: Sessions, person: Arc<Person>, body: Incoming) -> Streamed {
+    let lines = stream::unfold((sessions, person, body), |(sessions, person, mut body)| async move {
+        let frame = tokio::select! {
+            biased;
+            () = sessions.until_locked(&person) => None,
+            frame = body.frame() => frame,
+        };
+        frame.map(|frame| (frame.map_err(std::io::Error::other), (sessions, person, body)))
+    });
+    StreamBody::new(Box::pin(lines))
 }
 
 /// A verb of people is there.

@@ -8,29 +8,53 @@ use std::sync::Arc;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{COOKIE, HOST, HeaderMap, ORIGIN};
 use http::{HeaderName, Method};
+use model::api::Fault;
 
 use super::Person;
 use crate::Web;
+use crate::answer::{self, Answer};
 
 /// The cookie: `__Host-` makes browsers insist on `Secure`, `Path=/` and no domain.
 pub(crate) const COOKIE_NAME: &str = "__Host-session";
 /// The header that repeats the session's own token.
 pub(crate) const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
-/// Sent with requests nobody caused by hand: they are no sign of life.
-pub(crate) const BACKGROUND: HeaderName = HeaderName::from_static("x-background");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// A token's length.
 const TOKEN: usize = 64;
 
-/// Whose request it is, if anybody's.
-pub(crate) fn whose(web: &Web, headers: &HeaderMap) -> Option<(Arc<Person>, String)> {
-    let sessions = web.sessions()?;
-    let token = cookie(headers)?;
-    let person = sessions.find(&token)?;
-    if !headers.contains_key(BACKGROUND) {
-        person.touch(sessions.now());
+/// Why a request is nobody's.
+pub(crate) enum Absent {
+    /// No living session.
+    Nobody,
+    /// A living one that is locked.
+    Locked,
+}
+
+impl Absent {
+    /// The same for every path and every reason but a lock.
+    pub(crate) fn answer(&self) -> Answer {
+        match self {
+            Absent::Nobody => answer::fault(Fault::Unauthenticated, "sign in first"),
+            Absent::Locked => answer::coded(Fault::Unauthenticated, LOCKED, "this browser is locked"),
+        }
     }
-    Some((person, token))
+}
+
+/// The word by which pages know that a browser is locked.
+pub(crate) const LOCKED: &str = "locked";
+
+/// Whose request it is, if anybody's who is there.
+pub(crate) fn whose(web: &Web, headers: &HeaderMap) -> Result<(Arc<Person>, String), Absent> {
+    let (Some((person, token)), Some(sessions)) = (holder(web, headers), web.sessions()) else {
+        return Err(Absent::Nobody);
+    };
+    if sessions.is_locked(&person) { Err(Absent::Locked) } else { Ok((person, token)) }
+}
+
+/// Whose browser it is, locked or not.
+pub(crate) fn holder(web: &Web, headers: &HeaderMap) -> Option<(Arc<Person>, String)> {
+    let token = cookie(headers)?;
+    web.sessions()?.find(&token).map(|person| (person, token))
 }
 
 /// The session's token out of the cookies; one that comes twice is none.
@@ -74,6 +98,15 @@ fn same_host(origin: Option<&str>, host: Option<&str>) -> bool {
             .to_ascii_lowercase()
     };
     from.eq_ignore_ascii_case(host) || (!host.contains(':') && bare(from) == bare(host))
+}
+
+/// A page of ours sent it and repeats the session's token.
+pub(crate) fn is_ours(person: &Person, method: &Method, headers: &HeaderMap) -> bool {
+    from_our_page(method, headers) && is_meant(person, headers)
+}
+
+pub(crate) fn not_ours() -> Answer {
+    answer::fault(Fault::BadRequest, "this request did not come from our own page")
 }
 
 /// The request repeats the session's token.

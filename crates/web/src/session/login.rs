@@ -6,14 +6,16 @@ use std::sync::Arc;
 use client::CallError;
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE, USER_AGENT};
 use http::{Method, Request};
+use http_body_util::Either;
 use hyper::body::Incoming;
 use model::api::Fault;
 use model::api::access::{Me, WhoAmI};
 use serde::Serialize;
+use serde_json::json;
 
-use super::guard::{self, COOKIE_NAME};
+use super::Sessions;
+use super::guard::{self, Absent, COOKIE_NAME};
 use super::person::{Keys, Origin, Person, Proof};
-use super::{IDLE, Sessions};
 use crate::Web;
 use crate::answer::{self, Answer};
 use crate::people;
@@ -26,7 +28,9 @@ struct Told<'a> {
     cluster: &'a str,
     csrf: &'a str,
     expires: model::Timestamp,
-    idle_seconds: u64,
+    /// Nobody may be away for longer; absent when they may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lock_seconds: Option<u64>,
     /// Agreed to what is told before sessions; absent when nothing is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     agreed: Option<bool>,
@@ -35,18 +39,26 @@ struct Told<'a> {
 
 /// Who is signed in.
 pub(crate) async fn session(web: &Web, headers: &HeaderMap) -> Answer {
-    match guard::whose(web, headers) {
-        Some((person, token)) => tell(web, &person, &token).await,
-        None => nobody(),
+    match (guard::whose(web, headers), guard::holder(web, headers)) {
+        (Ok((person, token)), _) => tell(web, &person, &token).await,
+        // What is needed to unlock it, or to sign out.
+        (Err(absent @ Absent::Locked), Some((person, _))) => {
+            let mut answer = absent.answer();
+            let said = json!({
+                "fault": Fault::Unauthenticated,
+                "code": guard::LOCKED,
+                "message": "this browser is locked",
+                "user": person.user,
+                "csrf": person.csrf,
+            });
+            *answer.body_mut() = Either::Left(said.to_string().into());
+            answer
+        }
+        (Err(absent), _) => absent.answer(),
     }
 }
 
-/// Nobody is signed in: the same for every reason.
-pub(crate) fn nobody() -> Answer {
-    answer::fault(Fault::Unauthenticated, "sign in first")
-}
-
-async fn tell(web: &Web, person: &Person, token: &str) -> Answer {
+pub(crate) async fn tell(web: &Web, person: &Person, token: &str) -> Answer {
     match person.client.call(&WhoAmI {}).await {
         Ok(me) => {
             person.learn(&me);
@@ -56,7 +68,7 @@ async fn tell(web: &Web, person: &Person, token: &str) -> Answer {
                 cluster: &person.cluster,
                 csrf: &person.csrf,
                 expires: person.expires,
-                idle_seconds: IDLE.as_secs(),
+                lock_seconds: web.sessions().and_then(|s| s.limits().lock).map(|after| after.as_secs()),
                 version: model::VERSION,
             })
         }
@@ -65,7 +77,7 @@ async fn tell(web: &Web, person: &Person, token: &str) -> Answer {
             if let Some(sessions) = web.sessions() {
                 sessions.end(token);
             }
-            nobody()
+            Absent::Nobody.answer()
         }
         Err(error) => answer::failed("who am I", &error),
     }
@@ -127,22 +139,25 @@ async fn enter(web: &Web, sessions: &Sessions, ask: Proof, origin: Origin) -> Re
 
 /// The person agrees to what is told before sessions. To those who are told nothing there is no such address.
 pub(crate) fn agree(web: &Web, headers: &HeaderMap) -> Answer {
-    let Some((person, _)) = guard::whose(web, headers) else { return nobody() };
+    let person = match guard::whose(web, headers) {
+        Ok((person, _)) => person,
+        Err(absent) => return absent.answer(),
+    };
     if !person.is_told() {
         return answer::not_found();
     }
-    if !guard::from_our_page(&Method::POST, headers) || !guard::is_meant(&person, headers) {
-        return answer::fault(Fault::BadRequest, "this request did not come from our own page");
+    if !guard::is_ours(&person, &Method::POST, headers) {
+        return guard::not_ours();
     }
     person.agree();
     answer::json(&model::api::Done {})
 }
 
-/// Ends the session and everything it started.
+/// Ends the session and everything it started, locked or not: it takes nothing that shutting the browser does not.
 pub(crate) fn sign_out(web: &Web, headers: &HeaderMap) -> Answer {
-    let Some((person, token)) = guard::whose(web, headers) else { return nobody() };
-    if !guard::from_our_page(&Method::DELETE, headers) || !guard::is_meant(&person, headers) {
-        return answer::fault(Fault::BadRequest, "this request did not come from our own page");
+    let Some((person, token)) = guard::holder(web, headers) else { return Absent::Nobody.answer() };
+    if !guard::is_ours(&person, &Method::DELETE, headers) {
+        return guard::not_ours();
     }
     if let Some(sessions) = web.sessions() {
         sessions.end(&token);

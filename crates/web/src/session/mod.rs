@@ -1,16 +1,19 @@
 //! Web sessions: people signed in with a browser, their keys in memory and nowhere else.
 //!
-//! A session is a random token in a `__Host-` cookie, kept here as a hash; it ends with its certificates, after
-//! [`IDLE`] without a sign of life, when its owner signs out, and with this process. Bounds: [`MAX_SESSIONS`] in all,
-//! [`MAX_PER_USER`] a person. Decides nothing: each call is made with the person's own certificate.
+//! A session is a random token in a `__Host-` cookie, kept here as a hash; it ends with its certificates, when its
+//! person was away for too long, when they sign out, and with this process. Away for less long it is locked, and does
+//! nothing until they prove who they are ([`IdleLimits`]). Bounds: [`MAX_SESSIONS`] in all, [`MAX_PER_USER`] a person.
+//! Decides nothing: each call is made with the person's own certificate.
 
 mod api;
 pub(crate) mod guard;
+mod idle;
 pub(crate) mod login;
 pub(crate) mod own;
 mod parts;
 mod person;
 mod table;
+pub(crate) mod unlock;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -21,13 +24,13 @@ use client::{BoxFuture, BoxStream, Connect};
 use model::{NodeId, UserName};
 
 pub(crate) use api::pass;
+pub use idle::IdleLimits;
+pub(crate) use idle::State as IdleState;
 pub(crate) use parts::Part;
 pub(crate) use person::{Keep, Opens, Person, lock};
 pub use table::Sessions;
 pub(crate) use table::{hash as token_hash, token as token_of};
 
-/// A session without a sign of life for this long is over.
-pub const IDLE: Duration = Duration::from_secs(30 * 60);
 /// How many sessions there may be.
 pub const MAX_SESSIONS: usize = 10_000;
 /// How many sessions one person may have; the oldest makes room.
@@ -52,6 +55,9 @@ pub trait Ways: Send + Sync + 'static {
 
     /// What carries the node's tunnel to this gate, in a word; `None` when there is none now.
     fn carrier(&self, id: &NodeId) -> Option<String>;
+
+    /// How long browsers are left alone, as the cluster wants it now.
+    fn idle(&self) -> IdleLimits;
 }
 
 /// Why there is no stream to a node, in words for the person.

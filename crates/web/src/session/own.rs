@@ -5,11 +5,9 @@
 
 use http::Method;
 use http::header::HeaderMap;
-use model::api::Fault;
 use serde_json::json;
 
 use super::guard;
-use super::login::nobody;
 use crate::Web;
 use crate::answer::{self, Answer};
 
@@ -24,8 +22,10 @@ pub(crate) enum Ends {
 
 /// Where the person is signed in.
 pub(crate) fn list(web: &Web, headers: &HeaderMap) -> Answer {
-    let (Some((person, _)), Some(sessions)) = (guard::whose(web, headers), web.sessions()) else {
-        return nobody();
+    let (person, sessions) = match (guard::whose(web, headers), web.sessions()) {
+        (Ok((person, _)), Some(sessions)) => (person, sessions),
+        (Err(absent), _) => return absent.answer(),
+        (_, None) => return answer::not_found(),
     };
     let items: Vec<_> = sessions
         .of(&person.user)
@@ -36,7 +36,7 @@ pub(crate) fn list(web: &Web, headers: &HeaderMap) -> Answer {
                 "from": one.origin.from,
                 "agent": one.origin.agent,
                 "since": one.since,
-                "used": one.seen(),
+                "used": one.idle.seen(),
                 "this": one.id == person.id,
             })
         })
@@ -46,11 +46,13 @@ pub(crate) fn list(web: &Web, headers: &HeaderMap) -> Answer {
 
 /// Ends others of the person's sessions. Its own ends by signing out.
 pub(crate) fn end(web: &Web, headers: &HeaderMap, which: &Ends) -> Answer {
-    let (Some((person, _)), Some(sessions)) = (guard::whose(web, headers), web.sessions()) else {
-        return nobody();
+    let (person, sessions) = match (guard::whose(web, headers), web.sessions()) {
+        (Ok((person, _)), Some(sessions)) => (person, sessions),
+        (Err(absent), _) => return absent.answer(),
+        (_, None) => return answer::not_found(),
     };
-    if !guard::from_our_page(&Method::DELETE, headers) || !guard::is_meant(&person, headers) {
-        return answer::fault(Fault::BadRequest, "this request did not come from our own page");
+    if !guard::is_ours(&person, &Method::DELETE, headers) {
+        return guard::not_ours();
     }
     let ended = match which {
         Ends::Others => sessions.end_of(&person.user, |other| other.id != person.id),

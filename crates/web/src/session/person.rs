@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use client::Client;
 use client::person::TlsKey;
 use client::tls::{Keyring, Material};
-use model::api::access::{Me, SignIn};
+use model::api::access::{Me, SignIn, Unlock};
 use model::api::certs::UserCerts;
 use model::api::cluster::TrustBundle;
 use model::api::passkeys::PasskeyAnswer;
@@ -20,6 +20,7 @@ use ssh::client::Credential;
 use ssh::{PrivateKey, PublicKey};
 use tokio_util::sync::CancellationToken;
 
+use super::idle::Idle;
 use super::parts::Parts;
 use super::{MAX_TICKETS, Sessions, TICKET_LIFE};
 use crate::terminal::Terminals;
@@ -35,6 +36,19 @@ pub(crate) struct Proof {
     otp: String,
     #[serde(default)]
     passkey: Option<PasskeyAnswer>,
+}
+
+impl Proof {
+    /// Names nobody, or this person.
+    pub(crate) fn is_for(&self, user: &UserName) -> bool {
+        self.user.is_empty() || self.user == user.as_str()
+    }
+
+    /// The question to the authority whether this is the person.
+    pub(crate) fn unlocks(self, user: &UserName, from: IpAddr) -> Unlock {
+        let Self { password, otp, passkey, .. } = self;
+        Unlock { user: user.clone(), password, otp, passkey, client_addr: Some(from) }
+    }
 }
 
 /// Keys waiting for their certificates.
@@ -132,6 +146,8 @@ pub(crate) struct Person {
     /// Calls the authority with this person's certificate.
     pub(crate) client: Client,
     pub(crate) trust: TrustBundle,
+    /// Whether its person is there.
+    pub(crate) idle: Idle,
     /// Ends with the session.
     pub(crate) scope: Scope,
     pub(crate) terminals: Terminals,
@@ -139,7 +155,6 @@ pub(crate) struct Person {
     key: Arc<PrivateKey>,
     certificate: PublicKey,
     pub(crate) random: Random,
-    seen: Mutex<Timestamp>,
     tickets: Mutex<BTreeMap<String, Ticket>>,
     more: AtomicBool,
     /// Cancelled when it ends because its person said so.
@@ -179,7 +194,7 @@ impl Person {
             certificate: PublicKey::from_openssh(&certs.ssh_cert).map_err(|e| e.to_string())?,
             random,
             scope,
-            seen: Mutex::new(sessions.now()),
+            idle: Idle::new(sessions.now()),
             tickets: Mutex::default(),
             more: AtomicBool::new(false),
             signed_out: CancellationToken::new(),
@@ -191,15 +206,6 @@ impl Person {
     /// Shows the certificate to a node.
     pub(crate) fn credential(&self) -> Credential {
         Credential { key: self.certificate.clone(), signer: self.key.clone() }
-    }
-
-    /// Notes a sign of life.
-    pub(crate) fn touch(&self, now: Timestamp) {
-        *lock(&self.seen) = now;
-    }
-
-    pub(crate) fn seen(&self) -> Timestamp {
-        *lock(&self.seen)
     }
 
     /// Notes what the authority said this person may do.

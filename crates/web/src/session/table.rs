@@ -10,7 +10,7 @@ use model::{Timestamp, UserName};
 use runtime::{Clock, Random, Scope};
 
 use super::person::{Person, lock};
-use super::{IDLE, MAX_PER_USER, MAX_SESSIONS, Ways};
+use super::{IdleLimits, MAX_PER_USER, MAX_SESSIONS, Ways};
 
 /// How often sessions that are over are let go.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -70,6 +70,25 @@ impl Sessions {
         &self.0.ways
     }
 
+    /// How long browsers are left alone, as it is now.
+    pub(crate) fn limits(&self) -> IdleLimits {
+        self.0.ways.idle()
+    }
+
+    pub(crate) fn is_locked(&self, person: &Person) -> bool {
+        person.idle.is_locked(self.now(), self.limits())
+    }
+
+    /// Resolves when a browser is locked.
+    pub(crate) async fn until_locked(&self, person: &Person) {
+        person.idle.falls(|| (self.now(), self.limits())).await;
+    }
+
+    fn is_alive(&self, person: &Person) -> bool {
+        let now = self.now();
+        person.expires > now && !person.idle.is_over(now, self.limits())
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.0.clock.now()
     }
@@ -89,7 +108,7 @@ impl Sessions {
         let mut own: Vec<(Timestamp, String)> = people
             .iter()
             .filter(|(_, other)| other.user == person.user)
-            .map(|(key, other)| (other.seen(), key.clone()))
+            .map(|(key, other)| (other.idle.seen(), key.clone()))
             .collect();
         if own.len() >= MAX_PER_USER {
             own.sort();
@@ -107,9 +126,24 @@ impl Sessions {
 
     /// Whose token it is, if the session lives.
     pub(crate) fn find(&self, token: &str) -> Option<Arc<Person>> {
-        let now = self.now();
-        let person = lock(&self.0.people).get(&hash(token)).cloned()?;
-        is_alive(&person, now).then_some(person)
+        let mut people = lock(&self.0.people);
+        let place = hash(token);
+        let person = people.get(&place)?;
+        if self.is_alive(person) {
+            return Some(person.clone());
+        }
+        people.remove(&place).inspect(|person| self.let_go(person));
+        None
+    }
+
+    /// A session is over by itself. Whose certificates have ended may sign in anew and come back to their shells, which
+    /// their nodes keep for a while; nobody comes back to what was left alone for so long.
+    fn let_go(&self, person: &Arc<Person>) {
+        if person.expires > self.now() {
+            person.sign_out(&self.0.scope);
+        } else {
+            person.scope.cancel();
+        }
     }
 
     /// Ends a session and everything it started.
@@ -122,10 +156,9 @@ impl Sessions {
 
     /// The living sessions of one person, newest first.
     pub(crate) fn of(&self, user: &UserName) -> Vec<Arc<Person>> {
-        let now = self.now();
         let people = lock(&self.0.people);
         let mut own: Vec<_> =
-            people.values().filter(|p| p.user == *user && is_alive(p, now)).cloned().collect();
+            people.values().filter(|p| p.user == *user && self.is_alive(p)).cloned().collect();
         own.sort_by(|a, b| (b.since, &b.id).cmp(&(a.since, &a.id)));
         own
     }
@@ -147,17 +180,14 @@ impl Sessions {
     fn sweep(&self) {
         let now = self.now();
         lock(&self.0.people).retain(|_, person| {
-            let alive = is_alive(person, now);
+            let alive = self.is_alive(person);
             if alive {
+                self.is_locked(person);
                 person.parts.sweep(now);
             } else {
-                person.scope.cancel();
+                self.let_go(person);
             }
             alive
         });
     }
-}
-
-fn is_alive(person: &Person, now: Timestamp) -> bool {
-    person.expires > now && now.since(person.seen()) < IDLE
 }

@@ -5,12 +5,12 @@
 //! flow control; at most [`MAX_LINES`] a session, each dropped with its stream.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode};
 use http_body_util::{Either, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -24,7 +24,7 @@ use super::{Came, frame, serve};
 use crate::Web;
 use crate::answer::{self, Answer, Keep};
 use crate::people;
-use crate::session::{Part, Person, guard, lock, login, token_hash, token_of};
+use crate::session::{Part, Person, guard, lock, token_hash, token_of};
 use crate::streams::Streams;
 
 /// Lines of one session.
@@ -65,8 +65,8 @@ pub(crate) fn note_front(person: &Person, missing: Option<&'static str>) {
 
 /// Opens a line: the request holds the first message, the answer is the stream.
 pub(crate) async fn open(web: &Web, came: Came, request: Request<Incoming>, streams: &Streams) -> Answer {
-    if !is_ours(&came.person, request.headers()) {
-        return answer::fault(Fault::BadRequest, "this request did not come from our own page");
+    if !guard::is_ours(&came.person, &Method::POST, request.headers()) {
+        return guard::not_ours();
     }
     let first = match people::json_body(request).await {
         Ok(body) => String::from_utf8_lossy(&body).into_owned(),
@@ -113,10 +113,13 @@ fn streamed(pieces: mpsc::Receiver<Bytes>, streams: &Streams) -> Answer {
 /// Takes what the page says on one of its lines. Done when the terminal has it, so that posts keep their order.
 pub(crate) async fn heard(web: &Web, request: Request<Incoming>) -> Answer {
     let headers = request.headers();
-    let Some((person, _)) = guard::whose(web, headers) else { return login::nobody() };
+    let person = match guard::whose(web, headers) {
+        Ok((person, _)) => person,
+        Err(absent) => return absent.answer(),
+    };
     let bytes = headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream");
-    if !is_ours(&person, headers) || !bytes {
-        return answer::fault(Fault::BadRequest, "this request did not come from our own page");
+    if !guard::is_ours(&person, &Method::POST, headers) || !bytes {
+        return guard::not_ours();
     }
     let secret = headers.get(LINE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let line = lock(&person.parts.get::<Lines>().0).get(&token_hash(secret)).cloned();
@@ -143,8 +146,4 @@ async fn pass(line: &mpsc::Sender<Bytes>, frames: Vec<Bytes>) -> bool {
         }
     }
     true
-}
-
-fn is_ours(person: &Arc<Person>, headers: &HeaderMap) -> bool {
-    guard::from_our_page(&Method::POST, headers) && guard::is_meant(person, headers)
 }

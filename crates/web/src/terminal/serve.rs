@@ -105,7 +105,7 @@ async fn run(web: &Web, line: &mut Line, came: &Came) -> Result<(), String> {
     ))
     .await?;
     let (number, view) = shell.attach();
-    let attached = Attached { shell: &shell, person: &came.person, clock: sessions, number };
+    let attached = Attached { shell: &shell, person: &came.person, sessions, number };
     let outcome = attached.relay(line, view, first.seen).await;
     shell.detach(number);
     if shell.is_over() {
@@ -117,7 +117,7 @@ async fn run(web: &Web, line: &mut Line, came: &Came) -> Result<(), String> {
 struct Attached<'a> {
     shell: &'a Shell,
     person: &'a Person,
-    clock: &'a crate::Sessions,
+    sessions: &'a crate::Sessions,
     number: u64,
 }
 
@@ -141,9 +141,12 @@ impl Attached<'_> {
         let (mut sent, mut taken, mut told) = (seen, 0_u64, 0_u64);
         let mut input = BytesMut::new();
         self.shell.acknowledge(seen);
+        let mut locked = std::pin::pin!(self.sessions.until_locked(self.person));
         loop {
             let next = tokio::select! {
                 biased;
+                // Nothing is typed any more and nothing shown; the page comes back once it is unlocked.
+                () = &mut locked => return Ok(()),
                 moved = view.wait_for(|v| v.number != self.number) => {
                     drop(moved);
                     Next::Elsewhere
@@ -194,7 +197,6 @@ impl Attached<'_> {
                     return Err("more was pasted than the node takes".to_owned());
                 }
                 input.extend_from_slice(bytes);
-                self.person.touch(self.clock.now());
             }
             Some(FromPage::Ack(offset)) => self.shell.acknowledge(offset),
             Some(FromPage::Resize { cols, rows }) => {

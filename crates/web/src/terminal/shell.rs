@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::buffer::Buffer;
 use super::{DETACHED, frame};
 use crate::reach::{DIAL, NoReach, Reached, reach, say_agreed};
-use crate::session::{Keep, Person, Sessions, lock};
+use crate::session::{IdleState, Keep, Person, Sessions, lock};
 
 /// The variable with a page's key to its shell, the one with how much of its output was drawn, and the subsystem that
 /// leads back to it (docs/formats/kept-shell.md).
@@ -75,6 +75,8 @@ pub(crate) struct Shell {
     grew: Notify,
     drained: Notify,
     view: watch::Sender<View>,
+    /// Whether the browser is locked.
+    idle: watch::Receiver<IdleState>,
 }
 
 impl Shell {
@@ -112,6 +114,7 @@ impl Shell {
             grew: Notify::new(),
             drained: Notify::new(),
             view,
+            idle: person.idle.watch(),
         });
         let pumped = shell.clone();
         scope.spawn("terminal pump", async move { pumped.pump().await });
@@ -156,16 +159,30 @@ impl Shell {
         }
     }
 
-    /// Nobody has looked for [`DETACHED`].
+    /// Nobody has looked for [`DETACHED`] although they could.
     async fn abandoned(&self) {
         let mut view = self.view.subscribe();
         loop {
             let seen = *view.borrow_and_update();
-            if seen.there {
-                if view.changed().await.is_err() {
-                    return;
+            let moved = if seen.there {
+                view.changed().await
+            } else {
+                tokio::select! {
+                    moved = view.changed() => moved,
+                    () = self.waits_in_vain() => return,
                 }
-            } else if timeout(DETACHED, view.changed()).await.is_err() {
+            };
+            if moved.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// [`DETACHED`] in which the browser was not locked. While it is, the session's own end is the bound.
+    async fn waits_in_vain(&self) {
+        let mut idle = self.idle.clone();
+        while idle.wait_for(|state| !state.locked).await.is_ok() {
+            if timeout(DETACHED, idle.wait_for(|state| state.locked)).await.is_err() {
                 return;
             }
         }

@@ -14,7 +14,7 @@ use super::{Came, MAX_TERMINALS};
 use crate::Web;
 use crate::answer::{self, Answer};
 use crate::people;
-use crate::session::{Keep, Opens, TICKET_LIFE, guard, login};
+use crate::session::{Keep, Opens, TICKET_LIFE, guard};
 
 /// What a page asks for: a new shell, one that the node has kept for its key, or a terminal that is there.
 #[derive(Deserialize)]
@@ -36,11 +36,13 @@ enum Ask {
 /// Makes a ticket.
 pub(crate) async fn ticket(web: &Web, request: Request<Incoming>) -> Answer {
     let headers = request.headers();
-    let (Some((person, _)), Some(sessions)) = (guard::whose(web, headers), web.sessions()) else {
-        return login::nobody();
+    let (person, sessions) = match (guard::whose(web, headers), web.sessions()) {
+        (Ok((person, _)), Some(sessions)) => (person, sessions),
+        (Err(absent), _) => return absent.answer(),
+        (_, None) => return answer::not_found(),
     };
-    if !guard::from_our_page(&Method::POST, headers) || !guard::is_meant(&person, headers) {
-        return answer::fault(Fault::BadRequest, "this request did not come from our own page");
+    if !guard::is_ours(&person, &Method::POST, headers) {
+        return guard::not_ours();
     }
     // The page's own origin, which the WebSocket must then repeat. Browsers send it with every POST.
     let Some(origin) = headers.get(ORIGIN).and_then(|o| o.to_str().ok()).map(ToOwned::to_owned) else {
@@ -76,7 +78,7 @@ fn is_key(text: &str) -> bool {
 
 /// Whose WebSocket it would be: the cookie says who, and the page it comes from must be named.
 pub(crate) fn admit(web: &Web, headers: &HeaderMap, from: SocketAddr) -> Result<Came, Box<Answer>> {
-    let Some((person, _)) = guard::whose(web, headers) else { return Err(Box::new(login::nobody())) };
+    let (person, _) = guard::whose(web, headers).map_err(|absent| Box::new(absent.answer()))?;
     let Some(origin) = headers.get(ORIGIN).and_then(|o| o.to_str().ok()).map(ToOwned::to_owned) else {
         let why = "the browser did not say from which page this came";
         return Err(Box::new(answer::fault(Fault::BadRequest, why)));
@@ -86,7 +88,10 @@ pub(crate) fn admit(web: &Web, headers: &HeaderMap, from: SocketAddr) -> Result<
 
 /// The session's terminals that can be taken up again.
 pub(crate) fn list(web: &Web, headers: &HeaderMap) -> Answer {
-    let Some((person, _)) = guard::whose(web, headers) else { return login::nobody() };
+    let person = match guard::whose(web, headers) {
+        Ok((person, _)) => person,
+        Err(absent) => return absent.answer(),
+    };
     let items: Vec<_> = person
         .terminals
         .all()

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failure is a failed test")]
 
 mod files;
+mod lock;
 mod terminal;
 mod world;
 
@@ -116,36 +117,6 @@ async fn what_a_vendor_may_not_see_looks_like_what_is_not_there() {
     seen.dedup();
     assert_eq!(seen.len(), 1, "{seen:#?}");
     assert!(seen[0].0[0].contains("404"));
-}
-
-#[tokio::test]
-async fn a_session_ends_when_nobody_uses_it_and_with_its_certificates() {
-    let gate = Gate::new();
-    let idle = gate.sign_in().await;
-    let busy = gate.sign_in().await;
-    let alive = |page: &str| {
-        let page = page.to_owned();
-        let gate = &gate;
-        async move { gate.send("GET", "/webapi/session", &page, &Value::Null).await.status == 200 }
-    };
-    for _ in 0..3 {
-        gate.world.clock.advance(web::session::IDLE / 2);
-        assert!(alive(&busy.cookie).await);
-    }
-    assert!(!alive(&idle.cookie).await, "nobody used it");
-
-    // A page that only asks in the background is nobody.
-    gate.world.clock.advance(web::session::IDLE / 2);
-    assert!(alive(&format!("{}X-Background: 1\r\n", busy.cookie)).await);
-    gate.world.clock.advance(web::session::IDLE / 2);
-    assert!(!alive(&busy.cookie).await);
-
-    let last = gate.sign_in().await;
-    for _ in 0..40 {
-        gate.world.clock.advance(Duration::from_secs(15 * 60));
-        let _ = alive(&last.cookie).await;
-    }
-    assert!(!alive(&last.cookie).await, "the certificates have ended");
 }
 
 #[tokio::test]

@@ -14,15 +14,15 @@ use web::terminal::frame::FromPage;
 
 use crate::world::{Gate, OURS, Page};
 
-type Socket = WebSocketStream<BoxStream>;
+pub(crate) type Socket = WebSocketStream<BoxStream>;
 
-async fn ticket(gate: &Gate, page: &Page, ask: &Value) -> String {
+pub(crate) async fn ticket(gate: &Gate, page: &Page, ask: &Value) -> String {
     let answer = gate.send("POST", "/webapi/terminal/tickets", &page.all(), ask).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.body["ticket"].as_str().unwrap().to_owned()
 }
 
-async fn connect(gate: &Gate, page: &Page, origin: &str, first: &Value) -> Socket {
+pub(crate) async fn connect(gate: &Gate, page: &Page, origin: &str, first: &Value) -> Socket {
     let mut request = "wss://gate/webapi/terminal".into_client_request().unwrap();
     let cookie = page.cookie.trim().trim_start_matches("Cookie: ");
     request.headers_mut().insert("cookie", cookie.parse().unwrap());
@@ -32,7 +32,7 @@ async fn connect(gate: &Gate, page: &Page, origin: &str, first: &Value) -> Socke
     socket
 }
 
-async fn open(gate: &Gate, page: &Page) -> (Socket, String) {
+pub(crate) async fn open(gate: &Gate, page: &Page) -> (Socket, String) {
     let ticket = ticket(gate, page, &json!({"node": gate.world.node, "login": "ubuntu"})).await;
     let mut socket =
         connect(gate, page, "https://gate", &json!({"ticket": ticket, "cols": 80, "rows": 24})).await;
@@ -42,7 +42,7 @@ async fn open(gate: &Gate, page: &Page) -> (Socket, String) {
     (socket, opened["terminal"].as_str().unwrap().to_owned())
 }
 
-async fn message(socket: &mut Socket) -> Vec<u8> {
+pub(crate) async fn message(socket: &mut Socket) -> Vec<u8> {
     loop {
         match tokio::time::timeout(Duration::from_secs(30), socket.next()).await.unwrap() {
             Some(Ok(Message::Binary(bytes))) => return bytes.to_vec(),
@@ -63,7 +63,7 @@ async fn news(socket: &mut Socket) -> Value {
 }
 
 /// Output until there are `wanted` bytes of it: the first offset, and the bytes.
-async fn output(socket: &mut Socket, wanted: usize) -> (u64, Vec<u8>) {
+pub(crate) async fn output(socket: &mut Socket, wanted: usize) -> (u64, Vec<u8>) {
     let (mut at, mut all) = (None, Vec::new());
     while all.len() < wanted {
         let bytes = message(socket).await;
@@ -75,11 +75,11 @@ async fn output(socket: &mut Socket, wanted: usize) -> (u64, Vec<u8>) {
     (at.unwrap_or_default(), all)
 }
 
-async fn say(socket: &mut Socket, frame: FromPage<'_>) {
+pub(crate) async fn say(socket: &mut Socket, frame: FromPage<'_>) {
     socket.send(Message::Binary(frame.encode().into())).await.unwrap();
 }
 
-fn shell(gate: &Gate) -> ssh::Channel {
+pub(crate) fn shell(gate: &Gate) -> ssh::Channel {
     gate.world.shells.lock().unwrap().last().unwrap().clone()
 }
 

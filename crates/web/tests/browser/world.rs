@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use bytes::Bytes;
 use client::connect::Route;
 use client::tls::Keyring;
 use client::{BoxFuture, BoxStream, Client, Connect, ConnectError};
+use futures_util::{Stream, StreamExt};
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Either, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use model::api::access::SignIn;
@@ -25,8 +27,10 @@ use serde_json::{Value, json};
 use ssh::server::{self, Accepted, Gate as Door};
 use ssh::{Event, HostKey, PrivateKey, PublicKey, Received, RequestKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use web::{Carriers, NoWay, Sessions, Settings, Ways, Web};
+use web::{Carriers, IdleLimits, NoWay, Sessions, Settings, Ways, Web};
 
+pub(crate) const IDLE: IdleLimits =
+    IdleLimits { lock: Some(Duration::from_secs(15 * 60)), end: Some(Duration::from_secs(30 * 60)) };
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 /// Everything outside the room under test.
@@ -41,6 +45,8 @@ pub(crate) struct World {
     pub(crate) asked: Mutex<Vec<String>>,
     /// What people may do.
     pub(crate) may: Mutex<Value>,
+    /// How long browsers are left alone.
+    pub(crate) idle: Mutex<IdleLimits>,
     /// What people are told before sessions.
     pub(crate) notice: Mutex<Value>,
     /// Variables that came before programs, as `NAME=value`.
@@ -50,6 +56,10 @@ pub(crate) struct World {
     /// What its file service has.
     pub(crate) disk: super::files::Disk,
 }
+
+type Lines = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
+/// What the authority answers: a value, or lines without an end.
+type Body = Either<Full<Bytes>, StreamBody<Lines>>;
 
 /// Who calls: the proxy, or a person.
 struct Caller(Arc<World>, bool);
@@ -91,6 +101,7 @@ impl World {
             bundle,
             asked: Mutex::default(),
             may: Mutex::new(json!({"own": ["list", "read"]})),
+            idle: Mutex::new(IDLE),
             notice: Mutex::default(),
             variables: Mutex::default(),
             shells: Mutex::default(),
@@ -136,11 +147,17 @@ impl World {
         self: Arc<Self>,
         person: bool,
         request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
+    ) -> Result<Response<Body>, Infallible> {
         let path = request.uri().path().to_owned();
         if person {
             let line = format!("{} {}", request.method(), request.uri().path_and_query().unwrap());
             self.asked.lock().unwrap().push(line);
+        }
+        if path == "/v1/events/tail" {
+            let first = futures_util::stream::iter([Ok(Frame::data(Bytes::from_static(b"{}\n")))]);
+            let lines: Lines = Box::pin(first.chain(futures_util::stream::pending()));
+            let answer = Response::builder().header("content-type", "application/x-ndjson");
+            return Ok(answer.body(Either::Right(StreamBody::new(lines))).unwrap());
         }
         let body = request.into_body().collect().await.unwrap().to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
@@ -150,7 +167,13 @@ impl World {
                 assert_eq!(ask.client_addr, Some("192.0.2.7".parse().unwrap()));
                 (200, serde_json::to_value(self.certs(&ask)).unwrap())
             }
-            (false, "/v1/sign-in") => (401, json!({"fault": "unauthenticated", "message": "wrong"})),
+            (false, "/v1/unlock") if body["password"] == "right" => {
+                assert_eq!((&body["user"], &body["client_addr"]), (&json!("ann"), &json!("192.0.2.7")));
+                (200, json!({}))
+            }
+            (false, "/v1/sign-in" | "/v1/unlock") => {
+                (401, json!({"fault": "unauthenticated", "message": "wrong"}))
+            }
             (true, "/v1/me") => {
                 let may = self.may.lock().unwrap().clone();
                 let mut me = json!({"user": "ann", "roles": ["dev"], "logins": ["ubuntu"], "may": may});
@@ -164,7 +187,7 @@ impl World {
             (true, "/v1/locks") => (200, json!({"ok": body})),
             _ => (404, json!({"fault": "not_found", "message": "not found"})),
         };
-        Ok(Response::builder().status(status).body(Full::new(answer.to_string().into())).unwrap())
+        Ok(Response::builder().status(status).body(Either::Left(answer.to_string().into())).unwrap())
     }
 
     /// The node's side: lets certificates in, starts any shell.
@@ -280,6 +303,10 @@ impl Ways for Out {
 
     fn carrier(&self, id: &NodeId) -> Option<String> {
         (*id == self.0.node).then(|| "tls".to_owned())
+    }
+
+    fn idle(&self) -> IdleLimits {
+        *self.0.idle.lock().unwrap()
     }
 }
 

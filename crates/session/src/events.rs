@@ -17,8 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::authority::{Authority, Trouble};
-use crate::disk::Disk;
-use crate::lane::in_words;
+use crate::disk::{Disk, in_words};
 
 /// Events waiting for the sender. Full means that whoever has an event waits.
 const QUEUE: usize = 1024;

@@ -18,10 +18,12 @@ use audit::recording::{Frame, GapReason, Sealed, Writer};
 use model::SessionId;
 
 use crate::about::EndReason;
-use crate::recorder::TICK;
+use crate::disk::in_words;
 use crate::slot::Slot;
 use crate::spool::Spool;
 
+/// How long frames may wait before they are in the journal; with the disk's own time this stays under a second.
+pub(crate) const TICK: Duration = Duration::from_millis(500);
 /// How long a synchronous session waits for a receipt before recording counts as failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -305,15 +307,5 @@ impl Lane {
         if self.slot.terms.recording.strict() {
             self.slot.end(EndReason::Recording(why.to_owned()));
         }
-    }
-}
-
-/// What people see: the reason, not the path.
-pub(crate) fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::StorageFull => "the disk is full".to_owned(),
-        io::ErrorKind::QuotaExceeded => "the disk quota is used up".to_owned(),
-        io::ErrorKind::ReadOnlyFilesystem => "the disk is read-only".to_owned(),
-        _ => error.to_string(),
     }
 }

@@ -11,6 +11,7 @@
 
 pub mod about;
 pub mod authority;
+mod backlog;
 pub mod disk;
 mod events;
 mod lane;
@@ -19,6 +20,7 @@ mod open;
 mod recorder;
 mod recover;
 pub mod ring;
+mod shard;
 mod shared;
 mod slot;
 mod spool;

@@ -15,16 +15,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::about::{About, EndReason, Ledger, Outcome, ServerFacts, Terms, View};
 use crate::authority::Authority;
-use crate::disk::{Disk, RealDisk};
+use crate::backlog::Uploads;
+use crate::disk::{Disk, RealDisk, in_words};
 use crate::events::Want;
-use crate::lane::{Tools, in_words};
+use crate::lane::Tools;
 use crate::life::Session;
-use crate::recorder::{self, SHARDS};
+use crate::shard::SHARDS;
 use crate::shared::Shared;
 use crate::spool::Spool;
+use crate::tap::Tap;
 use crate::told::start_event;
-use crate::upload::Uploads;
-use crate::{Error, events, recover, track, upload, warden};
+use crate::{Error, events, recorder, recover, track, upload, warden};
 
 /// Where sessions run and what they leave behind.
 #[derive(Clone, Debug)]
@@ -132,7 +133,7 @@ impl Sessions {
         scope.spawn_graceful("warden", warden::run(shared.clone(), deps.view, scope.clone()));
         scope.spawn_graceful("announcer", track::run(shared.clone(), to_track, scope.clone()));
         for one in found {
-            shared.recovered(one).await;
+            recover::tell(&shared, one).await;
         }
         Ok(Self(shared))
     }
@@ -176,7 +177,8 @@ impl Sessions {
             shared.end_events(&ledger, &Outcome::ended(&reason), (0, 0)).await;
             return Err(Error::Spool(why));
         }
-        Ok(shared.admit(ledger, terms, seat, scope))
+        let slot = shared.enter(ledger, terms, seat);
+        Ok(Session::new(Tap(slot), scope.child("session"), shared.clone()))
     }
 
     /// Ids of the sessions going on here.

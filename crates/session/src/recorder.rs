@@ -1,58 +1,25 @@
 //! The recorder: a few shared tasks that move every session's frames from its ring to the spool.
 //!
-//! Sessions are spread over [`SHARDS`] shards. A shard sleeps while all its sessions are idle, looks every [`TICK`]
+//! Sessions are spread over [`SHARDS`](crate::shard::SHARDS) shards. A shard sleeps while all its sessions are idle, looks every [`TICK`]
 //! while one is not, and at once when a ring fills or a session ends. Disk work runs on blocking threads.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::SessionId;
 use runtime::Scope;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 use crate::about::EndReason;
-use crate::lane::{Lane, Step, Tools};
+use crate::lane::{Lane, Step, TICK, Tools};
+use crate::shard::Shard;
 use crate::shared::Shared;
 use crate::slot::Slot;
 
-/// How many sessions' disks are waited for at a time.
-pub(crate) const SHARDS: usize = 4;
-/// How long frames may wait before they are in the journal; with the disk's own time this stays under a second.
-pub(crate) const TICK: Duration = Duration::from_millis(500);
 /// After being asked to stop: how long sessions may take to close.
 const LAST_CALL: Duration = Duration::from_secs(15);
-
-/// Sessions with something new, for one recorder task.
-#[derive(Debug, Default)]
-pub(crate) struct Shard {
-    dirty: Mutex<Vec<Arc<Slot>>>,
-    stir: Notify,
-    hurry: Notify,
-}
-
-impl Shard {
-    /// Adds a session; it is not in the list yet (its dirty flag says so), so the list is as long as sessions are many.
-    pub(crate) fn add(&self, slot: Arc<Slot>) {
-        self.dirty.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
-        self.stir.notify_one();
-    }
-
-    /// Asks not to wait for the tick.
-    pub(crate) fn hurry(&self) {
-        self.hurry.notify_one();
-    }
-
-    fn take(&self) -> Vec<Arc<Slot>> {
-        std::mem::take(&mut self.dirty.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn has_dirty(&self) -> bool {
-        !self.dirty.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-}
 
 /// Runs one shard until the scope is cancelled and every session here is closed.
 pub(crate) async fn run(
@@ -80,9 +47,9 @@ pub(crate) async fn run(
         }
         // All cancel safe: Notify keeps its permit, sleeping can begin again.
         tokio::select! {
-            () = shard.hurry.notified() => {}
+            () = shard.hurried() => {}
             () = tokio::time::sleep(TICK), if ticking || stop_at.is_some() => {}
-            () = shard.stir.notified(), if !ticking => continue,
+            () = shard.stirred(), if !ticking => continue,
             () = scope.cancelled(), if stop_at.is_none() => {
                 stop_at = Some(Instant::now() + LAST_CALL);
                 end_all(&shared);

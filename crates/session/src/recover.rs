@@ -1,17 +1,20 @@
 //! What an earlier life of this service left in the spool: sealed as interrupted, and uploaded.
 //!
-//! Blocks. Runs once at start, before any session opens. A leftover that cannot be understood is left where it is and
+//! [`scan`] blocks. Runs once at start, before any session opens. A leftover that cannot be understood is left where it is and
 //! said aloud; it never keeps the others, or the service, from going on.
 
 use std::io;
 use std::time::Duration;
 
+use audit::event::kinds;
 use audit::recording::journal;
 use audit::recording::{Frame, GapReason, Segment, Writer};
 use model::SessionId;
 
-use crate::about::Ledger;
+use crate::about::{Ledger, Outcome};
 use crate::lane::Tools;
+use crate::shared::Shared;
+use crate::told::end_events;
 
 const REASON: &str = "the service that recorded stopped";
 
@@ -50,6 +53,29 @@ pub(crate) fn scan(tools: &Tools) -> io::Result<Vec<Found>> {
         }
     }
     Ok(found)
+}
+
+/// Tells of a recording an earlier life left behind, and hands it to the uploader.
+pub(crate) async fn tell(shared: &Shared, found: Found) {
+    if let (Some(what), Some(ledger)) = (found.recovered, &found.ledger) {
+        tracing::info!(session = %found.id, frames = what.frames, "recovered a recording");
+        let event = kinds::RecordingRecovered {
+            server: ledger.server.server(),
+            session: ledger.session(),
+            frames: what.frames,
+            torn: what.torn,
+        };
+        shared.events.note(shared.stamp(&event)).await;
+    }
+    // The same ids as an ordinary end would have: what was told already is kept once.
+    if let Some(ledger) = &found.ledger {
+        let until = found.recovered.map(|what| ledger.started + what.until);
+        let outcome = Outcome { reason: "the service that ran it stopped".to_owned(), ..Outcome::default() };
+        for event in end_events(ledger, &outcome, (0, 0), until.unwrap_or(shared.clock.now())) {
+            shared.events.note(event).await;
+        }
+    }
+    shared.uploads.leftover(&found.id, &found.segments);
 }
 
 fn one(tools: &Tools, id: &SessionId) -> io::Result<Found> {

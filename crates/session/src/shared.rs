@@ -15,19 +15,16 @@ use runtime::{Clock, Health, Random, Scope};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::Error;
 use crate::about::{About, EndReason, Ledger, Outcome, ServerFacts, Taken, Terms, View};
 use crate::authority::Authority;
+use crate::backlog::Uploads;
+use crate::disk::in_words;
 use crate::events::Events;
-use crate::lane::in_words;
-use crate::life::Session;
-use crate::recorder::{SHARDS, Shard};
-use crate::recover::Found;
+use crate::shard::{SHARDS, Shard};
 use crate::slot::Slot;
 use crate::spool::Spool;
-use crate::tap::Tap;
-use crate::told::end_events;
-use crate::upload::Uploads;
-use crate::{Error, track};
+use crate::told::{alive, end_events, over};
 
 /// What the shared services share.
 pub(crate) struct Shared {
@@ -91,25 +88,18 @@ impl Shared {
         drop(tokio::task::spawn_blocking(move || spool.forget(&id)));
     }
 
-    pub(crate) fn admit(
-        self: &Arc<Self>,
-        ledger: Ledger,
-        terms: Terms,
-        seat: Option<Taken>,
-        scope: &Scope,
-    ) -> Session {
+    /// Takes a session in among the live ones, and tells it at once when it may not go on.
+    pub(crate) fn enter(&self, ledger: Ledger, terms: Terms, seat: Option<Taken>) -> Arc<Slot> {
         let id = ledger.id.clone();
-        let shard = self.shard_of(&id);
-        let scope = scope.child("session");
-        let stop = CancellationToken::new();
-        let slot = Slot::new(ledger, terms, shard, stop, seat);
+        let recorder = self.shard_of(&id);
+        let slot = Slot::new(ledger, terms, recorder, CancellationToken::new(), seat);
         self.map().insert(id, slot.clone());
         if !slot.terms.recording.off() {
             slot.stir(false);
         }
         self.opened.notify_one();
         // Full: the next round announces it.
-        drop(self.news.try_send(track::alive(&slot)));
+        drop(self.news.try_send(alive(&slot.ledger)));
         // The service may have begun to stop, and the rules may have changed, since the permit was given.
         if self.scope.is_cancelled() {
             slot.end(EndReason::Stopping);
@@ -117,7 +107,7 @@ impl Shared {
         if let Err(reason) = slot.terms.still(&self.view(), self.clock.now()) {
             slot.end(reason);
         }
-        Session::new(Tap(slot), scope, self.clone())
+        slot
     }
 
     fn shard_of(&self, id: &SessionId) -> Arc<Shard> {
@@ -148,7 +138,7 @@ impl Shared {
     pub(crate) async fn closed(&self, slot: &Arc<Slot>) {
         let outcome = slot.outcome().cloned().unwrap_or_default();
         self.end_events(&slot.ledger, &outcome, slot.totals()).await;
-        drop(self.news.try_send(track::over(slot)));
+        drop(self.news.try_send(over(&slot.ledger)));
         self.map().remove(&slot.ledger.id);
         slot.settled.cancel();
     }
@@ -171,29 +161,5 @@ impl Shared {
             bytes,
         };
         self.events.note(self.stamp(&event)).await;
-    }
-
-    /// A recording an earlier life left behind.
-    pub(crate) async fn recovered(&self, found: Found) {
-        if let (Some(what), Some(ledger)) = (found.recovered, &found.ledger) {
-            tracing::info!(session = %found.id, frames = what.frames, "recovered a recording");
-            let event = kinds::RecordingRecovered {
-                server: ledger.server.server(),
-                session: ledger.session(),
-                frames: what.frames,
-                torn: what.torn,
-            };
-            self.events.note(self.stamp(&event)).await;
-        }
-        // The same ids as an ordinary end would have: what was told already is kept once.
-        if let Some(ledger) = &found.ledger {
-            let until = found.recovered.map(|what| ledger.started + what.until);
-            let outcome =
-                Outcome { reason: "the service that ran it stopped".to_owned(), ..Outcome::default() };
-            for event in end_events(ledger, &outcome, (0, 0), until.unwrap_or(self.clock.now())) {
-                self.events.note(event).await;
-            }
-        }
-        self.uploads.leftover(&found.id, &found.segments);
     }
 }

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::about::{EndReason, Ledger, Outcome, Taken, Terms};
-use crate::recorder::Shard;
 use crate::ring::{CAPACITY, Ring};
 
 /// What a watched session holds back at most.
@@ -27,6 +26,16 @@ pub(crate) enum Pushed {
     Full,
 }
 
+/// Whoever records a session, as it sees them.
+pub(crate) trait Recorder: Send + Sync {
+    /// There is something new. Not called again before [`Slot::drain`]: a list of these is as long as sessions are
+    /// many.
+    fn add(&self, slot: Arc<Slot>);
+
+    /// It should not wait.
+    fn hurry(&self);
+}
+
 /// One session.
 pub(crate) struct Slot {
     pub(crate) ledger: Ledger,
@@ -37,7 +46,7 @@ pub(crate) struct Slot {
     dirty: AtomicBool,
     begun: AtomicBool,
     watched: AtomicBool,
-    shard: Arc<Shard>,
+    recorder: Arc<dyn Recorder>,
     me: Weak<Slot>,
     active_ms: AtomicU64,
     tx: AtomicU64,
@@ -61,7 +70,7 @@ impl Slot {
     pub(crate) fn new(
         ledger: Ledger,
         terms: Terms,
-        shard: Arc<Shard>,
+        recorder: Arc<dyn Recorder>,
         stop: CancellationToken,
         seat: Option<Taken>,
     ) -> Arc<Self> {
@@ -74,7 +83,7 @@ impl Slot {
             dirty: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             watched: AtomicBool::new(false),
-            shard,
+            recorder,
             me: me.clone(),
             active_ms: AtomicU64::new(0),
             tx: AtomicU64::new(0),
@@ -121,10 +130,10 @@ impl Slot {
         if !self.dirty.swap(true, Ordering::AcqRel)
             && let Some(me) = self.me.upgrade()
         {
-            self.shard.add(me);
+            self.recorder.add(me);
         }
         if pressing {
-            self.shard.hurry();
+            self.recorder.hurry();
         }
     }
 

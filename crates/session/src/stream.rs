@@ -17,11 +17,15 @@ pub struct StreamTap {
     capture: Capture,
 }
 
-impl StreamTap {
-    pub(crate) fn new(tap: Tap, stream: Stream) -> Self {
-        Self { tap, stream, capture: Capture::new(stream) }
+impl Tap {
+    /// Captures one stream of a command: counted and hashed whole, its first megabyte recorded.
+    #[must_use]
+    pub fn stream(&self, stream: Stream) -> StreamTap {
+        StreamTap { tap: self.clone(), stream, capture: Capture::new(stream) }
     }
+}
 
+impl StreamTap {
     /// Takes bytes going by.
     ///
     /// # Errors

@@ -5,13 +5,12 @@
 
 use std::sync::Arc;
 
+use audit::recording::Frame;
 use audit::recording::frame::split;
-use audit::recording::{Frame, Stream};
 
 use crate::Error;
 use crate::about::EndReason;
 use crate::slot::{Pushed, Slot};
-use crate::stream::StreamTap;
 
 /// Takes a session's frames. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -74,12 +73,6 @@ impl Tap {
         self.push(Frame::Resize { cols, rows }).await
     }
 
-    /// Captures one stream of a command: counted and hashed whole, its first megabyte recorded.
-    #[must_use]
-    pub fn stream(&self, stream: Stream) -> StreamTap {
-        StreamTap::new(self.clone(), stream)
-    }
-
     /// Counts bytes that are not recorded (forwards, files) and keeps the session from being idle.
     pub fn moved(&self, sent: u64, received: u64) {
         self.0.moved(sent, received);
@@ -120,6 +113,7 @@ mod tests {
 
     use super::*;
     use crate::about::{Ledger, Terms};
+    use crate::shard::Shard;
     use crate::tests::{about, server, terms};
 
     /// A tap whose ring nobody drains.
@@ -132,7 +126,7 @@ mod tests {
             started: model::Timestamp::from_secs(1),
             server: server(),
         };
-        Tap(Slot::new(ledger, terms, Default::default(), CancellationToken::new(), None))
+        Tap(Slot::new(ledger, terms, Arc::<Shard>::default(), CancellationToken::new(), None))
     }
 
     async fn fill(tap: &Tap) {

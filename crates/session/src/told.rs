@@ -1,9 +1,11 @@
-//! What is told of every session: `session.start`, and at its end `session.leave`, `session.data`, `session.end`.
+//! What is told of every session: that it lives, and that it is over; `session.start`, and at its end `session.leave`,
+//! `session.data`, `session.end`.
 //!
-//! Their ids follow from the session's, so that telling one twice (after a crash) is telling it once.
+//! The events' ids follow from the session's, so that telling one twice (after a crash) is telling it once.
 
 use audit::Hash;
 use audit::event::{self, Event, Server, Stamp, kinds};
+use model::api::access::{LiveSession, TrackSession};
 use model::api::audit::AuditEvent;
 use model::{RequestId, SessionId, Timestamp};
 
@@ -73,4 +75,25 @@ pub(crate) fn end_events(
         initial_command: ledger.about.words(),
     };
     [fixed(ledger, &leave, 1, now), fixed(ledger, &data, 2, now), fixed(ledger, &end, 3, now)]
+}
+
+/// What a live session looks like from outside.
+pub(crate) fn alive(ledger: &Ledger) -> TrackSession {
+    let session = LiveSession {
+        id: ledger.id.clone(),
+        user: ledger.about.user.clone(),
+        login: ledger.about.login.clone(),
+        node: ledger.server.id.clone(),
+        node_name: ledger.server.name.clone(),
+        started: ledger.started,
+        command: ledger.about.command.clone(),
+        interactive: ledger.about.interactive(),
+        client_addr: ledger.about.client_addr.clone(),
+    };
+    TrackSession { id: ledger.id.clone(), session: Some(session) }
+}
+
+/// That it is over.
+pub(crate) fn over(ledger: &Ledger) -> TrackSession {
+    TrackSession { id: ledger.id.clone(), session: None }
 }

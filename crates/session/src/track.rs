@@ -8,41 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use model::api::access::{LiveSession, TrackSession};
+use model::api::access::TrackSession;
 use runtime::Scope;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::shared::Shared;
-use crate::slot::Slot;
+use crate::told::alive;
 
 const EVERY: Duration = Duration::from_secs(30);
 const DEADLINE: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 8;
 /// Starts and ends waiting to be told. Full: dropped, and the next round or the authority's patience makes it good.
 pub(crate) const QUEUE: usize = 1024;
-
-/// What a live session looks like from outside.
-pub(crate) fn alive(slot: &Slot) -> TrackSession {
-    let ledger = &slot.ledger;
-    let session = LiveSession {
-        id: ledger.id.clone(),
-        user: ledger.about.user.clone(),
-        login: ledger.about.login.clone(),
-        node: ledger.server.id.clone(),
-        node_name: ledger.server.name.clone(),
-        started: ledger.started,
-        command: ledger.about.command.clone(),
-        interactive: ledger.about.interactive(),
-        client_addr: ledger.about.client_addr.clone(),
-    };
-    TrackSession { id: ledger.id.clone(), session: Some(session) }
-}
-
-/// That it is over.
-pub(crate) fn over(slot: &Slot) -> TrackSession {
-    TrackSession { id: slot.ledger.id.clone(), session: None }
-}
 
 /// Announces until the scope is cancelled.
 pub(crate) async fn run(shared: Arc<Shared>, mut news: mpsc::Receiver<TrackSession>, scope: Scope) {
@@ -54,7 +32,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut news: mpsc::Receiver<TrackSessi
         tokio::select! {
             () = scope.cancelled() => return,
             n = news.recv_many(&mut batch, QUEUE) => if n == 0 { return },
-            _ = round.tick() => batch.extend(shared.live().iter().map(|slot| alive(slot))),
+            _ = round.tick() => batch.extend(shared.live().iter().map(|slot| alive(&slot.ledger))),
         }
         let telling =
             stream::iter(last_words(batch)).for_each_concurrent(AT_ONCE, |word| tell(shared.clone(), word));

@@ -4,139 +4,27 @@
 //! bounded rate, each recording for itself: one bad one never blocks another. A segment is deleted here only when its
 //! receipt names exactly these bytes and holds under the cluster's audit key.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use audit::Hash;
 use audit::recording::chain::receipt_holds;
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use model::SessionId;
 use runtime::Scope;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::authority::Trouble;
-use crate::lane::in_words;
+use crate::backlog::Job;
+use crate::disk::in_words;
 use crate::shared::Shared;
-use crate::slot::Slot;
 
 /// Recordings on their way at a time.
 const AT_ONCE: usize = 4;
 /// How long one segment may take.
 const DEADLINE: Duration = Duration::from_secs(60);
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// A synchronous session stands still meanwhile.
-const LONGEST_WHEN_WAITED_FOR: Duration = Duration::from_secs(2);
 /// After being asked to stop: how long uploads may go on.
 const LAST_CALL: Duration = Duration::from_secs(5);
-
-/// What waits to be uploaded: a few bytes a segment; the segments themselves are on disk.
-#[derive(Default)]
-pub(crate) struct Uploads {
-    pending: Mutex<BTreeMap<SessionId, Pending>>,
-    wake: Notify,
-}
-
-#[derive(Debug)]
-struct Pending {
-    segments: VecDeque<(u64, bool)>,
-    slot: Weak<Slot>,
-    due: Instant,
-    wait: Duration,
-    busy: bool,
-    /// Sealed before this service started: ask first how far it had come.
-    leftover: bool,
-}
-
-/// One segment to be sent.
-struct Job {
-    id: SessionId,
-    n: u64,
-    last: bool,
-    leftover: bool,
-}
-
-impl Uploads {
-    /// A segment is on disk.
-    pub(crate) fn sealed(&self, slot: &Arc<Slot>, n: u64, last: bool) {
-        self.add(&slot.ledger.id, Arc::downgrade(slot), &[(n, last)], false);
-    }
-
-    /// Segments of a session that is over were found on disk.
-    pub(crate) fn leftover(&self, id: &SessionId, segments: &[(u64, bool)]) {
-        self.add(id, Weak::new(), segments, true);
-    }
-
-    fn add(&self, id: &SessionId, slot: Weak<Slot>, segments: &[(u64, bool)], leftover: bool) {
-        let mut pending = self.lock();
-        let entry = pending.entry(id.clone()).or_insert_with(|| Pending {
-            segments: VecDeque::new(),
-            slot,
-            due: Instant::now(),
-            wait: FIRST_WAIT,
-            busy: false,
-            leftover,
-        });
-        entry.segments.extend(segments);
-        drop(pending);
-        self.wake.notify_one();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<SessionId, Pending>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many recordings wait or are on their way.
-    pub(crate) fn waiting(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn pick(&self, now: Instant) -> Option<Job> {
-        let mut pending = self.lock();
-        let (id, entry) =
-            pending.iter_mut().filter(|(_, p)| !p.busy && p.due <= now).min_by_key(|(_, p)| p.due)?;
-        let (n, last) = entry.segments.front().copied()?;
-        entry.busy = true;
-        Some(Job { id: id.clone(), n, last, leftover: entry.leftover })
-    }
-
-    fn next_due(&self) -> Option<Instant> {
-        self.lock().values().filter(|p| !p.busy).map(|p| p.due).min()
-    }
-
-    /// Notes that a segment is with the authority.
-    fn done(&self, job: &Job) {
-        let mut pending = self.lock();
-        let Some(entry) = pending.get_mut(&job.id) else { return };
-        entry.segments.pop_front();
-        entry.busy = false;
-        entry.leftover = false;
-        entry.wait = FIRST_WAIT;
-        entry.due = Instant::now();
-        if let Some(slot) = entry.slot.upgrade() {
-            slot.unacked.fetch_sub(1, Ordering::AcqRel);
-            // A synchronous session may be waiting for this.
-            slot.stir(slot.terms.recording.sync());
-        }
-        if entry.segments.is_empty() {
-            pending.remove(&job.id);
-        }
-    }
-
-    fn failed(&self, job: &Job, final_word: bool) {
-        if let Some(entry) = self.lock().get_mut(&job.id) {
-            entry.busy = false;
-            let waited_for = entry.slot.upgrade().is_some_and(|slot| slot.terms.recording.sync());
-            let longest = if waited_for { LONGEST_WHEN_WAITED_FOR } else { LONGEST_WAIT };
-            entry.wait = if final_word { longest } else { (entry.wait * 2).min(longest) };
-            entry.due = Instant::now() + entry.wait;
-        }
-    }
-}
 
 /// Uploads until the scope is cancelled, and for a short while after.
 pub(crate) async fn run(shared: Arc<Shared>, scope: Scope) {
@@ -158,7 +46,7 @@ pub(crate) async fn run(shared: Arc<Shared>, scope: Scope) {
         // Cancel safe: jobs stay in the set; the rest can be asked again.
         tokio::select! {
             Some(()) = jobs.next() => {}
-            () = shared.uploads.wake.notified() => {}
+            () = shared.uploads.added() => {}
             () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
             () = scope.cancelled(), if stop_at.is_none() => stop_at = Some(Instant::now() + LAST_CALL),
         }

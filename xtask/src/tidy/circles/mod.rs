@@ -27,7 +27,6 @@ const ALLOWED: &[(&str, usize)] = &[
     ("pki", 4),
     ("policy", 2),
     ("proxy", 2),
-    ("session", 11),
     ("ssh", 2),
     ("web", 8),
     ("wire", 2),

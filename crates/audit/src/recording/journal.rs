@@ -128,3 +128,34 @@ fn read_entry<'a>(r: &mut Reader<'a>, hasher: &mut Hasher) -> Result<&'a [u8], E
     hasher.update(frames);
     if check(hasher) == written { Ok(frames) } else { Err(r.bad("entry does not have its check")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::Frame;
+
+    #[test]
+    fn a_full_segment_goes_into_a_new_journal_piece_by_piece() {
+        let mut writer = Writer::new(SessionId::from_random([1; 16]), Timestamp::from_secs(1));
+        for n in 0..30 {
+            writer.push(Duration::from_millis(n), &Frame::Output(&[b'x'; 50_000]));
+        }
+        writer.journaled();
+        writer.push(Duration::from_millis(30), &Frame::Output(b"last"));
+        assert_eq!(writer.unjournaled().count(), 1);
+
+        writer.journal_anew();
+        let (mut journal, mut file) = Journal::begin(&writer);
+        for frames in writer.unjournaled() {
+            assert!(frames.len() <= MAX_ENTRY);
+            file.extend_from_slice(&journal.entry(frames));
+        }
+
+        assert!(writer.unjournaled().count() > 1);
+        let back = recover(&file).unwrap();
+        assert_eq!(
+            (back.torn, back.writer.open_frames(), back.writer.open_bytes()),
+            (0, 31, writer.open_bytes())
+        );
+    }
+}

@@ -478,28 +478,3 @@ fn a_segment_of_the_first_build_still_reads() {
     assert_eq!(segment.header().frames, 22);
     assert_eq!(all_frames(&segment), all_frames(&Segment::parse(&recording(1).remove(0)).unwrap()));
 }
-
-#[test]
-fn a_full_segment_goes_into_a_new_journal_piece_by_piece() {
-    let mut writer = Writer::new(session(), Timestamp::from_secs(1));
-    for n in 0..30 {
-        writer.push(ms(n), &Frame::Output(&[b'x'; 50_000]));
-    }
-    writer.journaled();
-    writer.push(ms(30), &Frame::Output(b"last"));
-    assert_eq!(writer.unjournaled().count(), 1);
-
-    writer.journal_anew();
-    let (mut journal, mut file) = Journal::begin(&writer);
-    for frames in writer.unjournaled() {
-        assert!(frames.len() <= journal::MAX_ENTRY);
-        file.extend_from_slice(&journal.entry(frames));
-    }
-
-    assert!(writer.unjournaled().count() > 1);
-    let back = journal::recover(&file).unwrap();
-    assert_eq!(
-        (back.torn, back.writer.open_frames(), back.writer.open_bytes()),
-        (0, 31, writer.open_bytes())
-    );
-}

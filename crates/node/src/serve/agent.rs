@@ -12,35 +12,27 @@ use super::listen::pause;
 use super::visit::Visit;
 use crate::relay;
 
-/// A listening agent socket.
-pub(super) struct Agent {
-    pub(super) path: PathBuf,
-}
-
-impl Agent {
-    /// Listens, in the connection's scope.
-    pub(super) async fn listen(visit: Arc<Visit>) -> Result<Self, String> {
-        let account = visit.account.as_ref().map_err(Clone::clone)?;
-        let bound = account.agent_socket().await.map_err(|e| crate::pump::words(&e))?;
-        let path = bound.path.clone();
-        let listener =
-            bound.socket.try_clone().and_then(UnixListener::from_std).map_err(|e| e.to_string())?;
-        visit.clone().scope.spawn("agent", async move {
-            let _removes_its_path = bound;
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => {
-                        let reach = visit.clone();
-                        visit.scope.spawn("agent connection", async move {
-                            if let Ok(channel) = reach.ssh.open(ChannelKind::Agent).await {
-                                relay::unix(&channel, stream).await;
-                            }
-                        });
-                    }
-                    Err(error) => pause(&error).await,
+/// Listens, in the connection's scope; where.
+pub(super) async fn listen(visit: Arc<Visit>) -> Result<PathBuf, String> {
+    let account = visit.account.as_ref().map_err(Clone::clone)?;
+    let bound = account.agent_socket().await.map_err(|e| crate::pump::words(&e))?;
+    let path = bound.path.clone();
+    let listener = bound.socket.try_clone().and_then(UnixListener::from_std).map_err(|e| e.to_string())?;
+    visit.clone().scope.spawn("agent", async move {
+        let _removes_its_path = bound;
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let reach = visit.clone();
+                    visit.scope.spawn("agent connection", async move {
+                        if let Ok(channel) = reach.ssh.open(ChannelKind::Agent).await {
+                            relay::unix(&channel, stream).await;
+                        }
+                    });
                 }
+                Err(error) => pause(&error).await,
             }
-        });
-        Ok(Self { path })
-    }
+        }
+    });
+    Ok(path)
 }

@@ -7,8 +7,8 @@ use policy::{Action, Ask, Denial, Permit, SshAction, decide};
 use session::event::{Who, kinds};
 use ssh::PublicKey;
 
+use super::node::{Counted, Node, Peer};
 use super::report::{connection_of, server_of};
-use super::{Counted, Node, Peer};
 
 /// What someone must be allowed for a connection to make sense, in the order asked.
 const REASONS: [SshAction; 5] = [

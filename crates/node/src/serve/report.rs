@@ -2,8 +2,8 @@
 
 use session::event::{Connection, Server, SessionRef, Status, Who, kinds};
 
+use super::node::{Node, Peer};
 use super::visit::Visit;
-use super::{Node, Peer};
 
 /// This host, for events.
 pub(super) fn server_of(node: &Node) -> Server {

@@ -12,12 +12,12 @@ use session::{About, EndReason, Kind, Outcome, Session, Stream, Terms};
 use ssh::{Channel, Request};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::channel::{Terminal, Wishes};
 use super::files::Files;
 use super::keep::{self, Bell, Key};
 use super::notice;
 use super::report::{connection_of, server_of};
 use super::visit::Visit;
+use super::wishes::{Terminal, Wishes};
 use crate::copy::{self, Copy};
 use crate::kept::{self, Visitor};
 use crate::pump::{self, Stopped, Taps};

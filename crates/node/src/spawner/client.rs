@@ -464,21 +464,9 @@ impl Talk {
         };
         // An asker that went away drops the descriptors with the answer; what it would have held goes back.
         if let Err(Ok((answer, _))) = unheard {
-            self.unsent.extend(undone(&answer).map(|question| (question.encode(), None)));
+            self.unsent.extend(answer.undone().map(|question| (question.encode(), None)));
         }
         Ok(())
-    }
-}
-
-/// What undoes an answer that nobody heard: a program that nobody watches must not run.
-fn undone(answer: &Answer) -> Option<Question> {
-    match *answer {
-        Answer::Account { account: handle, .. } | Answer::Pty { pty: handle, .. } => {
-            Some(Question::Close { handle })
-        }
-        Answer::Socket { socket, .. } => (socket != 0).then_some(Question::Close { handle: socket }),
-        Answer::Spawned { session, .. } => Some(Question::Signal { session, signal: Signal::Kill }),
-        Answer::Hello { .. } | Answer::Done | Answer::Refused { .. } | Answer::Exited { .. } => None,
     }
 }
 

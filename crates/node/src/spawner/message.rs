@@ -393,6 +393,18 @@ impl Answer {
         out
     }
 
+    /// What undoes this answer when nobody heard it: a program that nobody watches must not run.
+    pub(super) fn undone(&self) -> Option<Question> {
+        match *self {
+            Answer::Account { account: handle, .. } | Answer::Pty { pty: handle, .. } => {
+                Some(Question::Close { handle })
+            }
+            Answer::Socket { socket, .. } => (socket != 0).then_some(Question::Close { handle: socket }),
+            Answer::Spawned { session, .. } => Some(Question::Signal { session, signal: Signal::Kill }),
+            Answer::Hello { .. } | Answer::Done | Answer::Refused { .. } | Answer::Exited { .. } => None,
+        }
+    }
+
     /// Reads one answer: the whole of `bytes`.
     ///
     /// # Errors

@@ -23,7 +23,6 @@ const ALLOWED: &[(&str, usize)] = &[
     ("e2e", 2),
     ("model", 3),
     ("moongate", 8),
-    ("node", 11),
     ("pki", 4),
     ("policy", 2),
     ("proxy", 2),

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { somebody, visit, world } from '../world/browser';
+import { mctl, somebody, visit, world } from '../world/browser';
 import { call } from '../world/http';
-import { PASSWORD } from '../world/person';
+import { PASSWORD, Person } from '../world/person';
 import { until } from '../world/process';
 import { open } from '../world/terminal';
 
@@ -20,6 +20,27 @@ test('a person signs in with password and code through nginx, and out again', as
   await page.locator('header summary').click();
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByLabel('Password').waitFor();
+});
+
+test('an invite leads to a password, a code and the first sign-in, all in the browser', async () => {
+  const name = `new-${process.pid}`;
+  const { secret } = JSON.parse(mctl(['users', 'add', name, '--roles=access', '--logins=root', '--format=json'])) as { secret: string };
+  const page = await visit('nodes');
+  await page.goto(`https://127.0.0.1:${world.front}/web/invite/${secret}`);
+  await page.getByRole('heading', { name: `Welcome, ${name}` }).waitFor();
+  await page.getByLabel('Password', { exact: true }).fill(PASSWORD);
+  await page.getByLabel('The same again').fill(PASSWORD);
+  await page.getByText('I cannot scan it').click();
+  const who = Person.of(name, await page.locator('#secret').innerText());
+  await page.getByLabel('The six digits the app shows').fill(await who.code());
+  await page.getByRole('button', { name: 'Set password and finish' }).click();
+
+  await page.getByRole('link', { name: 'Sign in here' }).click();
+  await page.getByLabel('User').fill(name);
+  await page.getByLabel('Password').fill(PASSWORD);
+  await page.getByLabel('Code from your authenticator').fill(await who.code());
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await page.getByRole('cell', { name: 'gpu-1' }).first().waitFor();
 });
 
 test('a wrong password is told in words, and the code is asked for anew', async () => {

@@ -23,6 +23,11 @@ export class Person {
   private used = 0;
   private constructor(readonly name: string, private secret: Buffer) {}
 
+  /** Who typed this secret into an authenticator. */
+  static of(name: string, secret: string): Person {
+    return new Person(name, base32(secret.replaceAll(' ', '')));
+  }
+
   /** Accepts an invite as its page would. */
   static async enrol(port: number, name: string, link: string): Promise<Person> {
     const invite = await json<{ otp_uri: string }>(port, 'POST', '/webapi/invite', { secret: link });

@@ -2,14 +2,19 @@
 //!
 //! Frames are at most [`MAX_FRAME`] bytes; one is held while it is read. The carrier means nothing: what runs inside
 //! is TLS again, so a truncated carrier is noticed there, and shutting down one direction only flushes it.
+//!
+//! Reading writes too: pings, and what a writer left unflushed. The WebSocket knows one waker for writing, so both
+//! sides stand behind a waker that wakes both: a reader never takes the place of a writer that waits.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use futures_util::{Sink, Stream as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
@@ -37,11 +42,30 @@ pub fn settings() -> WebSocketConfig {
         .max_frame_size(Some(MAX_FRAME))
 }
 
-/// A byte stream over a WebSocket.
+/// Who waits until more can be written: the reading side, the writing side, or both, in tasks of their own.
+#[derive(Debug, Default)]
+struct Turns {
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+}
+
+impl Wake for Turns {
+    fn wake(self: Arc<Self>) {
+        self.reader.wake();
+        self.writer.wake();
+    }
+}
+
+/// A byte stream over a WebSocket. Its halves may live in two tasks.
 #[derive(Debug)]
 pub struct Carrier<S> {
     socket: WebSocketStream<S>,
     unread: Bytes,
+    /// Something may still be on this side.
+    unflushed: bool,
+    turns: Arc<Turns>,
+    /// What writing waits with: wakes both turns.
+    both: Waker,
     ping: Option<Pin<Box<Sleep>>>,
 }
 
@@ -49,13 +73,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
     /// The client's end of a WebSocket that stands: it pings.
     #[must_use]
     pub fn client(socket: WebSocketStream<S>) -> Self {
-        Self { socket, unread: Bytes::new(), ping: Some(Box::pin(tokio::time::sleep(PING))) }
+        Self::new(socket, Some(Box::pin(tokio::time::sleep(PING))))
     }
 
     /// The server's end of a WebSocket that stands.
     #[must_use]
     pub fn server(socket: WebSocketStream<S>) -> Self {
-        Self { socket, unread: Bytes::new(), ping: None }
+        Self::new(socket, None)
     }
 
     /// The server's end of a connection that an HTTP server has already upgraded.
@@ -63,17 +87,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
         Self::server(WebSocketStream::from_raw_socket(stream, Role::Server, Some(settings())).await)
     }
 
-    /// Sends a ping when one is due. Cancel-safe: nothing is lost when the write half is busy.
+    fn new(socket: WebSocketStream<S>, ping: Option<Pin<Box<Sleep>>>) -> Self {
+        let turns = Arc::new(Turns::default());
+        let both = Waker::from(turns.clone());
+        Self { socket, unread: Bytes::new(), unflushed: false, turns, both, ping }
+    }
+
+    /// Sends a ping when one is due, unless the connection is full of other bytes: those keep it awake as well.
     fn poll_ping(&mut self, cx: &mut Context<'_>) {
         let Some(timer) = self.ping.as_mut() else { return };
         while timer.as_mut().poll(cx).is_ready() {
             timer.as_mut().reset(Instant::now() + PING);
+            self.turns.reader.register(cx.waker());
             let mut socket = Pin::new(&mut self.socket);
-            if socket.as_mut().poll_ready(cx).is_ready()
-                && socket.as_mut().start_send(Message::Ping(Bytes::new())).is_ok()
+            if socket.as_mut().poll_ready(&mut Context::from_waker(&self.both)).is_ready()
+                && socket.start_send(Message::Ping(Bytes::new())).is_ok()
             {
-                let _ = socket.poll_flush(cx);
+                self.unflushed = true;
             }
+        }
+    }
+
+    /// Gets out what is left on this side: whoever wrote it may be waiting for an answer to it. A fault is left to
+    /// whoever reads or writes next.
+    fn poll_leftover(&mut self, cx: &mut Context<'_>) {
+        if !self.unflushed {
+            return;
+        }
+        self.turns.reader.register(cx.waker());
+        let mut both = Context::from_waker(&self.both);
+        if Pin::new(&mut self.socket).poll_flush(&mut both).is_ready() {
+            self.unflushed = false;
+            // It waits for what was just done.
+            self.turns.writer.wake();
         }
     }
 }
@@ -102,6 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Carrier<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.poll_ping(cx);
+        this.poll_leftover(cx);
         while this.unread.is_empty() {
             match ready!(Pin::new(&mut this.socket).poll_next(cx)) {
                 None => return Poll::Ready(Ok(())),
@@ -125,15 +172,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Carrier<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Carrier<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(Pin::new(&mut this.socket).poll_ready(cx)).map_err(as_io)?;
+        this.turns.writer.register(cx.waker());
+        let mut both = Context::from_waker(&this.both);
+        ready!(Pin::new(&mut this.socket).poll_ready(&mut both)).map_err(as_io)?;
         let part = bytes.get(..bytes.len().min(FRAME)).unwrap_or(bytes);
         let message = Message::Binary(Bytes::copy_from_slice(part));
+        this.unflushed = true;
         Pin::new(&mut this.socket).start_send(message).map_err(as_io)?;
         Poll::Ready(Ok(part.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(cx).map_err(as_io)
+        let this = self.get_mut();
+        this.turns.writer.register(cx.waker());
+        let mut both = Context::from_waker(&this.both);
+        ready!(Pin::new(&mut this.socket).poll_flush(&mut both)).map_err(as_io)?;
+        this.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -142,68 +197,4 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Carrier<S> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-
-    use super::*;
-
-    async fn pair() -> (Carrier<DuplexStream>, Carrier<DuplexStream>) {
-        let (near, far) = tokio::io::duplex(16 * 1024);
-        let client = WebSocketStream::from_raw_socket(near, Role::Client, Some(settings())).await;
-        (Carrier::client(client), Carrier::upgraded(far).await)
-    }
-
-    #[tokio::test]
-    async fn bytes_cross_in_both_directions_however_they_are_cut() {
-        let (mut near, mut far) = pair().await;
-        let sent: Vec<u8> = (0..300_000u32).map(|n| n.to_le_bytes()[0]).collect();
-        let expected = sent.clone();
-
-        let write = async {
-            near.write_all(&sent).await.unwrap();
-            near.flush().await.unwrap();
-            let mut answer = [0; 5];
-            near.read_exact(&mut answer).await.unwrap();
-            answer
-        };
-        let read = async {
-            let mut got = vec![0; expected.len()];
-            far.read_exact(&mut got).await.unwrap();
-            far.write_all(b"thank").await.unwrap();
-            far.flush().await.unwrap();
-            got
-        };
-        let (answer, got) = tokio::join!(write, read);
-
-        assert_eq!(got, expected);
-        assert_eq!(&answer, b"thank");
-    }
-
-    #[tokio::test]
-    async fn the_far_end_going_away_is_an_end_of_file() {
-        let (near, mut far) = pair().await;
-        drop(near);
-
-        assert_eq!(far.read(&mut [0; 8]).await.unwrap(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_frame_beyond_the_bound_is_refused() {
-        let (mut near, far) = tokio::io::duplex(1024);
-        let mut far = Carrier::upgraded(far).await;
-        near.write_all(&[0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4]).await.unwrap();
-
-        assert!(far.read(&mut [0; 8]).await.is_err());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_idle_client_pings() {
-        let (mut near, far) = pair().await;
-        let mut raw = far.socket.into_inner();
-        let waiting = async { near.read(&mut [0; 1]).await };
-        tokio::select! {
-            _ = waiting => unreachable!(),
-            first = raw.read_u8() => assert_eq!(first.unwrap(), 0x89),
-        }
-    }
-}
+mod tests;

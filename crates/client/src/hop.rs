@@ -115,14 +115,19 @@ async fn ask(stream: &mut BoxStream, proxy: &HttpProxy, to: &HostPort) -> Result
     judge(&head, proxy, to)
 }
 
-/// Reads to the empty line and not a byte further: what follows belongs to the target.
+/// Reads to the empty line and not a byte further: what follows belongs to the target. Lines may end with a bare
+/// line feed (RFC 9112, 2.2): some proxies' do.
 async fn read_head(stream: &mut BoxStream) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(256);
-    while !head.ends_with(b"\r\n\r\n") {
+    while !head.ends_with(b"\n\r\n") && !head.ends_with(b"\n\n") {
         if head.len() >= MAX_REPLY {
             return Err(std::io::Error::other("its answer is larger than 8 KiB"));
         }
         head.push(stream.read_u8().await?);
+        // A server of another kind has greeted and waits for us: no empty line will come.
+        if head.ends_with(b"\n") && !head.starts_with(b"HTTP/") {
+            break;
+        }
     }
     Ok(head)
 }
@@ -195,6 +200,31 @@ mod tests {
         );
         assert!(request.contains("\r\nProxy-Authorization: Basic YW5uOnNlY3JldA==\r\n"), "{request}");
         assert_eq!(rest, b"hello");
+    }
+
+    #[tokio::test]
+    async fn lines_that_end_with_a_bare_line_feed_are_read_too() {
+        for reply in [&b"HTTP/1.0 200 OK\n\nhello"[..], b"HTTP/1.0 200 OK\nVia: old\r\n\nhello"] {
+            let (result, _, rest) = exchange("http://proxy.example:3128", reply).await;
+
+            result.unwrap();
+            assert_eq!(rest, b"hello");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_of_another_kind_is_told_by_its_first_line() {
+        let env =
+            ProxyEnv::from_vars([("HTTPS_PROXY".to_owned(), "http://ssh.example:22".to_owned())]).unwrap();
+        let to = at("gate.example:443");
+        let (near, mut far) = tokio::io::duplex(4096);
+        far.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.unwrap();
+
+        let mut near: BoxStream = Box::new(near);
+        let asked = ask(&mut near, env.before(&to).unwrap(), &to);
+
+        let error = timeout(REPLY, asked).await.expect("it was waited for").unwrap_err().to_string();
+        assert!(error.contains("no HTTP proxy"), "{error}");
     }
 
     #[tokio::test]

@@ -83,7 +83,7 @@ impl Client {
         if !response.status().is_success() {
             return Err(within(DEADLINE, refusal(response)).await.err().unwrap_or_else(no_reason));
         }
-        Ok(Items { body: response.into_body(), pending: BytesMut::new(), ended: false, item: PhantomData })
+        Ok(Items { body: response.into_body(), lines: Lines::default(), ended: false, item: PhantomData })
     }
 
     /// Uploads one sealed segment; the receipt says that it is verified and durable.
@@ -150,7 +150,7 @@ impl Client {
 /// The items of an open stream.
 pub struct Items<T> {
     body: Incoming,
-    pending: BytesMut,
+    lines: Lines,
     ended: bool,
     item: PhantomData<fn() -> T>,
 }
@@ -168,7 +168,7 @@ impl<T: serde::de::DeserializeOwned> Items<T> {
     /// The stream broke, was silent for [`SILENCE`], or sent something that is no item.
     pub async fn next(&mut self) -> Result<Option<T>, CallError> {
         loop {
-            while let Some(line) = self.line() {
+            while let Some(line) = self.lines.next() {
                 if !line.is_empty() {
                     return parse(&line).map(Some);
                 }
@@ -176,7 +176,7 @@ impl<T: serde::de::DeserializeOwned> Items<T> {
             if self.ended {
                 return Ok(None);
             }
-            if self.pending.len() > MAX_ITEM {
+            if self.lines.pending.len() > MAX_ITEM {
                 return Err(CallError::Malformed("an item of the stream is too long".into()));
             }
             let frame = tokio::time::timeout(SILENCE, self.body.frame())
@@ -186,16 +186,32 @@ impl<T: serde::de::DeserializeOwned> Items<T> {
                 None => self.ended = true,
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        self.pending.extend_from_slice(&data);
+                        self.lines.pending.extend_from_slice(&data);
                     }
                 }
                 Some(Err(error)) => return Err(CallError::Broken(describe(&error))),
             }
         }
     }
+}
 
-    fn line(&mut self) -> Option<BytesMut> {
-        let end = self.pending.iter().position(|b| *b == b'\n')?;
+/// Cuts what arrives into lines. Each byte is looked at once, however long the line and however small the pieces.
+#[derive(Default)]
+struct Lines {
+    pending: BytesMut,
+    /// So much of `pending` is known to hold no end of a line.
+    searched: usize,
+}
+
+impl Lines {
+    fn next(&mut self) -> Option<BytesMut> {
+        let unsearched = self.pending.get(self.searched..).unwrap_or_default();
+        let Some(at) = unsearched.iter().position(|b| *b == b'\n') else {
+            self.searched = self.pending.len();
+            return None;
+        };
+        let end = self.searched + at;
+        self.searched = 0;
         let mut line = self.pending.split_to(end + 1);
         line.truncate(end);
         Some(line)
@@ -241,4 +257,27 @@ fn no_reason() -> CallError {
 
 fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, CallError> {
     serde_json::from_slice(bytes).map_err(|e| CallError::Malformed(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_wherever_they_arrive_in_pieces() {
+        let text = "a long first line\n\nthird\nnot yet ended";
+        for piece in 1..text.len() {
+            let (mut lines, mut got) = (Lines::default(), Vec::new());
+            for bytes in text.as_bytes().chunks(piece) {
+                lines.pending.extend_from_slice(bytes);
+                while let Some(line) = lines.next() {
+                    got.push(String::from_utf8(line.to_vec()).unwrap());
+                }
+                assert_eq!(lines.searched, lines.pending.len(), "nothing is looked at twice");
+            }
+
+            assert_eq!(got, ["a long first line", "", "third"]);
+            assert_eq!(lines.pending, "not yet ended");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! notes. Knows roles and locks as data ([`Rules`]); does not know where they come from, nor what a session is.
 #![forbid(unsafe_code)]
 
+mod again;
 mod ask;
 mod decide;
 mod expression;

@@ -13,9 +13,9 @@ use crate::rules::Rules;
 /// and cannot be copied.
 #[derive(Debug, PartialEq)]
 pub struct Permit {
-    who: Identity,
-    from: Option<IpAddr>,
-    granted: Granted,
+    pub(crate) who: Identity,
+    pub(crate) from: Option<IpAddr>,
+    pub(crate) granted: Granted,
     obligations: Obligations,
     by: RoleName,
     revision: u64,
@@ -23,7 +23,7 @@ pub struct Permit {
 }
 
 #[derive(Debug, PartialEq)]
-enum Granted {
+pub(crate) enum Granted {
     Ssh { target: Target, login: Login, what: SshAction },
     Api { kind: Kind, verb: Verb, of: Option<Object> },
 }
@@ -129,36 +129,6 @@ impl Permit {
     #[must_use]
     pub fn decided_at(&self) -> Timestamp {
         self.decided_at
-    }
-
-    /// Asks the same again, under other rules or at another time: a session whose answer becomes no must end.
-    ///
-    /// # Errors
-    /// No longer.
-    pub fn again(&self, rules: &Rules, now: Timestamp) -> Result<Permit, Denial> {
-        match &self.granted {
-            Granted::Ssh { what, .. } => self.also(*what, rules, now),
-            Granted::Api { kind, verb, of } => {
-                let of = of.as_ref().map_or(Of::Any, Of::One);
-                let action = Action::Api { kind: *kind, verb: *verb, of };
-                crate::decide(&Ask { who: &self.who, action, from: self.from }, rules, now)
-            }
-        }
-    }
-
-    /// Asks whether the same person may also do something else as the same account of the same node: each channel
-    /// of a connection is a question of its own.
-    ///
-    /// # Errors
-    /// No.
-    pub fn also(&self, what: SshAction, rules: &Rules, now: Timestamp) -> Result<Permit, Denial> {
-        match &self.granted {
-            Granted::Ssh { target, login, .. } => {
-                let action = Action::Ssh { target, login, what };
-                crate::decide(&Ask { who: &self.who, action, from: self.from }, rules, now)
-            }
-            Granted::Api { .. } => Err(Denial::NotGranted),
-        }
     }
 }
 

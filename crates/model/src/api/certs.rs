@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::cluster::TrustBundle;
+use super::trust::TrustBundle;
 use super::verb::{Asker, Call, Endpoint, verb};
 use crate::{Labels, NodeId, NodeName, Secret, SystemRole};
 

@@ -14,6 +14,7 @@ pub mod recordings;
 pub mod roles;
 pub mod timeline;
 pub mod tokens;
+pub mod trust;
 pub mod users;
 mod verb;
 

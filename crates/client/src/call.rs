@@ -18,7 +18,7 @@ use runtime::{Random, Scope};
 
 use crate::connect::Connect;
 use crate::error::CallError;
-use crate::link::{Link, describe};
+use crate::link::Link;
 use crate::request;
 
 /// How long a call may take unless the caller says otherwise.
@@ -189,7 +189,7 @@ impl<T: serde::de::DeserializeOwned> Items<T> {
                         self.lines.pending.extend_from_slice(&data);
                     }
                 }
-                Some(Err(error)) => return Err(CallError::Broken(describe(&error))),
+                Some(Err(error)) => return Err(CallError::Broken(runtime::causes(&error))),
             }
         }
     }

@@ -65,10 +65,10 @@ impl Link {
             Err(failed) => failed,
         };
         let Some(unsent) = failed.take_message() else {
-            return Err(CallError::Broken(describe(failed.error())));
+            return Err(CallError::Broken(runtime::causes(failed.error())));
         };
         let (mut sender, _) = self.sender(generation).await?;
-        sender.send_request(unsent).await.map_err(|e| CallError::Broken(describe(&e)))
+        sender.send_request(unsent).await.map_err(|e| CallError::Broken(runtime::causes(&e)))
     }
 
     /// A live connection, other than the one numbered `broken`.
@@ -108,10 +108,10 @@ impl Link {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|e| CallError::Broken(describe(&e)))?;
+            .map_err(|e| CallError::Broken(runtime::causes(&e)))?;
         self.scope.spawn("authority connection", async move {
             if let Err(error) = connection.await {
-                tracing::debug!(error = %describe(&error), "connection to the authority ended");
+                tracing::debug!(error = %runtime::causes(&error), "connection to the authority ended");
             }
         });
         Ok(sender)
@@ -123,17 +123,6 @@ pub(crate) fn backoff(failures: u32, random: &Random) -> Duration {
     let full = FIRST_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(MAX_BACKOFF);
     let chance = u32::from(u16::from_le_bytes(random.bytes::<2>()));
     full / 2 + (full / 2).saturating_mul(chance) / u32::from(u16::MAX)
-}
-
-pub(crate) fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }
 
 /// Runs HTTP/2's own tasks in our scope.

@@ -4,6 +4,7 @@
 //! Knows no domain word. This is the one room that may call `tokio::spawn`.
 #![forbid(unsafe_code)]
 
+pub mod causes;
 pub mod clock;
 pub mod direct;
 pub mod health;
@@ -13,6 +14,7 @@ pub mod random;
 pub mod scope;
 pub mod telemetry;
 
+pub use causes::causes;
 pub use clock::Clock;
 pub use direct::Direct;
 pub use health::Health;

@@ -62,7 +62,7 @@ impl Authority for client::Client {
 /// Only bytes that the authority will never take are refused for good. A certificate that has lapsed or a host that is
 /// not known just now are mended elsewhere, and nothing may be given up meanwhile.
 fn trouble(error: client::CallError) -> Trouble {
-    let text = chain(&error);
+    let text = runtime::causes(&error);
     match error.fault() {
         Some(Fault::BadRequest | Fault::Conflict | Fault::TooLarge) => Trouble::Refused(text),
         Some(
@@ -70,14 +70,4 @@ fn trouble(error: client::CallError) -> Trouble {
         )
         | None => Trouble::Later(text),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    text
 }

@@ -17,7 +17,6 @@ use wire::mux::{ResetCode, Settings, Side};
 
 use crate::Connect;
 use crate::lift;
-use crate::registry::reason;
 use crate::shell::{self, Handle, Incoming};
 use crate::stream::Stream;
 
@@ -169,7 +168,7 @@ impl Keeper {
     async fn dial(&self) -> Result<crate::BoxIo, String> {
         match tokio::time::timeout(DIAL, self.connect.connect()).await {
             Ok(Ok(io)) => Ok(io),
-            Ok(Err(error)) => Err(reason(error.as_ref())),
+            Ok(Err(error)) => Err(runtime::causes(error.as_ref())),
             Err(_) => Err(format!("no connection within {DIAL:?}")),
         }
     }
@@ -190,7 +189,7 @@ impl Keeper {
         let (links, index, clock, on) = (self.links.clone(), self.index, self.clock.clone(), handle.clone());
         let (report, ended) = tokio::sync::oneshot::channel();
         scope.spawn("tunnel", async move {
-            let why = reason(&pump.run().await);
+            let why = runtime::causes(&pump.run().await);
             tracing::info!(%proxy, %why, "tunnel down");
             let _ = report.send(why);
         });

@@ -145,7 +145,7 @@ impl Registry {
             }
         };
         drop(registered);
-        tracing::info!(node = %id, %name, why = %reason(&ended), "tunnel down");
+        tracing::info!(node = %id, %name, why = %runtime::causes(&ended), "tunnel down");
         Ok(ended)
     }
 
@@ -262,16 +262,4 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.registry.forget(&self.id, &self.handle);
     }
-}
-
-/// An error and what caused it, in one line.
-pub(crate) fn reason(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }

@@ -128,19 +128,8 @@ pub(crate) fn failed(what: &'static str, error: &CallError) -> Answer {
         | CallError::Malformed(_)
         | CallError::Request(_)
         | CallError::Local(_) => {
-            tracing::warn!(what, error = %chain(error), "the authority did not answer");
+            tracing::warn!(what, error = %runtime::causes(error), "the authority did not answer");
             fault(Fault::Unavailable, "the gate cannot reach its authority now: try again in a moment")
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }

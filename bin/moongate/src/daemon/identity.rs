@@ -159,21 +159,10 @@ async fn join(
         if !passing {
             return Err(error).context("cannot join");
         }
-        tracing::warn!(error = %chain(&error), "cannot join yet; trying again in {wait:?}");
+        tracing::warn!(error = %runtime::causes(&error), "cannot join yet; trying again in {wait:?}");
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }
-}
-
-/// An error with its causes, for one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    text
 }
 
 /// The first of several addresses that answers.

@@ -14,7 +14,7 @@ use model::api::cluster::GetCluster;
 use tunnel::{BoxError, BoxFuture, BoxIo};
 
 use super::ground::{Ground, host_port};
-use super::identity::{Joined, chain};
+use super::identity::Joined;
 
 /// The authority's own port: what listens there is no proxy.
 const AUTH_PORT: u16 = 3025;
@@ -85,7 +85,7 @@ async fn named(joined: &Joined) -> Vec<HostPort> {
                 }
                 tracing::warn!("the authority knows no proxy to keep a tunnel to yet");
             }
-            Err(error) => tracing::warn!(error = %chain(&error), "cannot ask for the proxies"),
+            Err(error) => tracing::warn!(error = %runtime::causes(&error), "cannot ask for the proxies"),
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);

@@ -21,7 +21,7 @@ use tunnel::{Agent, Arrival, Arrivals, Link};
 use wire::dial::Target;
 
 use super::ground::Ground;
-use super::identity::{Joined, chain};
+use super::identity::Joined;
 use super::labels::Labels;
 use super::links;
 use super::ready::State;
@@ -302,7 +302,7 @@ fn report(
     scope.spawn("node report", async move {
         loop {
             let now = ReportNode { labels: labels.borrow_and_update().clone(), ..base.clone() };
-            let outcome = client.call(&now).await.map(drop).map_err(|e| chain(&e));
+            let outcome = client.call(&now).await.map(drop).map_err(|e| runtime::causes(&e));
             let pause = if outcome.is_ok() { REPORT } else { REPORT_AGAIN };
             if let Err(error) = &outcome {
                 tracing::warn!(%error, "the authority does not hear what this node is");

@@ -20,7 +20,7 @@ use web::{Sessions, Web};
 use super::authority::Near;
 use super::browsers::Browsers;
 use super::ground::{Ground, host_port};
-use super::identity::{Joined, chain};
+use super::identity::Joined;
 use super::ready::State;
 use super::rules::Rules;
 
@@ -201,7 +201,7 @@ fn announce(ground: &Ground, joined: &Joined, scope: &Scope) {
     let report = ReportProxy { public_addrs: ground.proxy_addrs() };
     scope.spawn("announce proxy", async move {
         loop {
-            let outcome = client.call(&report).await.map(drop).map_err(|e| chain(&e));
+            let outcome = client.call(&report).await.map(drop).map_err(|e| runtime::causes(&e));
             let pause = if outcome.is_ok() { ANNOUNCE } else { ANNOUNCE_AGAIN };
             if let Err(error) = &outcome {
                 tracing::warn!(%error, "the authority does not hear where this proxy is");

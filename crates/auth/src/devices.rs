@@ -1,4 +1,4 @@
-//! One's own devices: passkeys added, renamed and removed, each change with the password once more.
+//! One's own devices: passkeys added, renamed and removed; adding and removing take the password once more.
 
 use audit::event::kinds::{MfaAdd, MfaDelete};
 use data_encoding::BASE64URL_NOPAD;

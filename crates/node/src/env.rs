@@ -22,6 +22,7 @@ pub fn service_may_set(name: &str) -> bool {
                 | "SSH_TTY"
                 | "SSH_AUTH_SOCK"
                 | "SSH_SESSION_ID"
+                | "SSH_SESSION_WEBPROXY_ADDR"
                 | "SSH_ORIGINAL_COMMAND"
         )
         || name
@@ -56,6 +57,8 @@ mod tests {
         for bad in ["LD_PRELOAD", "PATH", "HOME", "SSH_MOONGATE_x", "SSH_ASKPASS"] {
             assert!(!service_may_set(bad), "{bad}");
         }
-        assert!(service_may_set("SSH_AUTH_SOCK") && service_may_set("SSH_MOONGATE_USER"));
+        for good in ["SSH_AUTH_SOCK", "SSH_MOONGATE_USER", "SSH_SESSION_ID", "SSH_SESSION_WEBPROXY_ADDR"] {
+            assert!(service_may_set(good), "{good}");
+        }
     }
 }

@@ -4,10 +4,11 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, test } from 'vitest';
-import { mctl, visit, world } from '../world/browser';
+import { mctl, somebody, visit, world } from '../world/browser';
 import { settled } from '../world/page';
 import { PLACES } from '../world/places';
-import { open, shows, type } from '../world/terminal';
+import { until } from '../world/process';
+import { open, shows, text, type } from '../world/terminal';
 
 const folder = process.env['MOONGATE_SHOTS'] ?? '/tmp/moongate-shots';
 const LOOKS = [
@@ -15,6 +16,7 @@ const LOOKS = [
   { name: 'zh-dark', language: 'zh-CN', theme: 'dark', width: 1280, height: 800 },
   { name: 'en-dark', language: 'en', theme: 'dark', width: 1280, height: 800 },
   { name: 'zh-light', language: 'zh-CN', theme: 'light', width: 1280, height: 800 },
+  { name: 'en-contrast', language: 'en', theme: 'contrast', width: 1280, height: 800 },
   { name: 'en-narrow', language: 'en', theme: 'light', width: 360, height: 740 },
 ] as const;
 
@@ -34,9 +36,25 @@ test.each(LOOKS)('$name', async (look) => {
   await open(works);
   await type(works, 'printf "\\033[1;32m%s\\033[0m\\n" "all good"; ls --color=always /');
   await shows(works, /^all good$/m);
-  const out = await visit('nodes', { ...look });
+  const out = await visit('nodes', { ...look, expected: /status of (401|429)/ });
   await settled(out);
   await keep(out, look.name, 'sign-in');
+  for (let i = 0; i < 5; i += 1) {
+    await out.locator('#user').fill(`nobody-${look.name}`);
+    await out.locator('#password').fill(`not it ${i}`);
+    const answer = out.waitForResponse((r) => r.url().endsWith('/webapi/sessions/web'));
+    await out.locator('button[type=submit]').click();
+    await answer;
+  }
+  await out.locator('[role=alert]').waitFor();
+  await keep(out, look.name, 'lock-out');
+  const guest = `guest-${look.name}-${Date.now() % 1e6}`;
+  mctl(['users', 'add', guest, '--roles=vendor', '--logins=root', '--format=json']);
+  const { secret } = JSON.parse(mctl(['users', 'reset', guest, '--format=json'])) as { secret: string };
+  await out.emulateMedia({ colorScheme: look.theme === 'light' ? 'light' : 'dark' });
+  await out.goto(`https://127.0.0.1:${world.front}/web/reset/${secret}`);
+  await out.locator('#picture').waitFor();
+  await keep(out, look.name, 'reset');
 
   const page = await visit('nodes', { ...look, cookie: world.admin });
   for (const place of PLACES) {
@@ -54,6 +72,20 @@ test.each(LOOKS)('$name', async (look) => {
   await type(page, 'ls --color=always /; echo 你好');
   await shows(page, /^你好$/m);
   await keep(page, look.name, 'terminal');
+  await page.getByRole('button', { name: /^(Split|分屏|拆分)$/ }).first().click();
+  await until('a second shell', async () => ((await text(page)).match(/[#$]$/gm)?.length ?? 0) >= 2 || undefined);
+  await keep(page, look.name, 'split');
+  await page.locator('footer a').first().click();
+  await page.locator('.crumbs a').first().waitFor();
+  await keep(page, look.name, 'files');
+  await page.evaluate(() => (location.hash = '#/recordings'));
+  await page.locator('tbody tr').first().waitFor();
+  await page.locator('tbody tr').first().focus();
+  await page.keyboard.press('Enter');
+  await page.locator('.controls').waitFor();
+  await keep(page, look.name, 'player');
+  await page.keyboard.press('t');
+  await keep(page, look.name, 'transcript');
   await page.evaluate(() => (location.hash = '#/roles?role=vendor'));
   await settled(page);
   await page.getByRole('button', { name: /^(Edit|编辑)$/ }).click();
@@ -73,11 +105,16 @@ test.each(LOOKS)('$name', async (look) => {
   await keep(page, look.name, 'token');
   await page.keyboard.press('Control+k');
   await page.keyboard.type('gp');
-  await page.getByRole('option').first().waitFor();
+  await page.locator('[role=option]').first().waitFor();
   await keep(page, look.name, 'palette');
   await page.keyboard.press('Escape');
   await page.locator('header summary').click();
   await keep(page, look.name, 'menu');
   await page.evaluate(() => (location.hash = '#/no-such-place'));
   await keep(page, look.name, 'nothing');
+  const other = await visit('nodes', { ...look, cookie: await (await somebody('access')).cookie(world.port), expected: /status of 401/ });
+  await settled(other);
+  await other.keyboard.press('Control+Shift+L');
+  await other.getByRole('dialog').waitFor();
+  await keep(other, look.name, 'locked');
 }, 240_000);

@@ -20,6 +20,8 @@ export type Status =
 export interface Ends {
   /** Draws output; `drawn` is called when it is on the screen. */
   draw(bytes: Uint8Array, drawn: () => void): void;
+  /** So many bytes of output are not to be had any more: they belong before what is drawn next. */
+  gap(bytes: number): void;
   status(status: Status): void;
   latency(ms: number): void;
   size(): { cols: number; rows: number };
@@ -126,13 +128,12 @@ export class Connection {
     if (this.over) return;
     this.sent = this.taken = 0;
     this.heard = performance.now();
-    const first = () => JSON.stringify({ ticket, ...this.ends.size(), seen: this.drawn });
+    const first = () => JSON.stringify({ ticket, ...this.ends.size(), seen: this.seen });
     // A ticket came over HTTP and an upgrade never does: something in between eats it.
     const carry = way.passed || way.failed < ENOUGH ? socket : plain;
     const line: Carrier = carry(first, {
       open: () => {
         if (carry === socket) way.passed = true;
-        this.seen = this.drawn;
       },
       frame: (data) => { if (this.line === line) this.hear(data); },
       missing: (what) => (way.missing = what),
@@ -199,6 +200,7 @@ export class Connection {
     const fresh = bytes.subarray(Math.max(0, this.seen - offset));
     const end = offset + bytes.length;
     if (!fresh.length) return;
+    if (offset > this.seen) this.ends.gap(offset - this.seen);
     this.seen = end;
     this.ends.draw(fresh, () => {
       this.drawn = Math.max(this.drawn, end);

@@ -91,6 +91,7 @@ export const en = {
   'term.gone': 'This shell is over', 'term.goneHint': 'Nobody came back to this shell in time, you signed out, or its machine was started anew. The shell has ended; what runs under tmux, screen or nohup goes on. You can open a new one.',
   'term.plain': 'A front between this page and the gate lets no WebSockets through. The terminal works over plain HTTP meanwhile, a little slower.',
   'term.missing.http10': 'It speaks HTTP/1.0 to the gate. For nginx:', 'term.missing.upgrade': 'It drops the header “Upgrade”. For nginx:', 'term.missing.connection': 'It drops the header “Connection: Upgrade”. For nginx:',
+  'term.gap': 'Here {size} of output are missing: more came than is kept.',
   'term.missing.version': 'It drops the header “Sec-WebSocket-Version”. For nginx:', 'term.missing.key': 'It drops the header “Sec-WebSocket-Key”. For nginx:',
   'term.path': '{line} → gate → {carrier} → {node}', 'term.pathHint': 'What carries the terminal: page to gate, then the tunnel to the node',
   'term.left-time': 'signed in for {length} more', 'term.hours': '{h} h {m} min', 'term.minutes': '{m} min',

@@ -93,6 +93,7 @@ export const zh: Record<Key, string> = {
   'term.gone': '此终端已结束', 'term.goneHint': '太久无人返回此终端、您已退出登录,或其所在主机的服务重新启动过。其中的 shell 已结束;在 tmux、screen 或 nohup 中运行的程序会继续。您可以打开新的终端。',
   'term.plain': '本页与网关之间的前端不允许 WebSocket 通过。终端暂时通过普通 HTTP 工作,稍慢一些。',
   'term.missing.http10': '它以 HTTP/1.0 连接网关。nginx 需要:', 'term.missing.upgrade': '它丢弃了请求头“Upgrade”。nginx 需要:', 'term.missing.connection': '它丢弃了请求头“Connection: Upgrade”。nginx 需要:',
+  'term.gap': '此处缺少 {size} 的输出:超出了可保留的量。',
   'term.missing.version': '它丢弃了请求头“Sec-WebSocket-Version”。nginx 需要:', 'term.missing.key': '它丢弃了请求头“Sec-WebSocket-Key”。nginx 需要:',
   'term.path': '{line} → 网关 → {carrier} → {node}', 'term.pathHint': '终端的路径:从页面到网关,再经隧道到节点',
   'term.left-time': '登录还剩 {length}', 'term.hours': '{h} 小时 {m} 分钟', 'term.minutes': '{m} 分钟',

@@ -1,6 +1,6 @@
 // Programs that keep running: their words in a file, ended by id, never by name. Waiting is always for a condition.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 
@@ -28,6 +28,18 @@ export class Running {
 
   log(): string {
     return readFileSync(this.file, 'utf8').slice(-8000);
+  }
+
+  /** Stops it where it is, with those of its children that run the same program, until what is returned is called. */
+  freeze(): () => void {
+    const program = readlinkSync(`/proc/${this.id}/exe`);
+    const parent = (id: string) => { try { return readlinkSync(`/proc/${id}/exe`) === program ? Number(readFileSync(`/proc/${id}/stat`, 'utf8').split(') ')[1]!.split(' ')[1]) : 0; } catch { return 0; } };
+    const all = readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map((name) => ({ id: Number(name), parent: parent(name) }));
+    const family = [this.id];
+    for (const id of family) family.push(...all.filter((one) => one.parent === id).map((one) => one.id));
+    const tell = (signal: 'SIGSTOP' | 'SIGCONT') => { for (const id of family) try { process.kill(id, signal); } catch { /* It ended meanwhile. */ } };
+    tell('SIGSTOP');
+    return () => tell('SIGCONT');
   }
 
   /** Asks it to end, and insists after a while. */

@@ -15,9 +15,12 @@ export class Refused extends Error {
   }
 }
 
+/** A call that waits so long is looked into. */
+const LONG = 4_000;
 let csrf = '';
 let onSignedOut: () => void = () => {};
 let onLocked: () => void = () => {};
+let onTrouble: () => void = () => {};
 /** While the browser is locked: what waits for it to be opened. */
 let held: { opened: Promise<void>; open: () => void } | null = null;
 
@@ -31,6 +34,11 @@ export function whenSignedOut(tell: () => void): void {
 
 export function whenLocked(tell: () => void): void {
   onLocked = tell;
+}
+
+/** Tells when a call waits long or is not answered. */
+export function watchWay(tell: () => void): void {
+  onTrouble = tell;
 }
 
 /** Lets no call leave until `release`: pages, transfers and terminals then go on as if it had taken long. */
@@ -100,12 +108,17 @@ async function carry(method: string, path: string, url: string, body: BodyInit |
     if (type) headers['Content-Type'] = type;
     if (method !== 'GET') headers['X-CSRF-Token'] = csrf;
     let response: Response;
+    const long = setTimeout(() => onTrouble(), LONG);
     try {
       response = await fetch(url, { method, headers, body, signal: how.signal, credentials: 'same-origin', cache: 'no-store' });
     } catch (error) {
       if (error instanceof DOMException && error.name === 'AbortError') throw error;
+      onTrouble();
       throw new Refused(0, 'unreachable', '');
+    } finally {
+      clearTimeout(long);
     }
+    if (response.status >= 502) onTrouble();
     if (response.ok) return response;
     const said = await response.json().catch(() => ({}));
     if (response.status === 401 && !how.apart) {

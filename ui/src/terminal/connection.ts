@@ -10,9 +10,12 @@ export type Goal = { node: string; login: string; keep: string; back?: boolean; 
 export function key(): string {
   return [...crypto.getRandomValues(new Uint8Array(32))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
+/** A part of the way: from the page to the gate, or from the gate to the node. */
+export type Hop = 'gate' | 'node';
 export type Status =
-  | { state: 'dialing' | 'again' }
-  | { state: 'open'; carrier: string; line: 'socket' | 'plain'; missing: string }
+  | { state: 'dialing' }
+  | { state: 'again'; hop: Hop }
+  | { state: 'open'; carrier: string; line: 'socket' | 'plain'; missing: string; stalled: Hop | null }
   | { state: 'ended'; status?: number; signal?: string }
   | { state: 'refused'; why: string }
   | { state: 'gone' };
@@ -30,10 +33,16 @@ export interface Ends {
 }
 
 const PING_EVERY = 10_000;
+/** Who types wants to know sooner whether anybody is there. */
+const PING_TYPING = 1_000;
+/** A gate that has been asked and says nothing for so long hurts. */
+const STALLED = 3_000;
+const LOOK_EVERY = 1_000;
 const SILENCE = 25_000;
 /** Input on its way that the node has not taken. */
 const MAX_UNTAKEN = 256 * 1024;
-const MAX_RETRIES = 20;
+/** How often a node that refuses is asked for its shell again; a gate that does not answer is asked for as long as it takes. */
+const MAX_RETRIES = 40;
 /** WebSockets that never came about, before plain HTTP is tried. */
 const ENOUGH = 2;
 
@@ -53,6 +62,14 @@ export class Connection {
   private opened = false;
   private timer = 0;
   private probe = 0;
+  /** When the last ping left, and whether something has been heard since. */
+  private pinged = 0;
+  private answered = true;
+  /** Something was typed since. */
+  private asks = false;
+  private open: Extract<Status, { state: 'open' }> | null = null;
+  /** What broke last. */
+  private broke: Hop = 'gate';
   private id: string | null = null;
   /** The shell was open: the node may have kept it. */
   private back = false;
@@ -67,6 +84,7 @@ export class Connection {
     if (this.over) return;
     for (let i = 0; i < bytes.length; i += wire.MAX_INPUT_FRAME) this.waiting.push(bytes.subarray(i, i + wire.MAX_INPUT_FRAME));
     this.push();
+    this.asks = true;
   }
 
   resize(cols: number, rows: number): void {
@@ -93,6 +111,20 @@ export class Connection {
     this.line = null;
     line?.close();
     this.opened = false;
+    this.open = null;
+  }
+
+  private ping(): void {
+    this.pinged = performance.now();
+    this.answered = this.asks = false;
+    this.send(wire.ping(this.pinged));
+  }
+
+  /** Says which part of an open line says nothing, or that all of it does again. */
+  private stall(hop: Hop | null): void {
+    if (!this.open || this.open.stalled === hop) return;
+    this.open = { ...this.open, stalled: hop };
+    this.ends.status(this.open);
   }
 
   private push(): void {
@@ -109,13 +141,13 @@ export class Connection {
 
   private async connect(): Promise<void> {
     if (this.over) return;
-    this.ends.status({ state: this.id || this.back ? 'again' : 'dialing' });
+    this.ends.status(this.id || this.back ? { state: 'again', hop: this.broke } : { state: 'dialing' });
     let ticket: string;
     try {
       ticket = (await json<{ ticket: string }>('POST', '/webapi/terminal/tickets', this.wanted())).ticket;
     } catch (error) {
       const refused = error instanceof Refused ? error : new Refused(0, 'unreachable', '');
-      if (refused.status === 0 || refused.status >= 500) return this.retry();
+      if (refused.status === 0 || refused.status >= 500) return this.retry('gate');
       if (refused.status === 401) return this.finish({ state: 'gone' });
       if (refused.status === 404 && this.id && 'keep' in this.goal) {
         // The gate was started anew: the node may still have the shell.
@@ -141,16 +173,19 @@ export class Connection {
         if (this.line !== line) return;
         clearInterval(this.probe);
         this.opened = false;
+        this.open = null;
         if (!worked && carry === socket && !way.passed) way.failed += 1;
-        this.retry();
+        this.retry('gate');
       },
     });
     this.line = line;
     clearInterval(this.probe);
     this.probe = window.setInterval(() => {
-      if (performance.now() - this.heard > SILENCE) line.close();
-      else this.send(wire.ping(performance.now()));
-    }, PING_EVERY);
+      const now = performance.now();
+      if (now - this.heard > SILENCE) line.close();
+      else if (now - this.pinged > (this.asks && this.answered ? PING_TYPING : PING_EVERY)) this.ping();
+      else if (!this.answered && now - this.pinged > STALLED) this.stall('gate');
+    }, LOOK_EVERY);
   }
 
   private wanted(): object {
@@ -160,10 +195,10 @@ export class Connection {
     return { node, login, keep, resume: this.back };
   }
 
-  private retry(): void {
+  private retry(hop: Hop): void {
     if (this.over) return;
-    if (this.retries >= MAX_RETRIES) return this.finish({ state: 'refused', why: 'the gate does not answer' });
-    this.ends.status({ state: this.id || this.back ? 'again' : 'dialing' });
+    this.broke = hop;
+    this.ends.status(this.id || this.back ? { state: 'again', hop } : { state: 'dialing' });
     const pause = Math.min(10_000, 250 * 2 ** this.retries) * (0.75 + Math.random() / 2);
     this.retries += 1;
     this.timer = window.setTimeout(() => void this.connect(), pause);
@@ -174,7 +209,7 @@ export class Connection {
     this.id = null;
     this.back = true;
     this.drop();
-    this.retry();
+    this.retry('node');
   }
 
   private finish(status: Status): void {
@@ -185,6 +220,8 @@ export class Connection {
 
   private hear(data: ArrayBuffer): void {
     this.heard = performance.now();
+    this.answered = true;
+    if (this.open?.stalled === 'gate') this.stall(null);
     const message = wire.decode(data);
     switch (message?.kind) {
       case 'output': return this.output(message.offset, message.bytes);
@@ -217,9 +254,12 @@ export class Connection {
           this.id = news.terminal;
           this.ends.named(news.terminal);
         }
-        this.ends.status({ state: 'open', carrier: news.carrier ?? '', line: this.line?.kind ?? 'socket', missing: way.missing });
-        this.send(wire.ping(performance.now()));
+        this.open = { state: 'open', carrier: news.carrier ?? '', line: this.line?.kind ?? 'socket', missing: way.missing, stalled: null };
+        this.ends.status(this.open);
+        this.ping();
         return this.push();
+      case 'stalled': return this.stall('node');
+      case 'flowing': return this.stall(null);
       case 'ended': return this.finish({ state: 'ended', status: news.status, signal: news.signal });
       case 'gone': return this.finish({ state: 'gone' });
       case 'lost':

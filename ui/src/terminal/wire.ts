@@ -9,7 +9,7 @@ export type FromGate =
   | { kind: 'pong'; stamp: number };
 
 export interface News {
-  state: 'line' | 'dialing' | 'open' | 'ended' | 'lost' | 'gone' | 'refused';
+  state: 'line' | 'dialing' | 'open' | 'stalled' | 'flowing' | 'ended' | 'lost' | 'gone' | 'refused';
   terminal?: string;
   /** What carries the node's tunnel. */
   carrier?: string | null;

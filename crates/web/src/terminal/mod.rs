@@ -15,6 +15,7 @@ mod buffer;
 pub mod frame;
 mod line;
 mod plain;
+mod pulse;
 mod serve;
 mod shell;
 mod ticket;

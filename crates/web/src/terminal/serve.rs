@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::MAX_INPUT;
 use super::frame::{self, FromPage};
 use super::line::Line;
+use super::pulse::Pulse;
 use super::shell::{NoShell, Shell, Wanted};
 use crate::Web;
 use crate::session::{Opens, Person};
@@ -129,6 +130,8 @@ enum Next {
     Page(Option<Bytes>),
     Elsewhere,
     Fault(String),
+    /// The node says nothing, or answers again.
+    Stalled(bool),
 }
 
 impl Attached<'_> {
@@ -140,6 +143,7 @@ impl Attached<'_> {
     ) -> Result<(), String> {
         let (mut sent, mut taken, mut told) = (seen, 0_u64, 0_u64);
         let mut input = BytesMut::new();
+        let mut pulse = Pulse::default();
         self.shell.acknowledge(seen);
         let mut locked = std::pin::pin!(self.sessions.until_locked(self.person));
         loop {
@@ -160,10 +164,12 @@ impl Attached<'_> {
                     Ok((end, bytes)) => Next::Output(end, bytes),
                     Err(how) => Next::Ended(how),
                 },
+                stalled = pulse.changed() => Next::Stalled(stalled),
             };
             match next {
                 Next::Output(end, bytes) => {
                     sent = end;
+                    pulse.heard();
                     line.send(bytes).await?;
                 }
                 Next::Written(count) => {
@@ -180,7 +186,14 @@ impl Attached<'_> {
                 // What is typed at a shell that just ended: its last words are still to come.
                 Next::Fault(_) => input.clear(),
                 Next::Page(None) => return Ok(()),
+                Next::Stalled(stalled) => {
+                    let state = if stalled { "stalled" } else { "flowing" };
+                    line.send(frame::news(&json!({"state": state}))).await?;
+                }
                 Next::Page(Some(message)) => {
+                    if let Some(FromPage::Ping(_)) = FromPage::decode(&message) {
+                        pulse.ask(self.shell.answers());
+                    }
                     if !self.heard(line, &message, &mut input).await? {
                         return Ok(());
                     }

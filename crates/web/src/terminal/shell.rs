@@ -232,6 +232,11 @@ impl Shell {
         }
     }
 
+    /// Resolves when the node has said that it is there, or the connection has ended, which shows elsewhere.
+    pub(crate) async fn answers(&self) {
+        drop(self.connection.ping().await);
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         lock(&self.buffer).ended().is_some() || self.scope.is_cancelled()
     }

@@ -73,3 +73,20 @@ test('a role that falls silent is an act of its own in the audit log, and its pe
   await shows(page, /^0$/m);
   expect(await page.getByText('Recorded', { exact: true }).count()).toBe(0);
 });
+
+test.each([['ended-told', 'banner', true], ['ended-silent', 'silent', false]] as const)('the reason for an end: %s', async (name, notice, told) => {
+  role(name, notice);
+  const who = await somebody(name);
+  const works = await visit('nodes', { cookie: await who.cookie(world.port) });
+  await open(works);
+  const page = await visit('live', { cookie: world.admin });
+  await page.getByRole('row').filter({ hasText: who.name }).getByRole('button', { name: 'End' }).click();
+  await page.getByLabel('Reason').fill('maintenance window');
+
+  await page.locator('dialog[open] button[type=submit]').click();
+
+  await works.getByText('The session has ended').waitFor();
+  expect((await text(works)).includes('maintenance window')).toBe(told);
+  const ended = await until('the end on record', () => events('session.end').find((e) => e.user === who.name));
+  expect(JSON.stringify(ended)).toContain('maintenance window');
+});

@@ -137,6 +137,30 @@ test('a live view joined in the middle misses no row and doubles none', async ()
   await works.getByText('The session has ended').waitFor();
 });
 
+test('a live view of a flood: each screen goes on from the one before, and the last row is there once', async () => {
+  const [BURSTS, EACH] = [40, 2_000];
+  const works = await visit('nodes', { cookie: world.vendor });
+  await open(works);
+  await type(works, `clear; n=0; while [ $n -lt ${BURSTS} ]; do seq -f row-%.0f- $((n * ${EACH} + 1)) $(((n + 1) * ${EACH})); n=$((n + 1)); sleep .3; done; echo all-$((${BURSTS} * ${EACH}))`);
+  await shows(works, /^row-\d{5}-$/m);
+
+  const page = await visit('live', { cookie: world.admin });
+  await page.getByRole('link', { name: 'Watch' }).first().click();
+  await shows(page, /^row-\d+-$/m);
+  await page.evaluate(note);
+  const last = await shows(page, new RegExp(`^all-${BURSTS * EACH}$`, 'm'), 60_000);
+  const { seen, torn } = await page.evaluate(() => (window as unknown as { noted: { seen: number[]; torn: string[] } }).noted);
+
+  expect(torn).toEqual([]);
+  expect(seen).toEqual([...seen].sort((a, b) => a - b));
+  expect(last.match(new RegExp(`row-${BURSTS * EACH}-`, 'g'))).toHaveLength(1);
+  await page.getByRole('button', { name: 'Verify' }).click();
+  await page.locator('.badge').waitFor();
+  expect(await page.locator('.badge.broken').count()).toBe(0);
+  await type(works, 'exit');
+  await works.getByText('The session has ended').waitFor();
+});
+
 test('an admin ends a live session with a reason; the person is told that it is over', async () => {
   const works = await visit('nodes', { cookie: world.vendor });
   await open(works);

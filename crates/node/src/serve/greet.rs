@@ -22,8 +22,8 @@ impl Node {
             tracing::warn!("too many connections");
             return;
         };
-        let Ok(greeting) = self.0.handshakes.try_acquire() else {
-            tracing::warn!("too many handshakes");
+        let Some(greeting) = self.0.handshakes.take(peer.client.map(|client| client.ip())) else {
+            tracing::warn!(client = ?peer.client, "too many handshakes");
             return;
         };
         let protocol = self.0.deps.protocol.borrow().clone();

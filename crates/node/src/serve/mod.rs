@@ -6,8 +6,9 @@
 //!                                                     └ forward, listen: connections from here and to here
 //! node, visit: what all connections share, and what the channels of one do
 //! ```
-//! Bounds: [`Settings::handshakes`] half-open connections, [`Settings::connections`] open ones, channels by
-//! `ssh::Limits`, sessions by the roles' own limit. It does not know how a certificate is verified ([`Verify`]).
+//! Bounds: [`Settings::handshakes`] half-open connections, of which one address may have
+//! [`Settings::handshakes_each`], [`Settings::connections`] open ones, channels by `ssh::Limits`, sessions by the
+//! roles' own limit. It does not know how a certificate is verified ([`Verify`]).
 
 mod agent;
 mod channel;

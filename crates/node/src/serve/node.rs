@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use model::{Identity, Labels, UserName};
 use policy::Target;
-use runtime::Clock;
+use runtime::{Clock, Places};
 use session::{ServerFacts, Sessions, View};
 use tokio::sync::{Semaphore, watch};
 
@@ -31,6 +31,8 @@ pub struct Settings {
     pub public_listeners: bool,
     /// Handshakes at a time.
     pub handshakes: usize,
+    /// The same, from one address: the client's own, also where a proxy brings the connection.
+    pub handshakes_each: u32,
     /// Connections at a time.
     pub connections: usize,
     /// How long a shell whose client asked for it waits for somebody to come back; zero keeps none.
@@ -45,7 +47,8 @@ impl Default for Settings {
             port_forwarding: true,
             file_copy: true,
             public_listeners: false,
-            handshakes: 256,
+            handshakes: 512,
+            handshakes_each: 128,
             connections: 8192,
             session_grace: Duration::from_secs(300),
             web_proxy: String::new(),
@@ -89,7 +92,7 @@ pub struct Node(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) settings: Settings,
     pub(super) deps: Deps,
-    pub(super) handshakes: Semaphore,
+    pub(super) handshakes: Places,
     pub(super) connections: Arc<Semaphore>,
     /// Told once: how long what is open may go on.
     pub(super) leaving: watch::Sender<Option<Duration>>,
@@ -110,7 +113,7 @@ impl Node {
     #[must_use]
     pub fn new(settings: Settings, deps: Deps) -> Self {
         Self(Arc::new(Inner {
-            handshakes: Semaphore::new(settings.handshakes),
+            handshakes: Places::new(settings.handshakes, settings.handshakes_each),
             connections: Arc::new(Semaphore::new(settings.connections)),
             leaving: watch::Sender::new(None),
             users: Mutex::default(),

@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("a_signal_is_heard_while_the_program_does_not_read", signal_while_stuck),
     ("a_reader_that_is_stuck_holds_up_nobody", stuck_reader),
     ("idle_sessions_are_small", idle_sessions),
+    ("silent_strangers_at_one_address_keep_nobody_else_out", silent_strangers),
 ];
 
 fn rss_kib() -> u64 {
@@ -244,4 +245,23 @@ fn idle_sessions() {
         client.wait().unwrap();
     }
     assert!(each <= 256, "{each} KiB");
+}
+
+fn silent_strangers() {
+    let settings = Settings { handshakes: 6, handshakes_each: 3, ..Settings::default() };
+    let gate = Gate::with(super::start::me().as_str(), vec![policy::presets::access()], settings);
+    let call = || {
+        let mut stream = std::net::TcpStream::connect(gate.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut first = [0; 4];
+        (stream.read_exact(&mut first).is_ok() && &first == b"SSH-").then_some(stream)
+    };
+
+    let mut held: Vec<_> = (0..3).map(|_| call().expect("greeted")).collect();
+    assert!(call().is_none(), "a fourth from there is let go at once");
+    let out = gate.ssh(&["-oBindAddress=127.0.0.2"], &["echo in"]).output().unwrap();
+    assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
+
+    drop(held.pop());
+    wait(call).expect("a place is free again");
 }

@@ -49,6 +49,7 @@ async fn info(core: &Core) -> Answer<ClusterInfo> {
         level: Level::CURRENT,
         ca_pins: core.keys.now().trust().ca_pins().to_vec(),
         proxy_addrs: proxy_addrs(core).await?,
+        message_of_the_day: core.settings.message_of_the_day.clone(),
     })
 }
 

@@ -28,6 +28,8 @@ pub struct Settings {
     pub public_names: Vec<String>,
     /// Public addresses of proxies, `host:port`, told until a proxy reports its own.
     pub proxy_addrs: Vec<String>,
+    /// What people read before they sign in; empty for nothing.
+    pub message_of_the_day: String,
     /// Settings agents obey.
     pub cluster: ClusterConfig,
     /// How long things live and wait.

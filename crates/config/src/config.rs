@@ -202,6 +202,8 @@ pub struct Auth {
     pub session_recording: RecordingMode,
     /// End a session that has been quiet this long.
     pub client_idle_timeout: Option<Span>,
+    /// What is said then, at most 4096 bytes; empty for the usual words.
+    pub client_idle_timeout_message: String,
     /// Sign browsers out whose person did nothing for this long; `None` never.
     pub web_idle_timeout: Option<Span>,
     /// Lock browsers whose person did nothing for this long; `None` never.
@@ -212,8 +214,8 @@ pub struct Auth {
     pub keep_alive_interval: Span,
     /// How many probes may go unanswered.
     pub keep_alive_count_max: u32,
-    /// Shown before people sign in.
-    pub message_of_the_day: Option<String>,
+    /// Shown before people sign in, at most 16384 bytes; empty for nothing.
+    pub message_of_the_day: String,
 }
 
 /// How people prove who they are.

@@ -46,6 +46,9 @@ pub struct ClusterConfig {
     /// End a session that has been quiet this long; `None` never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_idle_timeout: Option<Span>,
+    /// What is said when a session ends for that; empty for the usual words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub client_idle_timeout_message: String,
     /// Sign browsers out whose person did nothing for this long; `None` never.
     #[serde(default = "web_idle_timeout")]
     pub web_idle_timeout: Option<Span>,
@@ -74,6 +77,7 @@ impl Default for ClusterConfig {
         Self {
             session_recording: RecordingMode::Node,
             client_idle_timeout: None,
+            client_idle_timeout_message: String::new(),
             web_idle_timeout: web_idle_timeout(),
             web_lock_timeout: web_lock_timeout(),
             disconnect_expired_cert: false,

@@ -29,8 +29,8 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
     match words.get(1).map(String::as_str) {
         Some(node::spawner::SUBCOMMAND) => {
-            let pins = words.get(2).map(std::path::PathBuf::from);
-            return exit(node::spawner::main(pins, host::proof::judge));
+            let words: Vec<std::ffi::OsString> = words.iter().skip(2).map(Into::into).collect();
+            return exit(node::spawner::main(node::spawner::Orders::read(&words), host::proof::judge));
         }
         Some(node::sftp::SUBCOMMAND) => return exit(node::sftp::main()),
         Some("without-privileges") => {

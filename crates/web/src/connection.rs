@@ -110,6 +110,7 @@ async fn handle(
     match route {
         (Route::Ping, _) => discovery::ping(web).await,
         (Route::Find, _) => discovery::find(web).await,
+        (Route::Message, _) => discovery::message(web).await,
         (Route::Trust, _) => people::trust(web).await,
         (Route::SignIn, from) => people::sign_in(web, from, request).await,
         (Route::Invite, _) => people::invite(web, request).await,

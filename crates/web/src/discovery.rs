@@ -1,4 +1,5 @@
-//! `/webapi/ping` and `/webapi/find`: what this gate is, in the shape clients of the field know.
+//! `/webapi/ping`, `/webapi/find` and `/webapi/motd`: what this gate is and has to say, in the shape clients of the
+//! field know.
 //!
 //! What the cluster is comes from the authority and is kept: a gate whose authority is away for a while goes on
 //! saying what it knew. Unauthenticated, so nothing here is about anybody.
@@ -86,6 +87,14 @@ pub(crate) async fn find(web: &Web) -> Answer {
     }
 }
 
+/// What people read before they sign in.
+pub(crate) async fn message(web: &Web) -> Answer {
+    match cluster(web).await {
+        Ok(info) => answer::json(&json!({ "Text": info.message_of_the_day })),
+        Err(error) => answer::failed("motd", &error),
+    }
+}
+
 fn common(settings: &Settings, info: &ClusterInfo) -> Map<String, Value> {
     let mut out = Map::new();
     out.insert("proxy".to_owned(), proxy(settings));
@@ -136,7 +145,7 @@ fn sign_in(info: &ClusterInfo) -> Value {
         "local": { "name": info.name },
         "private_key_policy": "none",
         "device_trust": {},
-        "has_motd": false,
+        "has_motd": !info.message_of_the_day.is_empty(),
         "load_all_cas": false,
         "default_session_ttl": "12h0m0s",
     })

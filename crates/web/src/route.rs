@@ -21,6 +21,8 @@ pub(crate) enum Route {
     Ping,
     /// What is needed to dial.
     Find,
+    /// What people read before they sign in.
+    Message,
     /// The cluster's authorities.
     Trust,
     /// Password and code in, certificates out.
@@ -93,6 +95,7 @@ impl Route {
         match self {
             Route::Ping => "ping",
             Route::Find => "find",
+            Route::Message => "motd",
             Route::Trust => "trust",
             Route::SignIn => "sign-in",
             Route::Invite => "invite",
@@ -137,6 +140,7 @@ impl Route {
         match path {
             "/webapi/ping" if read => Ok(Route::Ping),
             "/webapi/find" if read => Ok(Route::Find),
+            "/webapi/motd" if read => Ok(Route::Message),
             "/webapi/trust" if read => Ok(Route::Trust),
             "/webapi/connectionupgrade" if method == Method::GET => Ok(Route::Upgrade),
             "/webapi/sign-in" if method == Method::POST => Ok(Route::SignIn),
@@ -213,6 +217,7 @@ mod tests {
             (Method::HEAD, "/webapi/ping", Route::Ping),
             (Method::GET, "/v1/webapi/ping", Route::Ping),
             (Method::GET, "/webapi/find", Route::Find),
+            (Method::GET, "/webapi/motd", Route::Message),
             (Method::GET, "/webapi/trust", Route::Trust),
             (Method::POST, "/webapi/sign-in", Route::SignIn),
             (Method::POST, "/webapi/invite", Route::Invite),

@@ -35,6 +35,8 @@ pub struct Options {
     pub recording: &'static str,
     /// Lines under `proxy_service`, each with two spaces in front.
     pub proxy_lines: String,
+    /// The same under `auth_service`.
+    pub auth_lines: String,
     /// The same under `moongate`, for the process with the authority.
     pub instance_lines: String,
     /// Further environment of every process.
@@ -48,6 +50,7 @@ impl Default for Options {
         Self {
             recording: "node",
             proxy_lines: String::new(),
+            auth_lines: String::new(),
             instance_lines: String::new(),
             environment: Vec::new(),
             user: None,
@@ -88,7 +91,7 @@ impl Gate {
     pub fn start_with(options: Options) -> Result<Self> {
         let (dir, auth_port, port) = (tempfile::tempdir()?, free()?, free()?);
         let text = instance("auth", &dir.path().join("auth"), NODE, &options.instance_lines)
-            + &auth_section(auth_port, options.recording)
+            + &auth_section(auth_port, &options)
             + &proxy_section(port, &options.proxy_lines)
             + NODE_SECTION;
         let config = write(dir.path(), "auth", &text)?;
@@ -106,7 +109,7 @@ impl Gate {
     pub fn start_apart(options: Options) -> Result<Self> {
         let (dir, auth_port, port) = (tempfile::tempdir()?, free()?, free()?);
         let text = instance("auth", &dir.path().join("auth"), "auth-1", &options.instance_lines)
-            + &auth_section(auth_port, options.recording)
+            + &auth_section(auth_port, &options)
             + PROXY_OFF
             + NODE_OFF;
         let config = write(dir.path(), "auth", &text)?;
@@ -373,11 +376,12 @@ fn instance(name: &str, data: &Path, nodename: &str, join: &str) -> String {
     )
 }
 
-fn auth_section(port: u16, recording: &str) -> String {
+fn auth_section(port: u16, options: &Options) -> String {
+    let (recording, lines) = (options.recording, &options.auth_lines);
     let mut text = String::new();
     let _ = write!(
         text,
-        "auth_service:\n  enabled: yes\n  cluster_name: {CLUSTER}\n  listen_addr: 127.0.0.1:{port}\n  session_recording: {recording}\n  tokens:\n    - \"node,proxy:{TOKEN}\"\n"
+        "auth_service:\n  enabled: yes\n  cluster_name: {CLUSTER}\n  listen_addr: 127.0.0.1:{port}\n  session_recording: {recording}\n  tokens:\n    - \"node,proxy:{TOKEN}\"\n{lines}"
     );
     text
 }

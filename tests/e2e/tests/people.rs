@@ -23,6 +23,23 @@ fn ping_has_the_shape_that_scripts_know() {
 }
 
 #[test]
+fn what_is_to_be_read_is_shown_before_anybody_signs_in() {
+    let message = "  message_of_the_day: |\n    Work here is recorded.\n    Mind the step.\n";
+    let gate = Gate::start_with(Options { auth_lines: message.into(), ..Options::default() }).unwrap();
+    let ann = gate.invited("ann", "access", "root").unwrap();
+    let shown = "Work here is recorded.\nMind the step.\n\nSigning in to ";
+
+    // By a pin, and by the web.
+    let pinned = ann.login_with("wrong\n000000\n").unwrap();
+    let mut command = ann.command("msh");
+    command.args(["login", "--insecure", "--user=ann", &format!("--proxy=127.0.0.1:{}", gate.port)]);
+    let web = run_with(&mut command, b"wrong\n000000\n", LIMIT).unwrap();
+
+    assert!(pinned.stderr.contains(shown) && web.stderr.contains(shown), "{}{}", pinned.stderr, web.stderr);
+    ann.login().unwrap();
+}
+
+#[test]
 fn an_invite_is_good_once() {
     let gate = Gate::start().unwrap();
     let link = gate.mctl_json(&["users", "add", "ann", "--roles=access", "--format=json"]).unwrap();

@@ -7,6 +7,7 @@ export interface GetClusterConfig {}
 /** What getClusterConfig answers. */
 export type GetClusterConfigAnswer = {
   /** End a session that has been quiet this long; `None` never. */ "client_idle_timeout"?: Span | null;
+  /** What is said when a session ends for that; empty for the usual words. */ "client_idle_timeout_message"?: string;
   /** End sessions when the certificate expires. */ "disconnect_expired_cert"?: boolean;
   /** How many probes may go unanswered. */ "keep_alive_count_max": number;
   /** How often an idle connection is probed. */ "keep_alive_interval": Span;

@@ -33,6 +33,7 @@ export type Checkpoint = {
 /** Settings of the whole cluster that agents obey. */ 
 export type ClusterConfig = {
   /** End a session that has been quiet this long; `None` never. */ "client_idle_timeout"?: Span | null;
+  /** What is said when a session ends for that; empty for the usual words. */ "client_idle_timeout_message"?: string;
   /** End sessions when the certificate expires. */ "disconnect_expired_cert"?: boolean;
   /** How many probes may go unanswered. */ "keep_alive_count_max": number;
   /** How often an idle connection is probed. */ "keep_alive_interval": Span;
@@ -45,6 +46,7 @@ export type ClusterConfig = {
 export type ClusterInfo = {
   /** `sha256:<hex>` of each trusted host CA's public key info. */ "ca_pins": (string)[];
   /** The authority's protocol level. */ "level": Level;
+  /** What people read before they sign in; empty for nothing. */ "message_of_the_day"?: string;
   /** Its name. */ "name": ClusterName;
   /** Public addresses of the proxies, `host:port`. */ "proxy_addrs": (string)[];
   /** The authority's version. */ "version": string;

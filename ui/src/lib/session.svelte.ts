@@ -130,6 +130,15 @@ export async function signInWith(passkey: Answer, user: string, password: string
   tabs.postMessage('ask');
 }
 
+/** What the gate wants read before anyone signs in; empty when nothing, or when it cannot be asked. */
+export async function toRead(): Promise<string> {
+  try {
+    return (await json<{ Text: string }>('GET', '/webapi/motd', {})).Text;
+  } catch {
+    return '';
+  }
+}
+
 /** Agrees to what is told before sessions. */
 export async function agree(): Promise<void> {
   await send('POST', '/webapi/session/agree', {});

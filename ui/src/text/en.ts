@@ -21,6 +21,8 @@ export const en = {
   'fault.too_many': 'Too many tries. Wait a few minutes and try again.',
   'fault.not_found': 'There is nothing here, or not for you.',
   'signIn.title': 'Sign in',
+  'signIn.before': 'Before you sign in',
+  'signIn.read': 'I have read this',
   'signIn.user': 'User', 'signIn.password': 'Password', 'signIn.code': 'Code from your authenticator',
   'signIn.codeHint': 'Six digits. Leave empty if you have none.',
   'signIn.go': 'Sign in', 'signIn.going': 'Signing in …',

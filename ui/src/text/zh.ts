@@ -23,6 +23,8 @@ export const zh: Record<Key, string> = {
   'fault.too_many': '尝试次数过多,请过几分钟再试。',
   'fault.not_found': '这里没有内容,或您无权查看。',
   'signIn.title': '登录',
+  'signIn.before': '登录之前',
+  'signIn.read': '我已阅读',
   'signIn.user': '用户名', 'signIn.password': '密码', 'signIn.code': '身份验证器中的验证码',
   'signIn.codeHint': '六位数字。没有则留空。',
   'signIn.go': '登录', 'signIn.going': '正在登录……',

@@ -65,7 +65,7 @@ pub(crate) struct Start {
     /// Do not verify whom is joined (first tries on loopback only)
     #[arg(long)]
     pub(crate) insecure: bool,
-    /// Read ~/.msh/environment of the target user (not in effect yet)
+    /// Let ~/.msh/environment (or ~/.ssh/environment) of the target user set variables
     #[arg(long)]
     pub(crate) permit_user_env: bool,
     /// Log more
@@ -110,7 +110,7 @@ pub(crate) struct Later {
 
 impl Later {
     /// The names of those given.
-    fn given(&self, permit_user_env: bool) -> Vec<String> {
+    fn given(&self) -> Vec<String> {
         let all = [
             ("--app-name", &self.app_name),
             ("--app-uri", &self.app_uri),
@@ -122,8 +122,7 @@ impl Later {
             ("--bootstrap", &self.bootstrap),
             ("--apply-on-startup", &self.apply_on_startup),
         ];
-        let given = all.into_iter().filter(|(_, v)| v.is_some()).map(|(name, _)| name);
-        given.chain(permit_user_env.then_some("--permit-user-env")).map(str::to_owned).collect()
+        all.into_iter().filter(|(_, v)| v.is_some()).map(|(name, _)| name.to_owned()).collect()
     }
 }
 
@@ -143,7 +142,7 @@ impl Start {
             data_dir: self.data_dir.clone(),
             insecure: self.insecure,
             permit_user_env: self.permit_user_env,
-            later: self.later.given(self.permit_user_env),
+            later: self.later.given(),
         }
     }
 }

@@ -99,9 +99,11 @@ fn settings(ground: &Ground, config: &config::Auth) -> anyhow::Result<Settings> 
         passkey_name: authentication.passkey_name.clone(),
         public_names: names,
         proxy_addrs: ground.proxy_addrs(),
+        message_of_the_day: config.message_of_the_day.clone(),
         cluster: ClusterConfig {
             session_recording: config.session_recording,
             client_idle_timeout: config.client_idle_timeout,
+            client_idle_timeout_message: config.client_idle_timeout_message.clone(),
             web_idle_timeout: config.web_idle_timeout,
             web_lock_timeout: config.web_lock_timeout,
             disconnect_expired_cert: config.disconnect_expired_cert,

@@ -21,7 +21,6 @@ mod start;
 mod status;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -33,8 +32,8 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     // The node starts this program again in modes of its own: no flags, no threads, nothing before.
     match args.get(1).and_then(|a| a.to_str()) {
         Some(::node::spawner::SUBCOMMAND) => {
-            let pins = args.get(2).map(PathBuf::from);
-            return ended(::node::spawner::main(pins, privileges::judge).map_err(Into::into));
+            let orders = ::node::spawner::Orders::read(args.get(2..).unwrap_or_default());
+            return ended(::node::spawner::main(orders, privileges::judge).map_err(Into::into));
         }
         Some(::node::sftp::SUBCOMMAND) => return ended(::node::sftp::main().map_err(Into::into)),
         _ => {}

@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 
 use ::node::privilege::{self, Plan};
 use ::node::spawner::claim::Good;
-use ::node::spawner::{self, Launched};
+use ::node::spawner::{self, Launched, Orders};
 use anyhow::Context;
 
 /// Starts the privileged half and becomes the account that keeps the first of `dirs`, which gets all of them. Must be
 /// called while the process has one thread and before files in them are opened.
-pub(crate) fn split(dirs: &[&Path]) -> anyhow::Result<Launched> {
+pub(crate) fn split(dirs: &[&Path], config: &config::Ssh) -> anyhow::Result<Launched> {
     let executable = std::env::current_exe().context("cannot find this program's own file")?;
     let first = dirs.first().context("no data directory")?;
-    let launched =
-        spawner::launch(&executable, Some(&pins(first))).context("cannot start the privileged half")?;
+    let orders = Orders { pins: Some(pins(first)), own_env: config.permit_user_env };
+    let launched = spawner::launch(&executable, &orders).context("cannot start the privileged half")?;
     let plan = privilege::plan(first)?;
     match &plan {
         Plan::Already => {}

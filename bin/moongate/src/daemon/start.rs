@@ -68,8 +68,8 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
     let _pid = instance.pid_file.as_deref().map(PidFile::write).transpose()?;
     let config::Storage::Embedded(storage) = &instance.storage;
     host::private_dir(storage)?;
-    let launched =
-        config.ssh.as_ref().map(|_| privileges::split(&[&instance.data_dir, storage])).transpose()?;
+    let split = |ssh| privileges::split(&[&instance.data_dir, storage], ssh);
+    let launched = config.ssh.as_ref().map(split).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use model::api::access::{SignIn, WhoAmI};
 use model::api::certs::UserCerts;
+use model::api::cluster::GetCluster;
 use model::identity::Subject;
 use model::time::Span;
 use model::{Identity, Timestamp};
@@ -10,13 +11,13 @@ use pki::KeyPair;
 use pki::ssh::Certificate;
 use pki::{KeyType, Signer as _};
 use runtime::{Clock, Random, Scope};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::args::{Common, Login};
 use super::profile::{Home, Profile, write_private};
 use super::{agent, prompt, web};
 use crate::gate::{self, Way};
-use crate::show::{Format, print, write_out};
+use crate::show::{Format, clean, print, write_out};
 
 /// Signs in, keeps keys and certificates, and shows the status block.
 ///
@@ -36,6 +37,7 @@ pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Res
     let random = Random::system();
     let ssh = KeyPair::generate(KeyType::Ed25519, &random.bytes())?;
     let tls = KeyPair::generate(KeyType::EcdsaP256, &random.bytes())?;
+    message_of_the_day(&contact, scope).await?;
     eprintln!("Signing in to {addr} as {user}");
     let ask = SignIn {
         user: user.clone(),
@@ -83,6 +85,48 @@ pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Res
         agent::offer(&ssh, &certs.ssh_cert, &comment, life, wanted.add_keys_to_agent == "yes").await?;
     }
     status(common, wanted.format, &Clock::system())
+}
+
+/// What the gate wants read before anyone signs in: shown, and at a terminal waited for.
+async fn message_of_the_day(contact: &gate::FirstContact, scope: &Scope) -> Result<()> {
+    let text = if contact.proven.is_some() {
+        let client = gate::client(&contact.dialer, scope);
+        client.call(&GetCluster {}).await.context("cannot ask for the message of the day")?.message_of_the_day
+    } else {
+        let told: Ping = web::get(contact, scope, "/webapi/ping").await?;
+        if !told.auth.has_motd {
+            return Ok(());
+        }
+        web::get::<Motd>(contact, scope, "/webapi/motd").await?.text
+    };
+    if text.is_empty() {
+        return Ok(());
+    }
+    eprintln!(
+        "{}\n",
+        text.lines().map(|line| clean(&line.replace('\t', "    "))).collect::<Vec<_>>().join("\n")
+    );
+    prompt::read("Press Enter to go on: ")?;
+    Ok(())
+}
+
+/// As much of `/webapi/ping` as matters here.
+#[derive(Debug, Deserialize)]
+struct Ping {
+    auth: Auth,
+}
+
+#[derive(Debug, Deserialize)]
+struct Auth {
+    #[serde(default)]
+    has_motd: bool,
+}
+
+/// `/webapi/motd`.
+#[derive(Debug, Deserialize)]
+struct Motd {
+    #[serde(rename = "Text")]
+    text: String,
 }
 
 /// Forgets keys and certificates of the active profile, or of the gate named.

@@ -15,6 +15,19 @@ pub(crate) fn line(question: &str) -> io::Result<String> {
     read_line()
 }
 
+/// Waits until a person at a terminal says that something was read. Scripts are not asked: their lines answer the
+/// questions they were written for.
+///
+/// # Errors
+/// Input ended or failed.
+pub(crate) fn read(question: &str) -> io::Result<()> {
+    if !io::stdin().is_terminal() {
+        return Ok(());
+    }
+    ask(question)?;
+    read_line().map(drop)
+}
+
 /// Asks for a line that must not be seen. Echo comes back whatever happens.
 ///
 /// # Errors

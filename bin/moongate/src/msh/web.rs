@@ -18,6 +18,14 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// The longest answer.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
+/// `GET path`.
+///
+/// # Errors
+/// The gate cannot be reached or says no.
+pub(crate) async fn get<T: DeserializeOwned>(contact: &FirstContact, scope: &Scope, path: &str) -> Result<T> {
+    within(contact, scope, (http::Method::GET, path), Bytes::new()).await
+}
+
 /// `POST path` with a JSON body.
 ///
 /// # Errors
@@ -28,9 +36,17 @@ pub(crate) async fn post<B: Serialize, T: DeserializeOwned>(
     path: &str,
     body: &B,
 ) -> Result<T> {
-    let body = serde_json::to_vec(body)?.into();
+    within(contact, scope, (http::Method::POST, path), serde_json::to_vec(body)?.into()).await
+}
+
+async fn within<T: DeserializeOwned>(
+    contact: &FirstContact,
+    scope: &Scope,
+    (method, path): (http::Method, &str),
+    body: Bytes,
+) -> Result<T> {
     let host = contact.dialer.address().to_string();
-    tokio::time::timeout(DEADLINE, exchange(contact, scope, &host, path, body))
+    tokio::time::timeout(DEADLINE, exchange(contact, scope, &host, (method, path), body))
         .await
         .map_err(|_| anyhow::anyhow!("{host} did not answer {path} within {} s", DEADLINE.as_secs()))?
 }
@@ -39,7 +55,7 @@ async fn exchange<T: DeserializeOwned>(
     contact: &FirstContact,
     scope: &Scope,
     host: &str,
-    path: &str,
+    (method, path): (http::Method, &str),
     body: Bytes,
 ) -> Result<T> {
     let stream =
@@ -47,7 +63,7 @@ async fn exchange<T: DeserializeOwned>(
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     scope.spawn("web call", async move { drop(connection.await) });
     let request = http::Request::builder()
-        .method(http::Method::POST)
+        .method(method)
         .uri(path)
         .header(http::header::HOST, host)
         .header(http::header::CONTENT_TYPE, "application/json")

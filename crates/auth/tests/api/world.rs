@@ -84,6 +84,7 @@ pub fn settings(dir: &std::path::Path) -> Settings {
         passkey_name: None,
         public_names: vec![],
         proxy_addrs: vec!["gate.example:3080".into()],
+        message_of_the_day: String::new(),
         cluster: model::resource::ClusterConfig::default(),
         times: Times { housekeeping: Duration::from_millis(20), ..Times::default() },
     }

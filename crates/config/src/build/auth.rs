@@ -22,6 +22,7 @@ impl Make<'_> {
             authentication: self.authentication(),
             session_recording: self.recording(),
             client_idle_timeout: file.span_or_never("auth_service.client_idle_timeout").flatten(),
+            client_idle_timeout_message: self.said("auth_service.client_idle_timeout_message", 4096),
             web_idle_timeout: file
                 .span_or_never("auth_service.web_idle_timeout")
                 .unwrap_or(Some(minutes(120))),
@@ -31,8 +32,20 @@ impl Make<'_> {
             disconnect_expired_cert: file.truth("auth_service.disconnect_expired_cert").unwrap_or(false),
             keep_alive_interval: file.span("auth_service.keep_alive_interval").unwrap_or(minutes(5)),
             keep_alive_count_max: file.whole("auth_service.keep_alive_count_max").unwrap_or(3),
-            message_of_the_day: file.text("auth_service.message_of_the_day").map(str::to_owned),
+            message_of_the_day: self.said("auth_service.message_of_the_day", 16384),
         })
+    }
+
+    /// A text people are shown: of at most `most` bytes, and nothing a terminal would obey.
+    fn said(&mut self, path: &str, most: usize) -> String {
+        let text = self.file.text(path).unwrap_or_default().trim_end();
+        if text.len() > most {
+            self.wrong(path, &format!("{} bytes", text.len()), &format!("a text of at most {most} bytes"));
+        }
+        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
+            self.wrong(path, "a control character", "a text for people: line ends and tabs at most");
+        }
+        text.to_owned()
     }
 
     /// The tokens; what they cannot give so far (another authority, robots) is left out and said.

@@ -13,7 +13,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("ssh_service.commands[].name", Kind::Text, "", "The label."),
     Key::new("ssh_service.commands[].command", Kind::Texts, "", "The program and its arguments."),
     Key::new("ssh_service.commands[].period", Kind::Span, "1m", "How often it is run; at least one second."),
-    Key::new("ssh_service.permit_user_env", Kind::Bool, "no", "Read `~/.msh/environment` of the target user.").later(),
+    Key::new("ssh_service.permit_user_env", Kind::Bool, "no", "Let `~/.msh/environment` (or `~/.ssh/environment`) of the target user set variables of sessions."),
     Key::new("ssh_service.port_forwarding", Kind::Bool, "yes", "Ports may be forwarded, where roles agree."),
     Key::new("ssh_service.ssh_file_copy", Kind::Bool, "yes", "Files may be copied (sftp, scp), where roles agree."),
     Key::new("ssh_service.session_grace", Kind::Span, "5m", "How long a browser's shell waits for its page when the gate is started anew; 0s keeps none."),

@@ -25,6 +25,9 @@ pub struct ClusterInfo {
     pub ca_pins: Vec<String>,
     /// Public addresses of the proxies, `host:port`.
     pub proxy_addrs: Vec<String>,
+    /// What people read before they sign in; empty for nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message_of_the_day: String,
 }
 
 /// Asks for the trusted authorities.

@@ -371,6 +371,18 @@ impl<'a> Run<'a> {
         env
     }
 
+    /// What a person is told whose session is ended from here.
+    fn goodbye(&self, reason: &EndReason) -> String {
+        let view = self.visit.view();
+        let own = &view.rules.config().client_idle_timeout_message;
+        match (reason, self.told.0) {
+            // The cluster's own words for this.
+            (EndReason::Idle(_), _) if !own.is_empty() => own.lines().collect::<Vec<_>>().join("\r\n"),
+            (_, Told::Silent) => reason.silent(),
+            (_, Told::Banner | Told::Consent) => reason.public(),
+        }
+    }
+
     /// Tells both sides how it ended, and sees to it that the program has.
     async fn conclude(&self, stop: Stop<'a>, program: &Program, copy: Option<&Copy>) -> Outcome {
         let Stop { stopped, running, taps, files, last } = stop;
@@ -390,10 +402,7 @@ impl<'a> Run<'a> {
                     })
                     .await;
                 // A person who does not read is not waited for.
-                let words = match self.told.0 {
-                    Told::Silent => reason.silent(),
-                    Told::Banner | Told::Consent => reason.public(),
-                };
+                let words = self.goodbye(reason);
                 let words = format!("\r\n{words}");
                 drop(tokio::time::timeout(GOODBYE, farewell(channel, &words)).await);
             }

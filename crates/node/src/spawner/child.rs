@@ -1,7 +1,8 @@
 //! The step between fork and exec: become the account, arrange descriptors, start the program.
 //!
-//! Everything that allocates or looks something up happened before the fork ([`Plan`]); what follows it is system
-//! calls on values already made. Nothing returns: the program starts, or the process ends with a message on its own
+//! Everything is looked up before the fork ([`Plan`]); what follows it is system calls on values already made, and the
+//! account's own file of variables where the host permits one: read as the account, by this process alone. The spawner
+//! has one thread, so its child may allocate. Nothing returns: the program starts, or the process ends with a message on its own
 //! standard error and code 254 (the account could not be entered) or 126/127 (the program could not be started).
 
 use std::ffi::CString;
@@ -14,6 +15,7 @@ use nix::unistd::ForkResult;
 
 use super::account::Account;
 use super::message::Program;
+use super::own_env::{self, Environment};
 
 /// The child's standard descriptors.
 pub(crate) enum Stdio {
@@ -37,7 +39,9 @@ pub(crate) struct Plan {
     stdio: Stdio,
     image: Image,
     argv: Vec<CString>,
-    env: Vec<CString>,
+    env: Environment,
+    /// The account's own file adds to it.
+    own_env: bool,
     open_files: Option<(u64, u64)>,
 }
 
@@ -46,10 +50,12 @@ impl Plan {
         account: &Account,
         program: Program,
         stdio: Stdio,
-        env: Vec<CString>,
-        own: BorrowedFd<'_>,
+        env: Environment,
+        (own, own_env): (BorrowedFd<'_>, bool),
     ) -> Result<Self, String> {
         let shell = account.shell.as_bytes();
+        // Our own program takes nothing from it.
+        let own_env = own_env && program != Program::FileTransfer;
         let base = shell.rsplit(|b| *b == b'/').next().unwrap_or(shell);
         let c_string =
             |bytes: Vec<u8>| CString::new(bytes).map_err(|_| "the command has a NUL byte".to_owned());
@@ -74,6 +80,7 @@ impl Plan {
             image,
             argv,
             env,
+            own_env,
             open_files,
         })
     }
@@ -82,7 +89,7 @@ impl Plan {
     pub(crate) fn start(self) -> Result<nix::unistd::Pid, Errno> {
         #[expect(unsafe_code, reason = "fork is how a process becomes another user's")]
         // SAFETY: the spawner has one thread, so no lock can be held by a thread that does not exist in the child;
-        // the child only makes system calls on values made before and then execs or exits.
+        // the child looks after its own values and then execs or exits.
         let forked = unsafe { nix::unistd::fork() }?;
         match forked {
             ForkResult::Parent { child } => Ok(child),
@@ -90,7 +97,7 @@ impl Plan {
         }
     }
 
-    fn run(self) -> ! {
+    fn run(mut self) -> ! {
         if nix::unistd::setsid().is_err() || self.arrange_stdio().is_err() {
             leave(254);
         }
@@ -109,8 +116,9 @@ impl Plan {
             complain(&[b"could not enter home directory ", home, b": ", error.desc().as_bytes()]);
             let _ = nix::unistd::chdir(c"/");
         }
+        let env = self.environment();
         close_on_exec_from(3);
-        let (error, path) = self.exec();
+        let (error, path) = self.exec(&env);
         complain(&[path, b": ", error.desc().as_bytes()]);
         leave(if error == Errno::ENOENT { 127 } else { 126 })
     }
@@ -144,20 +152,28 @@ impl Plan {
         Ok(())
     }
 
-    fn exec(&self) -> (Errno, &[u8]) {
+    /// With what the account's own file says, and words about what of it is not taken.
+    fn environment(&mut self) -> Vec<CString> {
+        let env = std::mem::take(&mut self.env);
+        if !self.own_env {
+            return env.with(own_env::Own::default());
+        }
+        let own = own_env::read(&self.account.home, self.account.uid);
+        for words in &own.complaints {
+            complain(&[words.as_bytes()]);
+        }
+        env.with(own)
+    }
+
+    fn exec(&self, env: &[CString]) -> (Errno, &[u8]) {
         match &self.image {
             Image::Path(path) => {
-                let Err(error) = nix::unistd::execve(path, &self.argv, &self.env);
+                let Err(error) = nix::unistd::execve(path, &self.argv, env);
                 (error, path.as_bytes())
             }
             Image::Own(file) => {
-                let Err(error) = nix::unistd::execveat(
-                    file,
-                    c"",
-                    &self.argv,
-                    &self.env,
-                    nix::fcntl::AtFlags::AT_EMPTY_PATH,
-                );
+                let Err(error) =
+                    nix::unistd::execveat(file, c"", &self.argv, env, nix::fcntl::AtFlags::AT_EMPTY_PATH);
                 (error, b"file transfer")
             }
         }
@@ -207,7 +223,7 @@ fn leave(code: i32) -> ! {
 }
 
 /// Makes the environment of a program: what every session has, then what was asked for and is allowed.
-pub(crate) fn environment(account: &Account, asked: Vec<(String, String)>) -> Vec<CString> {
+pub(crate) fn environment(account: &Account, asked: Vec<(String, String)>) -> Environment {
     let pair = |name: &str, value: &[u8]| CString::new([name.as_bytes(), b"=", value].concat()).ok();
     let login = account.login.as_bytes();
     let fixed = [
@@ -222,7 +238,7 @@ pub(crate) fn environment(account: &Account, asked: Vec<(String, String)>) -> Ve
         .into_iter()
         .filter(|(name, _)| crate::env::service_may_set(name))
         .map(|(name, value)| pair(&name, value.as_bytes()));
-    fixed.into_iter().chain(wanted).flatten().collect()
+    Environment { fixed: fixed.into_iter().flatten().collect(), asked: wanted.flatten().collect() }
 }
 
 #[cfg(test)]
@@ -242,7 +258,7 @@ mod tests {
         let asked = [("LANG", "C.UTF-8"), ("LD_PRELOAD", "/tmp/x.so"), ("PATH", "/tmp"), ("TERM", "a\0b")]
             .map(|(n, v)| (n.to_owned(), v.to_owned()));
 
-        let env = environment(&account, asked.to_vec());
+        let env = environment(&account, asked.to_vec()).with(own_env::Own::default());
 
         assert_eq!(
             env.iter().map(|v| v.to_str().unwrap()).collect::<Vec<_>>(),

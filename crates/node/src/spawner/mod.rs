@@ -14,11 +14,13 @@ pub mod claim;
 mod client;
 pub mod message;
 mod monitor;
+mod own_env;
 pub mod phase;
 mod signal;
 mod terminal;
 mod transport;
 
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -35,14 +37,40 @@ use authorities::{Authorities, Pins};
 /// The hidden subcommand under which our executable becomes the spawner.
 pub const SUBCOMMAND: &str = "spawner";
 
-/// The privileged half's `main`. The socket to the other half is standard input; `pins` is where root keeps whom to
-/// believe; `judge` reads certificates.
+/// What the privileged half is told when it is started, and by nobody later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// The file where root keeps whom to believe, in a directory that is not given away.
+    pub pins: Option<PathBuf>,
+    /// `permit_user_env`: an account's own file adds to the environment of its programs.
+    pub own_env: bool,
+}
+
+/// Says that accounts' own files count.
+const OWN_ENV: &str = "--own-env";
+
+impl Orders {
+    /// Reads them off the command line, after the subcommand.
+    #[must_use]
+    pub fn read(words: &[OsString]) -> Self {
+        let own_env = words.iter().any(|word| word == OWN_ENV);
+        let pins = words.iter().find(|word| *word != OWN_ENV).map(PathBuf::from);
+        Self { pins, own_env }
+    }
+
+    fn words(&self) -> impl Iterator<Item = &OsStr> {
+        let flag = self.own_env.then_some(OsStr::new(OWN_ENV));
+        flag.into_iter().chain(self.pins.as_deref().map(Path::as_os_str))
+    }
+}
+
+/// The privileged half's `main`. The socket to the other half is standard input; `judge` reads certificates.
 ///
 /// Returns when the other half is gone. Must be called while the process has one thread.
 ///
 /// # Errors
 /// The socket failed, or a question was malformed or out of phase: someone else is asking.
-pub fn main(pins: Option<PathBuf>, judge: claim::Judge) -> Result<(), Error> {
+pub fn main(orders: Orders, judge: claim::Judge) -> Result<(), Error> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(Error::io("taking the socket"))?;
     let null = std::fs::File::open("/dev/null").map_err(Error::io("opening /dev/null"))?;
     nix::unistd::dup2_stdin(&null).map_err(|e| Error::Io("closing standard input", e.into()))?;
@@ -51,11 +79,11 @@ pub fn main(pins: Option<PathBuf>, judge: claim::Judge) -> Result<(), Error> {
     let _ = nix::unistd::chdir("/");
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     rustix::io::ioctl_fionbio(&socket, true).map_err(|e| Error::Io("preparing the socket", e.into()))?;
-    let pins = match pins {
+    let pins = match orders.pins {
         Some(file) if nix::unistd::Uid::effective().is_root() => Pins::File(file),
         Some(_) | None => Pins::Process,
     };
-    monitor::Monitor::new(socket, Authorities::new(judge, pins))?.serve()
+    monitor::Monitor::new(socket, Authorities::new(judge, pins), orders.own_env)?.serve()
 }
 
 /// A spawner that was started and not yet spoken to.
@@ -73,13 +101,12 @@ impl Launched {
     }
 }
 
-/// Starts `executable spawner [pins]` with our present privileges; `pins` is the file where root keeps whom to believe,
-/// in a directory that is not given away. Call it before they are dropped ([`crate::privilege`]) and before the runtime
-/// starts; then [`Spawner::attach`] inside the runtime.
+/// Starts `executable spawner` with these orders and our present privileges. Call it before they are dropped
+/// ([`crate::privilege`]) and before the runtime starts; then [`Spawner::attach`] inside the runtime.
 ///
 /// # Errors
 /// The process could not be started.
-pub fn launch(executable: &Path, pins: Option<&Path>) -> Result<Launched, Error> {
+pub fn launch(executable: &Path, orders: &Orders) -> Result<Launched, Error> {
     let (ours, theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|e| Error::Io("making a socket pair", e.into()))?;
@@ -87,7 +114,7 @@ pub fn launch(executable: &Path, pins: Option<&Path>) -> Result<Launched, Error>
     let child = Command::new(executable)
         .arg0("moongate")
         .arg(SUBCOMMAND)
-        .args(pins)
+        .args(orders.words())
         .env_clear()
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())

@@ -59,12 +59,14 @@ pub(crate) struct Monitor {
     powers: Powers,
     authorities: Authorities,
     phase: Phase,
+    own_env: bool,
     held: BTreeMap<u32, Held>,
     next: u32,
 }
 
 impl Monitor {
-    pub(crate) fn new(socket: OwnedFd, authorities: Authorities) -> Result<Self, Error> {
+    /// `own_env`: accounts' own files add to the environment of their programs.
+    pub(crate) fn new(socket: OwnedFd, authorities: Authorities, own_env: bool) -> Result<Self, Error> {
         let own = std::fs::File::open("/proc/self/exe").map_err(Error::io("opening our own executable"))?;
         Ok(Self {
             socket,
@@ -72,6 +74,7 @@ impl Monitor {
             powers: Powers::now(),
             authorities,
             phase: Phase::Greeting,
+            own_env,
             held: BTreeMap::new(),
             next: 1,
         })
@@ -249,7 +252,7 @@ impl Monitor {
             },
         };
         let env = environment(&owner, env);
-        let plan = match Plan::new(&owner, program, stdio, env, self.own.as_fd()) {
+        let plan = match Plan::new(&owner, program, stdio, env, (self.own.as_fd(), self.own_env)) {
             Ok(plan) => plan,
             Err(reason) => return Ok(refused(reason)),
         };
@@ -447,7 +450,7 @@ mod tests {
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .unwrap();
         let nobody: super::super::claim::Judge = |_, _, _, _| Err("nobody".to_owned());
-        let mut monitor = Monitor::new(ours, Authorities::new(nobody, Pins::Process)).unwrap();
+        let mut monitor = Monitor::new(ours, Authorities::new(nobody, Pins::Process), false).unwrap();
         let path = || PathBuf::from("/nowhere");
         let account = || Account {
             login: "ann".into(),

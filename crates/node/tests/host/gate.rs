@@ -16,7 +16,7 @@ use model::api::recordings::{SegmentReceipt, UploadState};
 use model::resource::{ClusterConfig, Lock, Role};
 use model::{Identity, Labels, NodeId, SessionId, Subject, Timestamp};
 use node::serve::{Deps, Peer, Settings};
-use node::spawner::{Launched, Spawner, launch};
+use node::spawner::{Launched, Orders, Spawner, launch};
 use node::{Node, serve};
 use pki::ssh::{Certificate, Permits, UserRequest};
 use pki::{Authority as Ca, KeyPair, KeyType, Trust};
@@ -81,7 +81,12 @@ impl Gate {
     }
 
     pub(crate) fn with(login: &str, roles: Vec<Role>, settings: Settings) -> Self {
-        Self::on(launch(&std::env::current_exe().unwrap(), None).unwrap(), login, roles, settings)
+        Self::on(
+            launch(&std::env::current_exe().unwrap(), &Orders::default()).unwrap(),
+            login,
+            roles,
+            settings,
+        )
     }
 
     /// With a spawner that was launched before.
@@ -181,6 +186,12 @@ impl Gate {
     /// Changes the rules.
     pub(crate) fn rule(&self, roles: &[Role], locks: &[Lock]) {
         self.view.send_replace(view(roles, locks, 2));
+    }
+
+    /// Changes the cluster's settings.
+    pub(crate) fn configure(&self, config: ClusterConfig) {
+        let rules = Rules::new(3, &self.roles, &[], config);
+        self.view.send_replace(Arc::new(View { rules, ..View::default() }));
     }
 
     /// Every event of this name so far.

@@ -22,6 +22,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("rsync_works", rsync_works),
     ("file_copies_are_refused_where_rules_say_so", file_copies_refused),
     ("a_lock_ends_an_open_session", a_lock_ends_an_open_session),
+    ("a_quiet_session_ends_with_the_clusters_own_words", quiet_session),
     ("silent_rules_leave_no_trace_of_us", silent_rules),
     ("what_was_typed_too_early_and_too_late_does_no_harm", odd_requests),
 ];
@@ -351,4 +352,24 @@ fn a_service_that_stops() {
     stdout.read_to_string(&mut rest).unwrap();
     let said = rest + &text(&out.stderr);
     assert!(!out.status.success() && said.contains("the service is stopping"), "{said}");
+}
+
+fn quiet_session() {
+    let gate = gate();
+    let limit = Some(model::time::Span(Duration::from_millis(300)));
+    let ends = |message: &str| {
+        gate.configure(model::resource::ClusterConfig {
+            client_idle_timeout: limit,
+            client_idle_timeout_message: message.to_owned(),
+            ..model::resource::ClusterConfig::default()
+        });
+        let out = gate.ssh(&["-tt"], &["sleep 60"]).output().unwrap();
+        assert!(!out.status.success());
+        text(&out.stdout) + &text(&out.stderr)
+    };
+
+    assert!(ends("").contains("idle timeout"));
+    let said = ends("Nobody is here.\nCome back soon.");
+    assert!(said.contains("Nobody is here.\r\nCome back soon.") && !said.contains("idle timeout"), "{said}");
+    gate.event("client.disconnect", |event| event["reason"].as_str().unwrap().contains("idle timeout"));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use model::Login;
 use node::spawner::message::{Exit, Signal, Size};
-use node::spawner::{Account, Launched, Program, Spawner, launch};
+use node::spawner::{Account, Launched, Orders, Program, Spawner, launch};
 use runtime::Scope;
 
 use super::proof;
@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("a_shell_is_a_login_shell_on_a_terminal_of_the_size_asked", a_login_shell),
     ("a_signal_is_told_by_name", a_signal_is_told_by_name),
     ("the_environment_is_what_was_allowed_and_no_more", the_environment),
+    ("an_accounts_own_file_sets_variables_where_that_is_permitted", own_file),
     ("no_descriptor_of_ours_reaches_the_program", no_descriptor_leaks),
     ("another_account_is_entered_whole_or_not_at_all", another_account),
     ("an_agent_socket_is_reachable_by_its_account_alone", agent_socket),
@@ -42,16 +43,20 @@ pub(crate) fn me() -> Login {
 }
 
 pub(crate) fn with_spawner<F: Future<Output = ()>>(test: impl FnOnce(Spawner) -> F) {
-    run_with(Some(proof::public(&proof::ca(1))), test);
+    run_with(&Orders::default(), Some(proof::public(&proof::ca(1))), test);
 }
 
 /// With a spawner that was not told whom to believe.
 pub(crate) fn with_untrusting_spawner<F: Future<Output = ()>>(test: impl FnOnce(Spawner) -> F) {
-    run_with(None, test);
+    run_with(&Orders::default(), None, test);
 }
 
-fn run_with<F: Future<Output = ()>>(authority: Option<Vec<u8>>, test: impl FnOnce(Spawner) -> F) {
-    run_on(launch(&std::env::current_exe().unwrap(), None).unwrap(), authority, test);
+fn run_with<F: Future<Output = ()>>(
+    orders: &Orders,
+    authority: Option<Vec<u8>>,
+    test: impl FnOnce(Spawner) -> F,
+) {
+    run_on(launch(&std::env::current_exe().unwrap(), orders).unwrap(), authority, test);
 }
 
 fn run_on<F: Future<Output = ()>>(
@@ -190,6 +195,48 @@ fn the_environment() {
             out.lines().filter(|n| !matches!(*n, "_" | "PWD" | "SHLVL" | "OLDPWD")).collect();
         assert_eq!(names, ["HOME", "LANG", "LOGNAME", "MAIL", "PATH", "SHELL", "SSH_CLIENT", "USER"]);
     });
+}
+
+fn own_file() {
+    if !is_root() {
+        // One's own home is left alone.
+        return;
+    }
+    let made = Made::new("e");
+    let home = format!("/home/{}", made.0);
+    let account = nix::unistd::User::from_name(&made.0).unwrap().unwrap();
+    std::fs::create_dir(format!("{home}/.ssh")).unwrap();
+    let file = format!("{home}/.ssh/environment");
+    let text = "# mine\nPATH=/opt/mine:/usr/bin:/bin\nLANG=de_DE.UTF-8\nGPU=0\nLD_PRELOAD=/tmp/x.so\nSSH_TTY=/dev/null\n";
+    std::fs::write(&file, text).unwrap();
+    nix::unistd::chown(file.as_str(), Some(account.uid), Some(account.gid)).unwrap();
+    let ask = "echo $PATH $LANG $GPU [$LD_PRELOAD] [$SSH_TTY] $HOME";
+    let with = |own_env: bool, expected: String, told: &'static [&'static str]| {
+        let (login, orders) = (made.login(), Orders { own_env, ..Orders::default() });
+        run_with(&orders, Some(proof::public(&proof::ca(1))), |spawner| async move {
+            let account = spawner.lookup(proof::good(&login), None).await.unwrap();
+            let (out, err, exit) = run(&account, ask, &[("LANG", "C.UTF-8")]).await;
+            assert_eq!((out, exit), (expected, Exit::Code(0)), "{err}");
+            assert_eq!(err.lines().map(str::trim).collect::<Vec<_>>(), told);
+        });
+    };
+
+    let usual = format!("/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games C.UTF-8 [] [] {home}\n");
+    with(false, usual.clone(), &[]);
+    // What the client asked for counts more.
+    with(
+        true,
+        format!("/opt/mine:/usr/bin:/bin C.UTF-8 0 [] [] {home}\n"),
+        &[
+            "~/.ssh/environment line 5: this variable cannot be set here",
+            "~/.ssh/environment line 6: this variable cannot be set here",
+        ],
+    );
+    // It is read with the account's rights: a file that only root may read is none of theirs.
+    nix::unistd::chown(file.as_str(), Some(nix::unistd::Uid::from_raw(0)), None).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&file, mode).unwrap();
+    with(true, usual, &["~/.ssh/environment is not taken: Permission denied (os error 13)"]);
 }
 
 fn no_descriptor_leaks() {
@@ -349,7 +396,7 @@ fn sockets_with_rights() {
 
 fn hang_up() {
     let (read, write) = rustix::pipe::pipe().unwrap();
-    let launched = launch(&std::env::current_exe().unwrap(), None).unwrap();
+    let launched = launch(&std::env::current_exe().unwrap(), &Orders::default()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let stdout = runtime.block_on(async {
         let scope = Scope::root("test");
@@ -404,7 +451,7 @@ fn cost(pid: u32) -> (Duration, u64) {
 }
 
 fn starting_is_cheap() {
-    let launched = launch(&std::env::current_exe().unwrap(), None).unwrap();
+    let launched = launch(&std::env::current_exe().unwrap(), &Orders::default()).unwrap();
     let pid = launched.pid();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -447,7 +494,7 @@ async fn ask_and_leave<T>(asked: impl Future<Output = T>) {
 }
 
 fn nobody_waits() {
-    let launched = launch(&std::env::current_exe().unwrap(), None).unwrap();
+    let launched = launch(&std::env::current_exe().unwrap(), &Orders::default()).unwrap();
     let pid = launched.pid();
     run_on(launched, Some(proof::public(&proof::ca(1))), |spawner| async move {
         let account = spawner.lookup(proof::good(&me()), None).await.unwrap();
@@ -472,7 +519,7 @@ fn nobody_waits() {
 }
 
 fn slow_host() {
-    let launched = launch(&std::env::current_exe().unwrap(), None).unwrap();
+    let launched = launch(&std::env::current_exe().unwrap(), &Orders::default()).unwrap();
     let stopped = nix::unistd::Pid::from_raw(launched.pid().try_into().unwrap());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();

@@ -116,7 +116,8 @@ fn many_sessions() {
 
 /// Run in a process of its own: root is given up for good.
 pub(crate) fn without_privileges() {
-    let launched = node::spawner::launch(&std::env::current_exe().unwrap(), None).unwrap();
+    let launched =
+        node::spawner::launch(&std::env::current_exe().unwrap(), &node::spawner::Orders::default()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
     let plan = node::privilege::Plan::Become {

@@ -38,6 +38,14 @@ async fn ping_says_what_the_gate_is_in_the_known_shape() {
 }
 
 #[tokio::test]
+async fn what_is_to_be_read_before_signing_in_is_told_to_anyone() {
+    let gate = gate();
+
+    assert_eq!(gate.get("/webapi/ping").await.json()["auth"]["has_motd"], true);
+    assert_eq!(gate.get("/webapi/motd").await.json(), json!({"Text": "Mind the step."}));
+}
+
+#[tokio::test]
 async fn find_says_how_to_dial_and_no_more() {
     let gate = gate();
 

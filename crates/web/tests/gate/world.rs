@@ -36,7 +36,7 @@ impl Authority {
             "/v1/cluster" => (
                 200,
                 json!({"name": "gate", "version": "9.9.9", "level": 1, "ca_pins": ["sha256:00"],
-                       "proxy_addrs": ["gate.example.com:443"]}),
+                       "proxy_addrs": ["gate.example.com:443"], "message_of_the_day": "Mind the step."}),
             ),
             "/v1/trust" => (200, json!({"keys": [], "audit_key": ""})),
             "/v1/sign-in" if body["password"] == "right" => (

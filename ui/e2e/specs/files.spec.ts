@@ -31,6 +31,13 @@ test('a file goes up in pieces through nginx, comes down whole, and is told with
     expect(createHash('sha256').update(came).digest('hex')).toBe(sum);
     await expect.poll(() => page.getByText(`SHA-256 ${sum}`).count(), { timeout: 20_000 }).toBe(2);
     rmSync(target, { recursive: true });
+    await page.close();
+
+    const seen = await visit('recordings', { cookie: world.admin });
+    await seen.getByRole('row').filter({ hasText: /vic.*sftp.*Complete/ }).first().click();
+    await seen.getByText('Nothing was on a screen in this session.').waitFor();
+    await seen.getByRole('button', { name: 'Commands' }).click();
+    await seen.getByRole('complementary', { name: 'Commands' }).getByText(/weights\.bin/).first().waitFor();
   } finally {
     rmSync(dir, { recursive: true });
   }

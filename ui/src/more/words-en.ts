@@ -11,7 +11,7 @@ export const en = {
   'rec.play': 'Play', 'rec.pause': 'Pause', 'rec.speed': 'Speed', 'rec.idle': 'Skip idle time', 'rec.position': 'Position',
   'rec.back': 'All recordings', 'rec.transcript': 'Transcript', 'rec.screen': 'Screen', 'rec.find': 'Find in the transcript',
   'rec.link': 'Link to this moment', 'rec.loading': 'Fetching part {n} of {all} …',
-  'rec.help': 'Keys', 'rec.full': 'Full screen', 'rec.commands': 'Commands', 'rec.noCommands': 'No command was recognised on the screen.', 'rec.absolute': 'Time of day or time since the beginning',
+  'rec.help': 'Keys', 'rec.full': 'Full screen', 'rec.commands': 'Commands', 'rec.noCommands': 'No command was recognised on the screen.', 'rec.blank': 'Nothing was on a screen in this session. Files it moved are under Commands and in the audit log.', 'rec.absolute': 'Time of day or time since the beginning',
   'rec.goTo': 'Go to a time', 'rec.go': 'Go', 'rec.save': 'Save as', 'rec.counts': '{n} segments, {size}',
   'rec.verify': 'Verify', 'rec.verifying': 'Verifying {n} of {all} …', 'rec.proven': 'Verified: {n} segments, complete',
   'rec.growing': 'Verified so far: {n} segments; its end cannot be proven yet', 'rec.broken': 'Not genuine at segment {n}: {why}',

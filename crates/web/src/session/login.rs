@@ -134,7 +134,7 @@ async fn enter(web: &Web, sessions: &Sessions, ask: Proof, origin: Origin) -> Re
     let keys = Keys::generate(sessions.random()).map_err(broken)?;
     let verb = keys.ask(ask, origin.from);
     let certs = web.client().call(&verb).await.map_err(|error| answer::failed("sign-in", &error))?;
-    Person::new(sessions, keys, certs, origin).map(Arc::new).map_err(broken)
+    Person::new(sessions.ground(), keys, certs, origin).map(Arc::new).map_err(broken)
 }
 
 /// The person agrees to what is told before sessions. To those who are told nothing there is no such address.

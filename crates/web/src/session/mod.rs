@@ -13,6 +13,7 @@ pub(crate) mod own;
 mod parts;
 mod person;
 mod table;
+mod token;
 pub(crate) mod unlock;
 
 use std::net::{IpAddr, SocketAddr};
@@ -29,7 +30,7 @@ pub(crate) use idle::State as IdleState;
 pub(crate) use parts::Part;
 pub(crate) use person::{Keep, Opens, Person, lock};
 pub use table::Sessions;
-pub(crate) use table::{hash as token_hash, token as token_of};
+pub(crate) use token::{hash as token_hash, token as token_of};
 
 /// How many sessions there may be.
 pub const MAX_SESSIONS: usize = 10_000;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::idle::Idle;
 use super::parts::Parts;
-use super::{MAX_TICKETS, Sessions, TICKET_LIFE};
+use super::{MAX_TICKETS, TICKET_LIFE, Ways};
 use crate::terminal::Terminals;
 
 /// What the sign-in page sends: password and code, password and passkey, or a passkey alone.
@@ -132,6 +132,14 @@ impl Origin {
 /// The longest name of a browser that is kept.
 const MAX_AGENT: usize = 256;
 
+/// What a session stands on: the ways out, the scope that ends with it, randomness, the time.
+pub(crate) struct Ground<'a> {
+    pub(crate) ways: &'a dyn Ways,
+    pub(crate) scope: Scope,
+    pub(crate) random: Random,
+    pub(crate) now: Timestamp,
+}
+
 /// One signed-in browser.
 pub(crate) struct Person {
     /// What it is called in its owner's list; opens nothing.
@@ -167,25 +175,24 @@ pub(crate) struct Person {
 
 impl Person {
     pub(crate) fn new(
-        sessions: &Sessions,
+        ground: Ground<'_>,
         keys: Keys,
         certs: UserCerts,
         origin: Origin,
     ) -> Result<Self, String> {
         let from = origin.from;
-        let (scope, random) = (sessions.scope(), sessions.random().clone());
+        let Ground { ways, scope, random, now } = ground;
         let own = keys.tls.certified(&certs.tls_cert_pem).map_err(|e| e.to_string())?;
         let material = Material::trusting(&certs.trust).map_err(|e| e.to_string())?.showing(own);
-        let client =
-            Client::new(sessions.ways().authority(Keyring::new(material), from), &scope, random.clone());
+        let client = Client::new(ways.authority(Keyring::new(material), from), &scope, random.clone());
         Ok(Self {
             id: data_encoding::HEXLOWER.encode(&random.bytes::<8>()),
             origin,
-            since: sessions.now(),
+            since: now,
             user: certs.user,
             cluster: certs.cluster.to_string(),
             expires: certs.expires,
-            csrf: super::table::token(&random),
+            csrf: super::token::token(&random),
             client,
             trust: certs.trust,
             terminals: Terminals::default(),
@@ -194,7 +201,7 @@ impl Person {
             certificate: PublicKey::from_openssh(&certs.ssh_cert).map_err(|e| e.to_string())?,
             random,
             scope,
-            idle: Idle::new(sessions.now()),
+            idle: Idle::new(now),
             tickets: Mutex::default(),
             more: AtomicBool::new(false),
             signed_out: CancellationToken::new(),
@@ -260,14 +267,14 @@ impl Person {
         if tickets.len() >= MAX_TICKETS {
             return None;
         }
-        let ticket = super::table::token(&self.random);
-        tickets.insert(super::table::hash(&ticket), Ticket { opens, origin, until: now + TICKET_LIFE });
+        let ticket = super::token::token(&self.random);
+        tickets.insert(super::token::hash(&ticket), Ticket { opens, origin, until: now + TICKET_LIFE });
         Some(ticket)
     }
 
     /// Uses a ticket up.
     pub(crate) fn redeem(&self, ticket: &str, now: Timestamp) -> Option<Ticket> {
-        lock(&self.tickets).remove(&super::table::hash(ticket)).filter(|t| t.until > now)
+        lock(&self.tickets).remove(&super::token::hash(ticket)).filter(|t| t.until > now)
     }
 }
 

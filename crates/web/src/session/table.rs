@@ -4,26 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use data_encoding::HEXLOWER;
 use model::{Timestamp, UserName};
 use runtime::{Clock, Random, Scope};
 
-use super::person::{Person, lock};
+use super::person::{Ground, Person, lock};
+use super::token::{hash, token};
 use super::{IdleLimits, MAX_PER_USER, MAX_SESSIONS, Ways};
 
 /// How often sessions that are over are let go.
 const SWEEP: Duration = Duration::from_secs(60);
-
-/// A random token of 256 bits.
-pub(crate) fn token(random: &Random) -> String {
-    HEXLOWER.encode(&random.bytes::<32>())
-}
-
-/// What is kept of a token.
-pub(crate) fn hash(token: &str) -> String {
-    HEXLOWER.encode(digest(&SHA256, token.as_bytes()).as_ref())
-}
 
 /// Everyone who is signed in with a browser. Clones share: every face of one gate has the same.
 #[derive(Clone)]
@@ -97,8 +86,14 @@ impl Sessions {
         &self.0.random
     }
 
-    pub(crate) fn scope(&self) -> Scope {
-        self.0.scope.child("web session")
+    /// What a new session stands on.
+    pub(crate) fn ground(&self) -> Ground<'_> {
+        Ground {
+            ways: self.0.ways.as_ref(),
+            scope: self.0.scope.child("web session"),
+            random: self.0.random.clone(),
+            now: self.now(),
+        }
     }
 
     /// Takes a person in; gives the token, which is nowhere else. `None` when there is no room.

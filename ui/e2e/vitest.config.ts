@@ -11,6 +11,8 @@ export default defineConfig({
     include: [process.env['MOONGATE_BENCH'] ? 'bench/*.spec.ts' : process.env['MOONGATE_SHOTS'] ? 'shots/*.spec.ts' : 'specs/**/*.spec.ts'],
     globalSetup: ['world/setup.ts'],
     environment: 'node',
+    // A snapshot that is missing fails like one that differs; `--update` alone writes.
+    update: 'none',
     fileParallelism: false,
     isolate: false,
     pool: 'threads',

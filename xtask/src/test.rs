@@ -68,7 +68,8 @@ fn browser() -> Result<Vec<String>> {
     ui::browse(&[])
 }
 
-/// `e2e [name]`: all of them, or those whose name contains the word; `e2e browser [spec …]`: the browser app.
+/// `e2e [name]`: all of them, or those whose name contains the word; `e2e browser [spec …]`: the browser app;
+/// with `--update` what the spec `snapshots` keeps is written anew.
 pub(crate) fn e2e(arguments: &[String]) -> Result<()> {
     packages::ensure(packages::CLIENTS)?;
     if let Some(("browser", specs)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {

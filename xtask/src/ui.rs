@@ -88,8 +88,8 @@ fn all() -> Result<()> {
     Ok(())
 }
 
-/// The app in a real browser against the built program; `filters` are parts of the names of specs. The lines in which
-/// the runner counts, or none where there is no node to run it.
+/// The app in a real browser against the built program; `filters` are parts of the names of specs, or options of the
+/// runner such as `--update`. The lines in which the runner counts, or none where there is no node to run it.
 pub(crate) fn browse(filters: &[String]) -> Result<Vec<String>> {
     if !possible() {
         eprintln!("no node and npm here: the browser app is not driven");

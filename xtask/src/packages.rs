@@ -30,6 +30,7 @@ pub(crate) const CLIENTS: &[Need] = &[
     Need { program: "curl", package: "curl" },
     Need { program: "jq", package: "jq" },
     Need { program: "faketime", package: "faketime" },
+    Need { program: "ansible", package: "ansible-core" },
 ];
 
 /// What drives the browser app.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use runtime::Direct;
-use runtime::direct::Passage;
+use runtime::direct::{Passage, is_refused};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
@@ -39,9 +39,9 @@ pub struct Relayed {
 /// How a direction's bytes get across.
 enum Way {
     Copied,
-    /// From socket to socket: nothing is in the buffer, and never will be.
+    /// From socket to socket: nothing is in the buffer.
     Spliced(Passage),
-    /// Copied for good: no pipe was to be had.
+    /// Copied for good: no pipe was to be had, or the kernel does not do it.
     OnlyCopied,
 }
 
@@ -93,8 +93,13 @@ impl Direction {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         if let (Way::Spliced(passage), Some(socket)) = (&mut self.way, from.reads_from()) {
-            self.ended = ready!(passage.poll_take(socket, cx))? == 0;
-            return Poll::Ready(Ok(()));
+            match ready!(passage.poll_take(socket, cx)) {
+                Err(error) if is_refused(&error) => self.way = Way::OnlyCopied,
+                taken => {
+                    self.ended = taken? == 0;
+                    return Poll::Ready(Ok(()));
+                }
+            }
         }
         let wanted = if self.end > 0 && self.end == self.buffer.len() { LARGE } else { SMALL };
         if self.buffer.len() < wanted {

@@ -21,6 +21,13 @@ const ROOM: usize = 256 * 1024;
 /// The most bytes moved by one call.
 const MOST: usize = 128 * 1024;
 
+/// The kernel, or whoever stands in front of it, does not do this: copying does.
+#[must_use]
+pub fn is_refused(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported)
+}
+
 /// A stream that may be nothing but a TCP socket. Once a direction is, it stays so.
 pub trait Direct {
     /// The socket whose next byte is the next one read here; `None` while anything is in between, or held.
@@ -123,7 +130,7 @@ impl Passage {
     /// could not be told from a silent socket.
     ///
     /// # Errors
-    /// The socket's.
+    /// The socket's; or the call is refused ([`is_refused`]), and nothing was taken.
     pub fn poll_take(&mut self, from: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let taken = ready!(poll_splice(from, Interest::READABLE, cx, || {
             Ok(splice(from, None, &self.entry, None, MOST, SpliceFlags::NONBLOCK)?)
@@ -170,7 +177,7 @@ fn poll_splice(
 /// the socket's end.
 ///
 /// # Errors
-/// The socket's, or that nobody reads the pipe any more.
+/// The socket's, or that nobody reads the pipe any more; or the call is refused ([`is_refused`]), and nothing moved.
 pub fn poll_into_pipe(
     from: &TcpStream,
     pipe: &pipe::Sender,

@@ -121,21 +121,38 @@ async fn copy(mut from: impl AsyncRead + Unpin, to: &mut (impl AsyncWrite + Unpi
 
 /// What the node says into a pipe: copied while it comes inside TLS, moved by the kernel once it is bare.
 async fn drain(stream: &RefCell<BoxStream>, mut pipe: pipe::Sender) -> std::io::Result<()> {
-    let mut buffer = vec![0; CHUNK];
-    while stream.borrow().reads_from().is_none() {
-        let n = Shared(stream).read(&mut buffer).await?;
-        if n == 0 {
+    let (mut buffer, mut refused) = (Vec::new(), false);
+    loop {
+        let moved = if !refused && stream.borrow().reads_from().is_some() {
+            buffer = Vec::new();
+            match poll_fn(|cx| poll_moved(stream, &pipe, cx)).await {
+                Err(error) if direct::is_refused(&error) => {
+                    refused = true;
+                    continue;
+                }
+                moved => moved?,
+            }
+        } else {
+            buffer.resize(CHUNK, 0);
+            let n = Shared(stream).read(&mut buffer).await?;
+            pipe.write_all(buffer.get(..n).unwrap_or_default()).await?;
+            n
+        };
+        if moved == 0 {
             return Ok(());
         }
-        pipe.write_all(buffer.get(..n).unwrap_or_default()).await?;
     }
-    drop(buffer);
-    let moved = |cx: &mut Context<'_>| match stream.borrow().reads_from() {
-        Some(socket) => direct::poll_into_pipe(socket, &pipe, cx),
+}
+
+fn poll_moved(
+    stream: &RefCell<BoxStream>,
+    pipe: &pipe::Sender,
+    cx: &mut Context<'_>,
+) -> Poll<std::io::Result<usize>> {
+    match stream.borrow().reads_from() {
+        Some(socket) => direct::poll_into_pipe(socket, pipe, cx),
         None => Poll::Ready(Err(ErrorKind::Unsupported.into())),
-    };
-    while poll_fn(moved).await? > 0 {}
-    Ok(())
+    }
 }
 
 /// The stream for both directions at once: they are polled in turn, by one task.

@@ -160,6 +160,17 @@ async fn a_socket_that_was_reset_is_an_error_and_not_an_end() {
     assert_eq!(taken.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
+#[test]
+fn a_call_that_is_not_there_is_told_from_a_socket_that_failed() {
+    use rustix::io::Errno;
+    for errno in [Errno::NOSYS, Errno::INVAL, Errno::PERM, Errno::ACCESS, Errno::OPNOTSUPP] {
+        assert!(is_refused(&errno.into()), "{errno}");
+    }
+    for errno in [Errno::CONNRESET, Errno::PIPE, Errno::NOTCONN, Errno::TIMEDOUT, Errno::AGAIN] {
+        assert!(!is_refused(&errno.into()), "{errno}");
+    }
+}
+
 /// Closing it sends a reset.
 fn reset_on_close(socket: &TcpStream) {
     rustix::net::sockopt::set_socket_linger(socket, Some(std::time::Duration::ZERO)).unwrap();

@@ -112,13 +112,14 @@ test('many idle terminals', async () => {
     const parts = ['proxy', 'gpu-1', 'auth'];
     const now = () => parts.map((part) => usage(gate.running.get(part)!.id));
     // What is made once, at the first terminal, is nobody's share.
-    const first = await visit('account', { cookie: cookies[0]!, port: gate.port });
+    const expected = /ERR_CONNECTION_REFUSED/; // Pages outlive this gate, and look for it.
+    const first = await visit('account', { cookie: cookies[0]!, port: gate.port, expected });
     expect(await hold(first, (node.id ?? node.node?.id)!, 1)).toBe(1);
     await pause(5_000);
     const before = now();
     let there = 0;
     for (const cookie of cookies) {
-      const page = await visit('account', { cookie, port: gate.port });
+      const page = await visit('account', { cookie, port: gate.port, expected });
       there += await hold(page, (node.id ?? node.node?.id)!, EACH);
     }
     expect(there).toBe(TERMINALS);

@@ -131,7 +131,7 @@ impl Dialer {
             if let WebTrust::Cluster = trust {
                 let config = self.config(b"http/1.1", &self.0.keyring.current())?;
                 let stream = secure(stream, config, fixed_name(PROXY_SERVER_NAME), to).await?;
-                return Ok(Box::new(Wrapped(stream)) as BoxStream);
+                return Ok(Box::new(Wrapped::new(stream)) as BoxStream);
             }
             crate::web_trust::handshake(stream, to, trust).await.map_err(advise_web)
         };
@@ -215,7 +215,7 @@ impl Dialer {
             // In a WebSocket TLS stays: its end is the only end of one direction there is.
             return Ok(match leaves_tls_after(route).filter(|_| kind == CarrierKind::Tls) {
                 Some(limit) => Box::new(Bare::new(tokio_rustls::TlsStream::from(stream), limit)),
-                None => Box::new(Wrapped(stream)),
+                None => Box::new(Wrapped::new(stream)),
             });
         }
         Err(ConnectError::Refused {
@@ -232,10 +232,11 @@ impl Dialer {
         let stream = secure(stream, outer, server_name(to)?, to)
             .await
             .map_err(|error| Failed { error, other_carrier_may_do: true })?;
-        let stream = timeout(UPGRADE, upgrade(Box::new(Wrapped(stream)), to)).await.map_err(|_| {
-            let why = format!("the front did not answer the WebSocket upgrade within {UPGRADE:?}");
-            ConnectError::Unreachable { to: to.to_string(), why }
-        })??;
+        let stream =
+            timeout(UPGRADE, upgrade(Box::new(Wrapped::new(stream)), to)).await.map_err(|_| {
+                let why = format!("the front did not answer the WebSocket upgrade within {UPGRADE:?}");
+                ConnectError::Unreachable { to: to.to_string(), why }
+            })??;
         let stream = self.inner(stream, route, CarrierKind::WebSocket).await?;
         Ok((stream, proxy.map(|p| p.to_string())))
     }

@@ -39,5 +39,5 @@ pub async fn wrap(
     ProxyHeader::Proxied { source: client, destination: client }.encode_v2(&mut header);
     // Goes out with the first bytes that follow.
     stream.write_all(&header).await.map_err(|e| broken(e.to_string()))?;
-    Ok(Box::new(Wrapped(stream)))
+    Ok(Box::new(Wrapped::new(stream)))
 }

@@ -84,7 +84,7 @@ pub(crate) async fn handshake(
     }
     let config = config(trust).map_err(unusable)?;
     let name = server_name(to)?;
-    secure(stream, config, name, to).await.map(|stream| Box::new(Wrapped(stream)) as BoxStream)
+    secure(stream, config, name, to).await.map(|stream| Box::new(Wrapped::new(stream)) as BoxStream)
 }
 
 pub(crate) fn server_name(to: &HostPort) -> Result<ServerName<'static>, ConnectError> {

@@ -320,7 +320,7 @@ impl Gate {
     async fn web(&self, stream: Rewind<BoxStream>, visit: Visit, hello: &ClientHello) -> Result<(), Dropped> {
         let stream = self.0.tls.accept_web(Box::new(stream), hello.server_name.as_deref()).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let mut stream: Rewind<BoxStream> = Rewind::new(Box::new(Wrapped(stream)));
+        let mut stream: Rewind<BoxStream> = Rewind::new(Box::new(Wrapped::new(stream)));
         if !http2 && visit.carrier == Carrier::Plain && wants_upgrade_path(&mut stream).await {
             return self.upgrade(stream, visit).await;
         }

@@ -123,7 +123,7 @@ impl Tls {
         let identity = pki::x509::verify_client(leaf, &trust, self.clock.now()).map_err(|e| e.to_string())?;
         let stream: BoxStream = match leaves_tls_after(route).filter(|_| !in_web_socket) {
             Some(limit) => Box::new(Bare::new(tokio_rustls::TlsStream::from(stream), limit)),
-            None => Box::new(Wrapped(stream)),
+            None => Box::new(Wrapped::new(stream)),
         };
         Ok((stream, identity))
     }

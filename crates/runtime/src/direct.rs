@@ -62,41 +62,58 @@ impl<S: Direct + ?Sized> Direct for Box<S> {
     }
 }
 
-/// A stream that is never only a socket, such as one inside TLS.
+/// A stream that is never only a socket, such as one inside TLS; and what is to live as long as it.
 #[derive(Debug)]
-pub struct Wrapped<S>(pub S);
+pub struct Wrapped<S, K = ()> {
+    stream: S,
+    _kept: K,
+}
 
-impl<S> Direct for Wrapped<S> {}
+impl<S> Wrapped<S> {
+    /// The stream alone.
+    pub fn new(stream: S) -> Self {
+        Self { stream, _kept: () }
+    }
+}
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wrapped<S> {
+impl<S, K> Wrapped<S, K> {
+    /// Drops `kept` with the stream.
+    pub fn keeping(stream: S, kept: K) -> Self {
+        Self { stream, _kept: kept }
+    }
+}
+
+impl<S, K> Direct for Wrapped<S, K> {}
+
+impl<S: AsyncRead + Unpin, K: Unpin> AsyncRead for Wrapped<S, K> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, out)
+        Pin::new(&mut self.stream).poll_read(cx, out)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Wrapped<S> {
+impl<S: AsyncWrite + Unpin, K: Unpin> AsyncWrite for Wrapped<S, K> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, parts)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
     }
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 }
 

@@ -53,7 +53,7 @@ impl Connect for Pipe {
             let name = ServerName::try_from(to).map_err(|e| failed(&e))?;
             let stream = TlsConnector::from(config).connect(name, near).await;
             let stream = stream.map_err(|e| ConnectError::from_handshake(to, &e))?;
-            Ok(Box::new(Wrapped(stream)) as BoxStream)
+            Ok(Box::new(Wrapped::new(stream)) as BoxStream)
         })
     }
 }

@@ -21,7 +21,7 @@ const TOLD: &str = "told/";
 
 /// A file of the app.
 pub(crate) fn file(web: &Web, headers: &HeaderMap, name: &str) -> Answer {
-    let who = || guard::holder(web, headers).map(|(person, _)| person);
+    let who = || guard::holder(web, headers).map(|browser| browser.person);
     let hidden = (name.starts_with(GUARDED) && who().is_none_or(|person| !person.may_more()))
         || (name.starts_with(TOLD) && who().is_none_or(|person| !person.is_told()));
     if hidden { answer::not_found() } else { find(FILES, name).unwrap_or_else(answer::not_found) }

@@ -85,7 +85,7 @@ async fn serve(web: Web, stream: BoxStream, peer: SocketAddr, carriers: &dyn Car
     if let Some((what, upgraded)) = upgraded
         && let Ok(Ok(stream)) = tokio::time::timeout(HANDOVER, upgraded).await
     {
-        let stream = Box::new(Wrapped(TokioIo::new(stream)));
+        let stream = Box::new(Wrapped::new(TokioIo::new(stream)));
         match what {
             For::Carrier(from) => carriers.upgraded(stream, from).await,
             For::Terminal(came) => terminal::serve(&web, terminal::Line::socket(stream).await, came).await,

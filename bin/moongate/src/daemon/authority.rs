@@ -233,7 +233,7 @@ impl Near {
             rustls_pki_types::ServerName::try_from(route.server_name()).map_err(|e| why(e.to_string()))?;
         let handshake = TlsConnector::from(config).connect(name, self.raw(None));
         match tokio::time::timeout(Duration::from_secs(10), handshake).await {
-            Ok(Ok(stream)) => Ok(Box::new(Wrapped(stream))),
+            Ok(Ok(stream)) => Ok(Box::new(Wrapped::new(stream))),
             Ok(Err(error)) => Err(ConnectError::from_handshake(to, &error)),
             Err(_) => Err(why("no handshake within 10s".to_owned())),
         }

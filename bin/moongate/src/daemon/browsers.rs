@@ -1,23 +1,18 @@
 //! The ways out for people who are signed in with a browser: to the authority with their own certificates, and to
 //! nodes through the tunnels of this proxy.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::proxy::{AuthDial, People, Presence, TOO_MANY_PEOPLE};
+use ::proxy::{AuthDial, People, TOO_MANY_PEOPLE};
 use client::connect::Route;
 use client::watch::Feed;
 use client::{BoxFuture, BoxStream, Connect, ConnectError, Keyring};
 use model::time::Span;
 use model::{NodeId, UserName};
-use runtime::Direct;
 use runtime::Random;
 use runtime::direct::Wrapped;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 use tunnel::Registry;
@@ -61,7 +56,7 @@ impl Ways for Browsers {
         let dialed =
             presence.ok_or_else(|| NoWay(TOO_MANY_PEOPLE.to_owned())).and_then(|presence| {
                 match self.registry.dial(&header) {
-                    Ok(stream) => Ok(Box::new(Counted { stream, _presence: presence }) as BoxStream),
+                    Ok(stream) => Ok(Box::new(Wrapped::keeping(stream, presence)) as BoxStream),
                     Err(error) => Err(NoWay(error.to_string())),
                 }
             });
@@ -77,38 +72,6 @@ impl Ways for Browsers {
         let config = snapshot.map(|snapshot| snapshot.config.clone()).unwrap_or_default();
         let length = |span: Option<Span>| span.map(|span| span.0).filter(|length| !length.is_zero());
         IdleLimits { lock: length(config.web_lock_timeout), end: length(config.web_idle_timeout) }
-    }
-}
-
-/// A person's stream to a node: they are connected while it is there.
-struct Counted {
-    stream: tunnel::Stream,
-    _presence: Presence,
-}
-
-impl Direct for Counted {}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, out)
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -129,7 +92,7 @@ impl Own {
         let raw =
             self.authority.connect(SocketAddr::new(self.client, 0)).await.map_err(|e| why(e.to_string()))?;
         match tokio::time::timeout(HANDSHAKE, TlsConnector::from(config).connect(name, raw)).await {
-            Ok(Ok(stream)) => Ok(Box::new(Wrapped(stream))),
+            Ok(Ok(stream)) => Ok(Box::new(Wrapped::new(stream))),
             Ok(Err(error)) => Err(ConnectError::from_handshake(to, &error)),
             Err(_) => Err(why("no handshake within 10s".to_owned())),
         }

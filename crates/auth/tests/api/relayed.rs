@@ -43,7 +43,7 @@ impl Through {
         let config = self.own.current().config(route.alpn()).unwrap();
         let name = ServerName::try_from(route.server_name()).unwrap();
         let stream = TlsConnector::from(config).connect(name, stream).await;
-        Ok(Box::new(Wrapped(stream.map_err(|e| ConnectError::from_handshake("pipe", &e))?)))
+        Ok(Box::new(Wrapped::new(stream.map_err(|e| ConnectError::from_handshake("pipe", &e))?)))
     }
 }
 

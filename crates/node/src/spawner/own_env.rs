@@ -83,10 +83,10 @@ fn contents(file: std::fs::File, owner: Uid) -> Result<Vec<u8>, String> {
         return Err("not a regular file".to_owned());
     }
     if meta.uid() != owner.as_raw() && meta.uid() != 0 {
-        return Err("it belongs to somebody else".to_owned());
+        return Err("it belongs to somebody else: make it your own".to_owned());
     }
     if meta.mode() & 0o022 != 0 {
-        return Err("others may write it".to_owned());
+        return Err("others may write it: `chmod go-w` it".to_owned());
     }
     let mut text = Vec::new();
     let most = u64::try_from(MAX_FILE).unwrap_or(u64::MAX);
@@ -143,7 +143,7 @@ fn variable(line: &[u8]) -> Result<(Vec<u8>, CString), &'static str> {
         return Err("not a name");
     }
     if !crate::env::account_may_set(text) {
-        return Err("this variable cannot be set here");
+        return Err("the host does not let this variable be set here");
     }
     let whole = CString::new(line).map_err(|_| "a NUL byte")?;
     Ok((name.to_vec(), whole))
@@ -176,12 +176,12 @@ mod tests {
             own.complaints,
             [
                 "~/f line 2: no NAME=value",
-                "~/f line 3: this variable cannot be set here",
+                "~/f line 3: the host does not let this variable be set here",
                 "~/f line 4: not a name",
                 "~/f line 5: a NUL byte",
                 "~/f line 6: too long",
                 "~/f line 7: not a name",
-                "~/f line 8: this variable cannot be set here",
+                "~/f line 8: the host does not let this variable be set here",
             ]
         );
         assert_eq!(lines(Environment::default(), own), ["A=1"]);
@@ -226,7 +226,10 @@ mod tests {
         mode(0o600);
         assert_eq!(read().variables.len(), 1);
         mode(0o666);
-        assert_eq!(read().complaints, ["~/.ssh/environment is not taken: others may write it"]);
+        assert_eq!(
+            read().complaints,
+            ["~/.ssh/environment is not taken: others may write it: `chmod go-w` it"]
+        );
         mode(0o600);
         std::fs::write(&file, vec![b'\n'; MAX_FILE + 1]).unwrap();
         assert_eq!(read().complaints, ["~/.ssh/environment is not taken: it is larger than 32 KiB"]);

@@ -228,8 +228,8 @@ fn own_file() {
         true,
         format!("/opt/mine:/usr/bin:/bin C.UTF-8 0 [] [] {home}\n"),
         &[
-            "~/.ssh/environment line 5: this variable cannot be set here",
-            "~/.ssh/environment line 6: this variable cannot be set here",
+            "~/.ssh/environment line 5: the host does not let this variable be set here",
+            "~/.ssh/environment line 6: the host does not let this variable be set here",
         ],
     );
     // It is read with the account's rights: a file that only root may read is none of theirs.

@@ -61,7 +61,7 @@ pub(crate) async fn front(scope: &Scope, behind: SocketAddr, temper: Temper) -> 
                     let _ = tls.read(&mut request).await;
                     back.write_all(head).await.unwrap();
                 }
-                let _ = relay(Wrapped(tls), back).await;
+                let _ = relay(Wrapped::new(tls), back).await;
             });
         }
     });

@@ -350,7 +350,7 @@ async fn plain_openssh_jumps_to_nodes_and_nowhere_else() {
 
     for (target, port) in [("web-1", 22), ("web-1.gate.example", 0), ("WEB-1", 3022)] {
         let channel = to.open_direct_tcp(target, port, ("127.0.0.1", 1)).await.unwrap();
-        let mut stream: BoxStream = Box::new(Wrapped(channel.into_stream()));
+        let mut stream: BoxStream = Box::new(Wrapped::new(channel.into_stream()));
         assert_eq!(line(&mut stream).await, "127.0.0.1");
         echo(&mut stream, &[7; 300_000]).await;
     }

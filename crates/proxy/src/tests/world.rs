@@ -13,6 +13,7 @@ use model::{Identity, NodeId, Subject, SystemRole, Timestamp};
 use pki::ssh::{Permits, UserRequest};
 use pki::x509::Leaf;
 use pki::{Authority, KeyPair, KeyType, Signer as _, Trust};
+use runtime::direct::Wrapped;
 use runtime::{Clock, Random, Scope, Service as _};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -173,47 +174,8 @@ impl AuthDial for Sealed {
                 let _ = far.write_all(&first).await;
             });
             // Its scope lives as long as the stream.
-            Ok(Box::new(Held { stream: near, _scope: scope }) as BoxStream)
+            Ok(Box::new(Wrapped::keeping(near, scope)) as BoxStream)
         })
-    }
-}
-
-struct Held {
-    stream: tokio::io::DuplexStream,
-    _scope: Scope,
-}
-
-impl runtime::Direct for Held {}
-
-impl tokio::io::AsyncRead for Held {
-    fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        out: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.stream).poll_read(cx, out)
-    }
-}
-
-impl tokio::io::AsyncWrite for Held {
-    fn poll_write(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        bytes: &[u8],
-    ) -> std::task::Poll<std::io::Result<usize>> {
-        std::pin::Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-    fn poll_flush(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.stream).poll_flush(cx)
-    }
-    fn poll_shutdown(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -25,13 +25,12 @@ use std::net::SocketAddr;
 
 use http::Request;
 use hyper::body::Incoming;
-use model::api::Fault;
 
 pub use bounds::{LEFT, MAX_NAMES, MAX_PIECE, MAX_TRANSFERS, STALL};
 pub(crate) use route::FileRoute;
 
 use crate::Web;
-use crate::answer::{self, Answer};
+use crate::answer::Answer;
 use crate::session::guard;
 use crate::streams::Streams;
 use asker::Asker;
@@ -49,14 +48,13 @@ pub(crate) async fn handle(
         true => guard::holder(web, headers).ok_or(guard::Absent::Nobody),
         false => guard::whose(web, headers),
     };
-    let (person, sessions) = match (found, web.sessions()) {
-        (Ok((person, _)), Some(sessions)) => (person, sessions),
-        (Err(absent), _) => return absent.answer(),
-        (_, None) => return answer::not_found(),
+    let guard::Browser { person, sessions, .. } = match found {
+        Ok(browser) => browser,
+        Err(absent) => return absent.answer(),
     };
     let ours = guard::from_our_page(request.method(), headers);
     if !ours || (!route.reads() && !guard::is_meant(&person, headers)) {
-        return answer::fault(Fault::BadRequest, "this request did not come from our own page");
+        return guard::not_ours();
     }
     let asker = Asker { sessions, person, from };
     let outcome = match route {

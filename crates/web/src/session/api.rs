@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Either, StreamBody};
 use hyper::body::Incoming;
 use model::api::{self, Asker, Fault};
 
-use super::guard::{self, Absent};
+use super::guard::{self, Absent, Browser};
 use super::{Person, Sessions};
 use crate::Web;
 use crate::answer::{self, Answer, Keep, Streamed};
@@ -28,13 +28,13 @@ const NOBODYS: &str = "/v1/nobodys";
 
 /// Passes a request on and the answer back.
 pub(crate) async fn pass(web: &Web, request: Request<Incoming>) -> Answer {
-    let (person, token) = match guard::whose(web, request.headers()) {
-        Ok(found) => found,
+    let Browser { person, token, .. } = match guard::whose(web, request.headers()) {
+        Ok(browser) => browser,
         Err(absent) => return absent.answer(),
     };
     let method = request.method().clone();
     if !guard::from_our_page(&method, request.headers()) {
-        return answer::fault(Fault::BadRequest, "this request did not come from our own page");
+        return guard::not_ours();
     }
     if method != Method::GET && !guard::is_meant(&person, request.headers()) {
         return answer::fault(Fault::BadRequest, "the page's token is missing or old: load the page again");

@@ -10,7 +10,7 @@ use http::header::{COOKIE, HOST, HeaderMap, ORIGIN};
 use http::{HeaderName, Method};
 use model::api::Fault;
 
-use super::Person;
+use super::{Person, Sessions};
 use crate::Web;
 use crate::answer::{self, Answer};
 
@@ -43,18 +43,34 @@ impl Absent {
 /// The word by which pages know that a browser is locked.
 pub(crate) const LOCKED: &str = "locked";
 
+/// Somebody's browser.
+pub(crate) struct Browser<'a> {
+    pub(crate) sessions: &'a Sessions,
+    pub(crate) person: Arc<Person>,
+    /// The session's token, out of the cookie.
+    pub(crate) token: String,
+}
+
 /// Whose request it is, if anybody's who is there.
-pub(crate) fn whose(web: &Web, headers: &HeaderMap) -> Result<(Arc<Person>, String), Absent> {
-    let (Some((person, token)), Some(sessions)) = (holder(web, headers), web.sessions()) else {
-        return Err(Absent::Nobody);
-    };
-    if sessions.is_locked(&person) { Err(Absent::Locked) } else { Ok((person, token)) }
+pub(crate) fn whose<'a>(web: &'a Web, headers: &HeaderMap) -> Result<Browser<'a>, Absent> {
+    let browser = holder(web, headers).ok_or(Absent::Nobody)?;
+    if browser.sessions.is_locked(&browser.person) { Err(Absent::Locked) } else { Ok(browser) }
+}
+
+/// Whose request to change something it is: somebody's who is there, and sent by a page of ours. Else what to answer.
+pub(crate) fn whose_wish<'a>(
+    web: &'a Web,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Browser<'a>, Box<Answer>> {
+    let browser = whose(web, headers).map_err(|absent| Box::new(absent.answer()))?;
+    if is_ours(&browser.person, method, headers) { Ok(browser) } else { Err(Box::new(not_ours())) }
 }
 
 /// Whose browser it is, locked or not.
-pub(crate) fn holder(web: &Web, headers: &HeaderMap) -> Option<(Arc<Person>, String)> {
-    let token = cookie(headers)?;
-    web.sessions()?.find(&token).map(|person| (person, token))
+pub(crate) fn holder<'a>(web: &'a Web, headers: &HeaderMap) -> Option<Browser<'a>> {
+    let (sessions, token) = (web.sessions()?, cookie(headers)?);
+    sessions.find(&token).map(|person| Browser { sessions, person, token })
 }
 
 /// The session's token out of the cookies; one that comes twice is none.
@@ -106,7 +122,7 @@ pub(crate) fn is_ours(person: &Person, method: &Method, headers: &HeaderMap) -> 
 }
 
 pub(crate) fn not_ours() -> Answer {
-    answer::fault(Fault::BadRequest, "this request did not come from our own page")
+    answer::fault(Fault::BadRequest, "this request did not come from our own page: load the page again")
 }
 
 /// The request repeats the session's token.

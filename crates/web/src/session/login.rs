@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Sessions;
-use super::guard::{self, Absent, COOKIE_NAME};
+use super::guard::{self, Absent, Browser, COOKIE_NAME};
 use super::person::{Keys, Origin, Person, Proof};
 use crate::Web;
 use crate::answer::{self, Answer};
@@ -40,9 +40,9 @@ struct Told<'a> {
 /// Who is signed in.
 pub(crate) async fn session(web: &Web, headers: &HeaderMap) -> Answer {
     match (guard::whose(web, headers), guard::holder(web, headers)) {
-        (Ok((person, token)), _) => tell(web, &person, &token).await,
+        (Ok(Browser { person, token, .. }), _) => tell(web, &person, &token).await,
         // What is needed to unlock it, or to sign out.
-        (Err(absent @ Absent::Locked), Some((person, _))) => {
+        (Err(absent @ Absent::Locked), Some(Browser { person, .. })) => {
             let mut answer = absent.answer();
             let said = json!({
                 "fault": Fault::Unauthenticated,
@@ -140,7 +140,7 @@ async fn enter(web: &Web, sessions: &Sessions, ask: Proof, origin: Origin) -> Re
 /// The person agrees to what is told before sessions. To those who are told nothing there is no such address.
 pub(crate) fn agree(web: &Web, headers: &HeaderMap) -> Answer {
     let person = match guard::whose(web, headers) {
-        Ok((person, _)) => person,
+        Ok(browser) => browser.person,
         Err(absent) => return absent.answer(),
     };
     if !person.is_told() {
@@ -155,13 +155,13 @@ pub(crate) fn agree(web: &Web, headers: &HeaderMap) -> Answer {
 
 /// Ends the session and everything it started, locked or not: it takes nothing that shutting the browser does not.
 pub(crate) fn sign_out(web: &Web, headers: &HeaderMap) -> Answer {
-    let Some((person, token)) = guard::holder(web, headers) else { return Absent::Nobody.answer() };
+    let Some(Browser { person, token, sessions }) = guard::holder(web, headers) else {
+        return Absent::Nobody.answer();
+    };
     if !guard::is_ours(&person, &Method::DELETE, headers) {
         return guard::not_ours();
     }
-    if let Some(sessions) = web.sessions() {
-        sessions.end(&token);
-    }
+    sessions.end(&token);
     let mut done = answer::json(&model::api::Done {});
     set_cookie(&mut done, "", "; Max-Age=0");
     done

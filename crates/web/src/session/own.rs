@@ -7,7 +7,7 @@ use http::Method;
 use http::header::HeaderMap;
 use serde_json::json;
 
-use super::guard;
+use super::guard::{self, Browser};
 use crate::Web;
 use crate::answer::{self, Answer};
 
@@ -22,10 +22,9 @@ pub(crate) enum Ends {
 
 /// Where the person is signed in.
 pub(crate) fn list(web: &Web, headers: &HeaderMap) -> Answer {
-    let (person, sessions) = match (guard::whose(web, headers), web.sessions()) {
-        (Ok((person, _)), Some(sessions)) => (person, sessions),
-        (Err(absent), _) => return absent.answer(),
-        (_, None) => return answer::not_found(),
+    let Browser { person, sessions, .. } = match guard::whose(web, headers) {
+        Ok(browser) => browser,
+        Err(absent) => return absent.answer(),
     };
     let items: Vec<_> = sessions
         .of(&person.user)
@@ -46,14 +45,10 @@ pub(crate) fn list(web: &Web, headers: &HeaderMap) -> Answer {
 
 /// Ends others of the person's sessions. Its own ends by signing out.
 pub(crate) fn end(web: &Web, headers: &HeaderMap, which: &Ends) -> Answer {
-    let (person, sessions) = match (guard::whose(web, headers), web.sessions()) {
-        (Ok((person, _)), Some(sessions)) => (person, sessions),
-        (Err(absent), _) => return absent.answer(),
-        (_, None) => return answer::not_found(),
+    let Browser { person, sessions, .. } = match guard::whose_wish(web, &Method::DELETE, headers) {
+        Ok(browser) => browser,
+        Err(answer) => return *answer,
     };
-    if !guard::is_ours(&person, &Method::DELETE, headers) {
-        return guard::not_ours();
-    }
     let ended = match which {
         Ends::Others => sessions.end_of(&person.user, |other| other.id != person.id),
         Ends::One(id) => {

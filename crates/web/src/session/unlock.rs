@@ -10,7 +10,7 @@ use http::{Method, Request};
 use hyper::body::Incoming;
 use model::api::{Done, Fault};
 
-use super::guard::{self, Absent};
+use super::guard::{self, Absent, Browser};
 use super::login::tell;
 use super::person::Proof;
 use crate::Web;
@@ -19,35 +19,28 @@ use crate::people;
 
 /// The person did something.
 pub(crate) fn alive(web: &Web, headers: &HeaderMap) -> Answer {
-    let (person, sessions) = match (guard::whose(web, headers), web.sessions()) {
-        (Ok((person, _)), Some(sessions)) => (person, sessions),
-        (Err(absent), _) => return absent.answer(),
-        (_, None) => return answer::not_found(),
+    let Browser { person, sessions, .. } = match guard::whose_wish(web, &Method::POST, headers) {
+        Ok(browser) => browser,
+        Err(answer) => return *answer,
     };
-    if !guard::is_ours(&person, &Method::POST, headers) {
-        return guard::not_ours();
-    }
     person.idle.touch(sessions.now());
     answer::json(&Done {})
 }
 
 /// Locks the browser.
 pub(crate) fn lock(web: &Web, headers: &HeaderMap) -> Answer {
-    let person = match guard::whose(web, headers) {
-        Ok((person, _)) => person,
-        Err(absent) => return absent.answer(),
-    };
-    if !guard::is_ours(&person, &Method::POST, headers) {
-        return guard::not_ours();
+    match guard::whose_wish(web, &Method::POST, headers) {
+        Ok(browser) => {
+            browser.person.idle.lock();
+            answer::json(&Done {})
+        }
+        Err(answer) => *answer,
     }
-    person.idle.lock();
-    answer::json(&Done {})
 }
 
 /// Opens the browser again for who proves to be its person.
 pub(crate) async fn unlock(web: &Web, from: IpAddr, request: Request<Incoming>) -> Answer {
-    let (Some((person, token)), Some(sessions)) = (guard::holder(web, request.headers()), web.sessions())
-    else {
+    let Some(Browser { person, token, sessions }) = guard::holder(web, request.headers()) else {
         return Absent::Nobody.answer();
     };
     if !guard::is_ours(&person, &Method::POST, request.headers()) {

@@ -113,12 +113,12 @@ fn streamed(pieces: mpsc::Receiver<Bytes>, streams: &Streams) -> Answer {
 /// Takes what the page says on one of its lines. Done when the terminal has it, so that posts keep their order.
 pub(crate) async fn heard(web: &Web, request: Request<Incoming>) -> Answer {
     let headers = request.headers();
-    let person = match guard::whose(web, headers) {
-        Ok((person, _)) => person,
-        Err(absent) => return absent.answer(),
+    let person = match guard::whose_wish(web, &Method::POST, headers) {
+        Ok(browser) => browser.person,
+        Err(answer) => return *answer,
     };
     let bytes = headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream");
-    if !guard::is_ours(&person, &Method::POST, headers) || !bytes {
+    if !bytes {
         return guard::not_ours();
     }
     let secret = headers.get(LINE).and_then(|v| v.to_str().ok()).unwrap_or_default();

@@ -36,14 +36,10 @@ enum Ask {
 /// Makes a ticket.
 pub(crate) async fn ticket(web: &Web, request: Request<Incoming>) -> Answer {
     let headers = request.headers();
-    let (person, sessions) = match (guard::whose(web, headers), web.sessions()) {
-        (Ok((person, _)), Some(sessions)) => (person, sessions),
-        (Err(absent), _) => return absent.answer(),
-        (_, None) => return answer::not_found(),
+    let guard::Browser { person, sessions, .. } = match guard::whose_wish(web, &Method::POST, headers) {
+        Ok(browser) => browser,
+        Err(answer) => return *answer,
     };
-    if !guard::is_ours(&person, &Method::POST, headers) {
-        return guard::not_ours();
-    }
     // The page's own origin, which the WebSocket must then repeat. Browsers send it with every POST.
     let Some(origin) = headers.get(ORIGIN).and_then(|o| o.to_str().ok()).map(ToOwned::to_owned) else {
         return answer::fault(Fault::BadRequest, "the browser did not say from which page this came");
@@ -78,7 +74,7 @@ fn is_key(text: &str) -> bool {
 
 /// Whose WebSocket it would be: the cookie says who, and the page it comes from must be named.
 pub(crate) fn admit(web: &Web, headers: &HeaderMap, from: SocketAddr) -> Result<Came, Box<Answer>> {
-    let (person, _) = guard::whose(web, headers).map_err(|absent| Box::new(absent.answer()))?;
+    let person = guard::whose(web, headers).map_err(|absent| Box::new(absent.answer()))?.person;
     let Some(origin) = headers.get(ORIGIN).and_then(|o| o.to_str().ok()).map(ToOwned::to_owned) else {
         let why = "the browser did not say from which page this came";
         return Err(Box::new(answer::fault(Fault::BadRequest, why)));
@@ -89,7 +85,7 @@ pub(crate) fn admit(web: &Web, headers: &HeaderMap, from: SocketAddr) -> Result<
 /// The session's terminals that can be taken up again.
 pub(crate) fn list(web: &Web, headers: &HeaderMap) -> Answer {
     let person = match guard::whose(web, headers) {
-        Ok((person, _)) => person,
+        Ok(browser) => browser.person,
         Err(absent) => return absent.answer(),
     };
     let items: Vec<_> = person

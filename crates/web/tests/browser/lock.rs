@@ -12,7 +12,7 @@ use web::IdleLimits;
 use web::terminal::DETACHED;
 use web::terminal::frame::FromPage;
 
-use crate::terminal::{Socket, connect, message, open, output, say, shell, ticket};
+use crate::terminal::{Socket, back, begun, message, open, output, say, shell};
 use crate::world::{Answer, Gate, IDLE, Page};
 
 const LOCK: Duration = IDLE.lock.unwrap();
@@ -150,10 +150,7 @@ async fn shut(mut socket: Socket) {
 async fn a_terminal_goes_on_behind_the_lock_and_nothing_passes_it() {
     let gate = Gate::new();
     let page = gate.sign_in().await;
-    let (mut socket, id) = open(&gate, &page).await;
-    let shell = shell(&gate);
-    shell.write_all(b"before ").await.unwrap();
-    output(&mut socket, 7).await;
+    let (mut socket, id, shell) = begun(&gate, &page).await;
 
     // Nobody was there; whatever is asked notices it, and so do the terminals.
     gate.world.clock.advance(LOCK);
@@ -164,9 +161,7 @@ async fn a_terminal_goes_on_behind_the_lock_and_nothing_passes_it() {
     shell.write_all(b"meanwhile").await.unwrap();
 
     assert_eq!(unlock(&gate, &page).await.status, 200);
-    let ticket = ticket(&gate, &page, &json!({"terminal": id})).await;
-    let first = json!({"ticket": ticket, "cols": 80, "rows": 24, "seen": 7});
-    let mut socket = connect(&gate, &page, "https://gate", &first).await;
+    let mut socket = back(&gate, &page, &id).await;
     assert_eq!(output(&mut socket, 9).await, (7, b"meanwhile".to_vec()));
     say(&mut socket, FromPage::Input(b"ls")).await;
     loop {

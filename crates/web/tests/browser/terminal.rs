@@ -83,6 +83,22 @@ pub(crate) fn shell(gate: &Gate) -> ssh::Channel {
     gate.world.shells.lock().unwrap().last().unwrap().clone()
 }
 
+/// A terminal whose page has seen the seven bytes its shell began with.
+pub(crate) async fn begun(gate: &Gate, page: &Page) -> (Socket, String, ssh::Channel) {
+    let (mut socket, id) = open(gate, page).await;
+    let shell = shell(gate);
+    shell.write_all(b"before ").await.unwrap();
+    output(&mut socket, 7).await;
+    (socket, id, shell)
+}
+
+/// Its page comes back, and says what it has seen.
+pub(crate) async fn back(gate: &Gate, page: &Page, id: &str) -> Socket {
+    let ticket = ticket(gate, page, &json!({"terminal": id})).await;
+    let first = json!({"ticket": ticket, "cols": 80, "rows": 24, "seen": 7});
+    connect(gate, page, "https://gate", &first).await
+}
+
 #[tokio::test]
 async fn bytes_go_both_ways_and_the_end_is_told() {
     let gate = Gate::new();
@@ -165,18 +181,13 @@ async fn a_flood_waits_for_the_page() {
 async fn a_page_that_comes_back_gets_what_it_missed() {
     let gate = Gate::new();
     let page = gate.sign_in().await;
-    let (mut socket, id) = open(&gate, &page).await;
-    let shell = shell(&gate);
-    shell.write_all(b"before ").await.unwrap();
-    output(&mut socket, 7).await;
+    let (socket, id, shell) = begun(&gate, &page).await;
     drop(socket);
     shell.write_all(b"meanwhile").await.unwrap();
 
     let list = gate.send("GET", "/webapi/terminals", &page.cookie, &Value::Null).await;
     assert_eq!(list.body["items"][0]["id"], id.as_str());
-    let ticket = ticket(&gate, &page, &json!({"terminal": id})).await;
-    let first = json!({"ticket": ticket, "cols": 80, "rows": 24, "seen": 7});
-    let mut socket = connect(&gate, &page, "https://gate", &first).await;
+    let mut socket = back(&gate, &page, &id).await;
 
     assert_eq!(output(&mut socket, 9).await, (7, b"meanwhile".to_vec()));
 }

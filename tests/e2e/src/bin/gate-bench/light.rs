@@ -94,7 +94,7 @@ impl Kit {
                 let bastion = self.greet(tcp(self.ports.1).await?, &self.login, &self.plain).await?;
                 let channel = bastion.connection.open_direct_tcp("127.0.0.1", self.ports.0, ("127.0.0.1", 1));
                 let stream = drive(bastion.driver, channel, &mut hops).await??;
-                (Box::new(Wrapped(stream.into_stream())) as BoxStream, self.plain.clone())
+                (Box::new(Wrapped::new(stream.into_stream())) as BoxStream, self.plain.clone())
             }
             "gatejump" => {
                 let credential = certified()?;
@@ -102,7 +102,7 @@ impl Kit {
                 let name = format!("{NODE}.{CLUSTER}");
                 let channel = gate.connection.open_direct_tcp(&name, 22, ("127.0.0.1", 1));
                 let stream = drive(gate.driver, channel, &mut hops).await??;
-                (Box::new(Wrapped(stream.into_stream())) as BoxStream, credential)
+                (Box::new(Wrapped::new(stream.into_stream())) as BoxStream, credential)
             }
             _ => (self.dial().await?, certified()?),
         };

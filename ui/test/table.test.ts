@@ -20,6 +20,17 @@ test('every word of a filter must occur, in any case', () => {
   expect(facets(nodes).map((side) => side.key)).toEqual(['gpu', 'zone']);
 });
 
+test('a filter does not look in what changes by itself, and a line is made once', () => {
+  let made = 0;
+  const own: Column<NodeView>[] = [
+    { id: 'name', label: 'Name', text: (n) => { made += 1; return n.name; } },
+    { id: 'seen', label: 'Seen', text: () => 'two minutes ago', unsought: true },
+  ];
+  expect(matching(nodes, index(nodes, own), 'minutes')).toEqual([]);
+  expect(matching(nodes.slice(0, 50), index(nodes.slice(0, 50), own), 'gpu-4').length).toBe(11);
+  expect(made).toBe(nodes.length);
+});
+
 test('rows are ordered by a column, both ways', () => {
   expect(ordered(nodes, columns, '-name')[0]!.name).toBe('gpu-9999');
   expect(ordered(nodes, columns, 'name')[0]!.name).toBe('gpu-0');

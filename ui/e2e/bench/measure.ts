@@ -75,6 +75,42 @@ export function keystrokes(page: Page, count: number): Promise<{ back: number[];
   }, count);
 }
 
+/** From each key pressed in the filter of a table until the rows that match are drawn, in ms. The browser stamps the key when
+ * it comes in; a message that is sent while a frame is made arrives when that frame has been drawn. `count` says how many rows
+ * a text must leave, and how many were shown is looked at after each key. */
+export async function typed(page: Page, words: string[], count: (text: string) => number): Promise<number[]> {
+  const field = page.locator('.bar input[type=search]');
+  await field.focus();
+  await field.evaluate((field) => {
+    let start = 0;
+    const bench = window as unknown as { drawn: Promise<number> };
+    field.addEventListener('keydown', (event) => {
+      start = event.timeStamp;
+      bench.drawn = new Promise((done) => field.addEventListener('input', () => requestAnimationFrame(() => {
+        const after = new MessageChannel();
+        after.port1.onmessage = () => done(performance.now() - start);
+        after.port2.postMessage(null);
+      }), { once: true }));
+    }, { capture: true });
+  });
+  const took: number[] = [];
+  let text = '';
+  const press = async (key: string, then: string) => {
+    await pause(50 + Math.random() * 50);
+    await page.keyboard.press(key);
+    took.push(await page.evaluate(() => (window as unknown as { drawn: Promise<number> }).drawn));
+    text = then;
+    const said = Number.parseInt((await page.locator('.bar [role=status]').textContent()) ?? '', 10);
+    if (said !== count(text)) throw new Error(`"${text}" leaves ${said} rows, not ${count(text)}`);
+  };
+  for (const word of words) {
+    for (const letter of word) await press(letter === ' ' ? 'Space' : letter, text + letter);
+    await field.selectText();
+    await press('Backspace', '');
+  }
+  return took;
+}
+
 /** The same with stock ssh: from the byte written until its echo is read. */
 export async function stock(config: string, home: string, count: number): Promise<number[]> {
   const child = spawn('ssh', ['-F', config, '-tt', 'root@gpu-1.main', 'stty -icanon; echo ready; exec cat >/dev/null'], { env: bare(home), stdio: ['pipe', 'pipe', 'ignore'] });

@@ -10,16 +10,38 @@ export interface Column<T> {
   mono?: boolean;
   /** Not shown until it is chosen. */
   away?: boolean;
+  /** Filters do not look in it: what changes by itself is not what anybody looks for. */
+  unsought?: boolean;
   /** May grow; the others are as wide as they need. */
   wide?: boolean;
   /** The language of its texts, where it is not the page's: what servers report is English. */
   lang?: string;
 }
 
+const made = new WeakMap<object, WeakMap<object, string>>();
+
 /** One lower-cased line a row, made once. */
-export function index<T>(rows: T[], columns: Column<T>[]): string[] {
-  return rows.map((row) => columns.map((c) => c.text(row)).join(' ').toLowerCase());
+export function index<T extends object>(rows: T[], columns: Column<T>[]): string[] {
+  const lines = made.get(columns) ?? new WeakMap<object, string>();
+  made.set(columns, lines);
+  const sought = columns.filter((c) => !c.unsought);
+  return rows.map((row) => {
+    let line = lines.get(row);
+    if (line === undefined) lines.set(row, (line = sought.map((c) => c.text(row)).join(' ').toLowerCase()));
+    return line;
+  });
 }
+
+/** Makes the lines of many rows before they are shown, a few milliseconds at a time: keys come in between. */
+export async function prepare<T extends object>(rows: T[], columns: Column<T>[]): Promise<void> {
+  for (let from = 0; from < rows.length; from += SLICE) {
+    if (from) await new Promise((done) => setTimeout(done));
+    index(rows.slice(from, from + SLICE), columns);
+  }
+}
+
+/** Rows whose lines are made at a time. */
+const SLICE = 1_000;
 
 /** Every word must occur. */
 export function matching<T>(rows: T[], lines: string[], filter: string): T[] {

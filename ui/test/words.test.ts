@@ -18,7 +18,9 @@ test.each([['everybody', en, zh], ['those with files', files, filesZh], ['some',
     for (const [key, text] of Object.entries(english)) {
       expect(chinese[key], key).not.toBe('');
       expect(slots(chinese[key]!), key).toBe(slots(text));
-      if (!/^(tokens\.for|term\.ms|nodes\.of|table\.of)$/.test(key)) expect(/[\u4e00-\u9fff]/.test(chinese[key]!), key).toBe(true);
+      if (!/^(tokens\.for|term\.ms|app\.named|nodes\.of|table\.of)$/.test(key)) expect(/[\u4e00-\u9fff]/.test(chinese[key]!), key).toBe(true);
+      // Marks beside Chinese are Chinese ones, and words and numbers between Chinese stand apart.
+      expect(chinese[key], key).not.toMatch(/[\u4e00-\u9fff\u201d][,:;?!()]|[,:;?!()][\u4e00-\u9fff\u201c]|[\u4e00-\u9fff][A-Za-z0-9]|[A-Za-z0-9][\u4e00-\u9fff]/);
     }
   });
 

@@ -7,6 +7,12 @@
   const segments = location.pathname.split("/");
   const secret = segments[segments.length - 1];
   const state = { lang: root.lang in TEXTS ? root.lang : "en", invite: null, error: null };
+  try {
+    // The appearance that was chosen in the app, on this browser.
+    root.dataset.theme = localStorage.getItem("theme") ?? "auto";
+  } catch {
+    // A browser that keeps nothing: as the system says.
+  }
   const say = (key, values = {}) =>
     TEXTS[state.lang][key].replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
 

@@ -3,7 +3,7 @@
 const TEXTS = {
   "en": {
     otherLanguage: "简体中文",
-    wait: "One moment…",
+    wait: "One moment …",
     goneTitle: "This link does not work",
     goneText: "It has expired, was used already, or was copied incompletely. Ask your administrator for a new one.",
     troubleTitle: "The gate cannot answer now",
@@ -28,7 +28,7 @@ const TEXTS = {
     openApp: "Open in an app on this device",
     code: "The six digits the app shows",
     send: "Set password and finish",
-    sending: "Working…",
+    sending: "Working …",
     errorPassword: "The password does not keep to the rules above.",
     errorCode: "Type the six digits from the app.",
     errorTooMany: "Too many tries. Wait a minute, then try again.",
@@ -46,7 +46,7 @@ const TEXTS = {
   },
   "zh-CN": {
     otherLanguage: "English",
-    wait: "请稍候…",
+    wait: "请稍候……",
     goneTitle: "此链接不可用",
     goneText: "链接已过期、已被使用，或复制不完整。请向管理员索取新的链接。",
     troubleTitle: "网关暂时无法响应",
@@ -71,7 +71,7 @@ const TEXTS = {
     openApp: "在本机的应用中打开",
     code: "应用显示的六位数字",
     send: "设置密码并完成",
-    sending: "处理中…",
+    sending: "处理中……",
     errorPassword: "密码不符合上述规则。",
     errorCode: "请输入应用显示的六位数字。",
     errorTooMany: "尝试次数过多。请等待一分钟后重试。",

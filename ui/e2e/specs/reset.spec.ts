@@ -48,3 +48,23 @@ test('a reset link speaks Chinese, and English at a press', async () => {
   await page.getByRole('button', { name: 'English' }).click();
   await page.getByRole('heading', { name: `New password for ${who.name}` }).waitFor();
 });
+
+test('a reset page in high contrast, as the system asks or as it was chosen in the app; its picture can be read by a camera', async () => {
+  const who = await somebody('access');
+  const page = await visit('nodes', { theme: 'auto' });
+  await page.emulateMedia({ contrast: 'more' });
+  await page.goto(`https://127.0.0.1:${world.front}/web/reset/${reset(who.name)}`);
+  await page.locator('#picture').waitFor();
+  const looks = (of: string, what: 'backgroundColor' | 'color') => page.locator(of).evaluate((element, what) => getComputedStyle(element)[what], what);
+  expect([await looks('body', 'backgroundColor'), await looks('body', 'color')]).toEqual(['rgb(0, 0, 0)', 'rgb(255, 255, 255)']);
+  expect(await serious(page)).toEqual([]);
+
+  await page.emulateMedia({ contrast: 'no-preference', forcedColors: 'active', colorScheme: 'dark' });
+  expect(await looks('#picture', 'backgroundColor')).toBe('rgb(255, 255, 255)');
+
+  await page.emulateMedia({ forcedColors: 'none', colorScheme: 'light' });
+  await page.evaluate(() => localStorage.setItem('theme', 'contrast'));
+  await page.reload();
+  await page.locator('#picture').waitFor();
+  expect(await looks('body', 'backgroundColor')).toBe('rgb(0, 0, 0)');
+});

@@ -9,7 +9,7 @@ const CHANGING: [RegExp, string][] = [
   [/\b[0-9a-f]{12}\b/g, '<id>'],
   [/(?<=127\.0\.0\.1):\d+/g, ':<port>'],
   [new RegExp(`(?:${DATE}),? ${CLOCK}`, 'g'), '<time>'],
-  [/\d+ (second|minute|hour)s? ago|\d+(秒钟?|分钟|小时)前|(?<=cell "|signed in |last used )now\b|(?<=cell "|登录于 |上次使用[:：])现在/g, '<ago>'],
+  [/\d+ (second|minute|hour)s? ago|\d+ ?(秒钟?|分钟|小时)前|(?<=cell "|signed in |last used )now\b|(?<=cell "|登录时间：|添加时间：|上次使用：)现在/g, '<ago>'],
   [/(?<=cell ")\d+:\d{2}(?=")|(?<=cell ")[\d.]+ (B|kB|MB)(?=")/g, '<size>'],
   [/\b0\.\d+\.\d+(-\w+)?(?=")/g, '<version>'],
   // How many rows there are.

@@ -31,17 +31,31 @@ export function t(key: string, with_: Record<string, string | number> = {}): str
   return (one ?? book[key] ?? key).replace(/\{(\w+)\}/g, (_, name: string) => String(with_[name] ?? ''));
 }
 
+const dates = new Map<string, Intl.DateTimeFormat>();
+/** Made once for each language: to make one takes longer than a hundred uses of it. */
+function dated(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+  const key = `${speech.language} ${options.dateStyle} ${options.timeStyle}`;
+  let made = dates.get(key);
+  if (!made) dates.set(key, (made = new Intl.DateTimeFormat(speech.language, options)));
+  return made;
+}
+
 /** A moment in the viewer's zone. */
 export function when(at: string | null | undefined): string {
   if (!at) return '';
-  return new Intl.DateTimeFormat(speech.language, { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(at));
+  return dated({ dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(at));
 }
 
 /** The time of day in the viewer's zone; with the date when that is another one. */
 export function clockTime(at: string, now = new Date()): string {
   const date = new Date(at);
   const same = date.toDateString() === now.toDateString();
-  return new Intl.DateTimeFormat(speech.language, same ? { timeStyle: 'short' } : { dateStyle: 'medium', timeStyle: 'short' }).format(date);
+  return dated(same ? { timeStyle: 'short' } : { dateStyle: 'medium', timeStyle: 'short' }).format(date);
+}
+
+/** A number stands apart from Chinese words, here as in every text. */
+function spaced(text: string): string {
+  return text.replace(/(\d)(?=\p{Script=Han})/gu, '$1 ');
 }
 
 /** How long ago, in words. */
@@ -50,7 +64,7 @@ export function ago(at: string | null | undefined, now = Date.now()): string {
   const seconds = Math.round((Date.parse(at) - now) / 1000);
   const format = new Intl.RelativeTimeFormat(speech.language, { numeric: 'auto' });
   for (const [unit, size] of [['day', 86400], ['hour', 3600], ['minute', 60]] as const) {
-    if (Math.abs(seconds) >= size) return format.format(Math.round(seconds / size), unit);
+    if (Math.abs(seconds) >= size) return spaced(format.format(Math.round(seconds / size), unit));
   }
-  return format.format(seconds, 'second');
+  return spaced(format.format(seconds, 'second'));
 }

@@ -14,7 +14,10 @@ export function seconds(text: string): number | null {
   return text.trim().split(':').reduce((all, part) => all * 60 + Number(part), 0);
 }
 
-const wordsOf = (text: string) => text.split('"').flatMap((part, i) => (i % 2 ? [part] : part.split(/\s+/))).filter(Boolean);
+/** With the quotation marks that phrases are found by: a Chinese keyboard writes others. */
+export const plain = (text: string): string => text.replace(/[\u201c\u201d]/g, '"');
+
+const wordsOf = (text: string) => plain(text).split('"').flatMap((part, i) => (i % 2 ? [part] : part.split(/\s+/))).filter(Boolean);
 const DENSE = /[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\u{20000}-\u{3ffff}]/u;
 
 /** Whether one word is long enough to be searched for: three characters, or two of Chinese, Japanese or Korean. */
@@ -29,3 +32,6 @@ export function parts(text: string, wanted: string): { text: string; hit: boolea
   const escaped = words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
   return text.split(new RegExp(`(${escaped.join('|')})`, 'gi')).map((piece, i) => ({ text: piece, hit: i % 2 === 1 })).filter((p) => p.text);
 }
+
+/** What stands between the parts of a list that is typed: a Chinese keyboard has other commas. */
+export const LIST = /[\s,\uff0c\u3001]+/;

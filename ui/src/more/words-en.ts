@@ -34,7 +34,7 @@ export const en = {
   'users.link': 'Invite link', 'users.linkHint': 'Good once, until {at}. It is shown only now.', 'users.reset': 'Reset', 'users.remove': 'Remove', 'users.removeTitle': 'Remove {name}?',
   'users.removeHint': 'Live sessions end at once. Type the name to confirm.', 'users.invited': 'invited', 'users.locked': 'locked until {at}', 'users.active': 'active',
   'tokens.none': 'No token is open.', 'tokens.noneHint': 'A token lets one or more hosts join the cluster.', 'tokens.new': 'New token', 'tokens.for': 'For', 'tokens.ttl': 'Good for', 'tokens.make': 'Make a token',
-  'tokens.command': 'Run on the new host', 'tokens.hint': 'Good until {at}. The secret is shown only now.', 'tokens.remove': 'Remove', 'tokens.static': 'from the configuration file', 'tokens.minutes': '{n} minutes',
+  'tokens.command': 'Run on the new host', 'tokens.hint': 'Good until {at}. The secret is shown only now.', 'tokens.remove': 'Remove', 'tokens.static': 'from the configuration file', 'tokens.minutes': '{n} minutes', 'tokens.minutes_one': '{n} minute', 'tokens.hours': '{n} hours', 'tokens.hours_one': '{n} hour', 'tokens.days': '{n} days', 'tokens.days_one': '{n} day',
   'roles.none': 'No roles.', 'roles.edit': 'Edit', 'roles.save': 'Save', 'roles.new': 'New role', 'roles.saved': 'Saved', 'roles.noEffect': 'Kept, but without effect yet: {keys}', 'roles.yaml': 'Role as YAML',
 };
 export type MoreKey = keyof typeof en;

@@ -13,7 +13,7 @@ export const en = {
   'app.nothing': 'There is nothing here.',
   'app.home': 'Back to the nodes',
   'app.copy': 'Copy', 'app.copied': 'Copied',
-  'app.close': 'Close',
+  'app.close': 'Close', 'app.named': '{what}: {name}',
   'app.expires': 'Signed in until {at}',
   'fault.unreachable': 'The gate does not answer. Is your network up?',
   'fault.unavailable': 'The gate does not reach its authority now. This page tries again by itself.',

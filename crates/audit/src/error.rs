@@ -74,6 +74,12 @@ pub enum Reason {
     /// Missing, though signed for.
     #[error("missing: {0}")]
     Missing(&'static str),
+    /// A checkpoint came after the links it is about: there is nothing to compare it with.
+    #[error("its checkpoint came too late to be compared with it")]
+    Late,
+    /// What is said of it is not what it says itself.
+    #[error("the description gives another {0} than the sealed recording")]
+    Description(&'static str),
     /// More than was signed for.
     #[error("comes after the end")]
     AfterEnd,

@@ -120,19 +120,23 @@ impl Verifier {
         Self { chain: Chain::resume(last, head), key, pending: BTreeMap::new(), latest: None }
     }
 
-    /// Takes a checkpoint: before, with or after the links it covers.
+    /// Takes a checkpoint: before the link it is about, or right after it. Later there is nothing left to compare it
+    /// with, and one that was not compared proves nothing.
     ///
     /// # Errors
-    /// It is not signed by the audit key, or speaks of a link already passed with another hash.
+    /// It is not signed by the audit key, is about the last link with another hash, or about one passed before.
     pub fn checkpoint(&mut self, point: &Checkpoint) -> Result<(), Error> {
         let text = checkpoint_text(point.index, &point.hash, point.time);
         if !self.key.verify_base64(text.as_bytes(), &point.signature) {
             return Err(Error::broken(point.index, Reason::Signature("checkpoint signature")));
         }
-        self.latest = self.latest.max(Some(point.index));
+        if point.index.saturating_add(1) < self.chain.next {
+            return Err(Error::broken(point.index, Reason::Late));
+        }
         if Some(point.index) == self.chain.next.checked_sub(1) && point.hash != self.chain.head.to_string() {
             return Err(Error::broken(point.index, Reason::Hash));
         }
+        self.latest = self.latest.max(Some(point.index));
         if point.index >= self.chain.next {
             let known = self.pending.insert(point.index, point.clone());
             if known.is_some_and(|known| known.hash != point.hash) {
@@ -278,6 +282,20 @@ mod tests {
         rewritten.extend((14..19).map(|n| forged.append(&event(n))));
 
         assert_eq!(broken_at(&rewritten, &points, key), 5);
+    }
+
+    #[test]
+    fn a_checkpoint_that_comes_too_late_to_be_compared_proves_nothing() {
+        let (links, points, key) = chain(9);
+        let mut forged = Chain::resume(3, links[3].hash.parse().unwrap());
+        let mut rewritten = links[..4].to_vec();
+        rewritten.extend((14..20).map(|n| forged.append(&event(n))));
+        let mut verifier = Verifier::new(key);
+        for link in &rewritten {
+            verifier.link(link).unwrap();
+        }
+
+        assert!(points[..2].iter().any(|point| verifier.checkpoint(point).is_err()));
     }
 
     proptest! {

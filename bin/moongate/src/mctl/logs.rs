@@ -160,11 +160,12 @@ async fn verify(client: &Client, format: Format) -> Result<()> {
             .call(&ExportChain { from, limit: Some(5_000) })
             .await
             .context("cannot read the audit log")?;
-        for link in &piece.links {
-            verifier.link(link).context("the audit log is NOT intact")?;
-        }
+        // First what was signed, then what is compared with it.
         for checkpoint in &piece.checkpoints {
             verifier.checkpoint(checkpoint).context("the audit log is NOT intact")?;
+        }
+        for link in &piece.links {
+            verifier.link(link).context("the audit log is NOT intact")?;
         }
         from += piece.links.len() as u64;
         if piece.links.is_empty() || from >= piece.total {

@@ -45,10 +45,14 @@ fn start() -> Start {
 }
 
 /// `count` segments of a few frames each, the last marked so.
-fn recording(count: u64) -> Vec<Vec<u8>> {
+pub(super) fn recording(count: u64) -> Vec<Vec<u8>> {
+    recording_of(Start { node: NodeId::from_random([3; 16]).to_string(), ..start() }, count)
+}
+
+fn recording_of(start: Start, count: u64) -> Vec<Vec<u8>> {
     let mut writer = Writer::new(session(), Timestamp::from_secs(1_000));
     let mut out = Vec::new();
-    writer.push(ms(0), &Frame::Start(start()));
+    writer.push(ms(0), &Frame::Start(start));
     for n in 0..count {
         for i in 0..20 {
             let line = format!("line {n} {i}\r\n");
@@ -64,7 +68,7 @@ fn recording(count: u64) -> Vec<Vec<u8>> {
 }
 
 /// What the authority says of these segments once they are all there.
-fn statements(segments: &[Vec<u8>], state: RecordingState) -> RecordingDetail {
+pub(super) fn statements(segments: &[Vec<u8>], state: RecordingState) -> RecordingDetail {
     let mut chain = Chain::new(session());
     let mut receipts = Vec::new();
     for bytes in segments {
@@ -75,6 +79,7 @@ fn statements(segments: &[Vec<u8>], state: RecordingState) -> RecordingDetail {
     let closing = Closing { session: session(), count: chain.next(), hash: chain.head(), state };
     let closing_signature =
         if state == RecordingState::Live { String::new() } else { closing.sign(&audit_key()).unwrap() };
+    let until = segments.last().map_or(ms(0), |last| Segment::parse(last).unwrap().header().until);
     let info = RecordingInfo {
         id: session(),
         user: "ann".parse().unwrap(),
@@ -84,9 +89,9 @@ fn statements(segments: &[Vec<u8>], state: RecordingState) -> RecordingDetail {
         kind: "shell".into(),
         command: String::new(),
         started: Timestamp::from_secs(1_000),
-        ended: None,
+        ended: (state == RecordingState::Complete).then(|| Timestamp::from_secs(1_000) + until),
         segments: segments.len() as u64,
-        bytes: 0,
+        bytes: segments.iter().map(|bytes| bytes.len() as u64).sum(),
         state,
         notice: None,
     };
@@ -94,7 +99,7 @@ fn statements(segments: &[Vec<u8>], state: RecordingState) -> RecordingDetail {
     RecordingDetail { info, seal_key, receipts, closing_signature }
 }
 
-fn broken_at(detail: &RecordingDetail, segments: &[Vec<u8>]) -> Option<u64> {
+pub(super) fn broken_at(detail: &RecordingDetail, segments: &[Vec<u8>]) -> Option<u64> {
     match verify(detail, segments, audit_key().public()) {
         Ok(_) => None,
         Err(Error::Broken { index, .. }) => Some(index),
@@ -476,5 +481,8 @@ fn a_segment_of_the_first_build_still_reads() {
 
     Chain::new(session()).admit(&segment, &seal_key().public()).unwrap();
     assert_eq!(segment.header().frames, 22);
-    assert_eq!(all_frames(&segment), all_frames(&Segment::parse(&recording(1).remove(0)).unwrap()));
+    assert_eq!(
+        all_frames(&segment),
+        all_frames(&Segment::parse(&recording_of(start(), 1).remove(0)).unwrap())
+    );
 }

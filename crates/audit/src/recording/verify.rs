@@ -3,9 +3,13 @@
 //! Holds one segment in memory at a time. A live recording has no closing: what is there is proven, where it ends is
 //! not, and the report says so.
 
+use std::time::Duration;
+
 use model::api::recordings::{RecordingDetail, RecordingState};
+use model::resource::Notice;
 
 use super::chain::{Chain, Closing, receipt_holds};
+use super::frame::{Frame, TimedFrame};
 use super::segment::Segment;
 use crate::key::PublicKey;
 use crate::{Error, Reason};
@@ -32,17 +36,36 @@ pub struct Verifier<'a> {
     audit_key: PublicKey,
     frames: u64,
     interrupted: bool,
+    until: Duration,
+    bytes: u64,
+}
+
+fn differing<const N: usize>(agrees: [(&'static str, bool); N]) -> Result<(), Error> {
+    match agrees.into_iter().find(|(_, agrees)| !agrees) {
+        Some((what, _)) => Err(Error::broken(0, Reason::Description(what))),
+        None => Ok(()),
+    }
 }
 
 impl<'a> Verifier<'a> {
-    /// Trusts `audit_key` and nothing in `detail` that it did not sign.
+    /// Trusts `audit_key` and nothing in `detail` that it did not sign: what `detail.info` says of who, where, when and
+    /// how much is compared with what was sealed. Only when an abandoned recording ended is the authority's word alone.
     ///
     /// # Errors
     /// The sealing key is not a key.
     pub fn new(detail: &'a RecordingDetail, audit_key: PublicKey) -> Result<Self, Error> {
         let seal_key = detail.seal_key.parse()?;
         let chain = Chain::new(detail.info.id.clone());
-        Ok(Self { detail, chain, seal_key, audit_key, frames: 0, interrupted: false })
+        Ok(Self {
+            detail,
+            chain,
+            seal_key,
+            audit_key,
+            frames: 0,
+            interrupted: false,
+            until: Duration::ZERO,
+            bytes: 0,
+        })
     }
 
     /// Takes the next segment's bytes.
@@ -63,9 +86,34 @@ impl<'a> Verifier<'a> {
         if !receipt_holds(receipt, &self.detail.info.id, n, &hash, &self.audit_key) {
             return Err(Error::broken(n, Reason::Signature("receipt")));
         }
+        if n == 0 {
+            self.described(&segment)?;
+        }
+        self.until = segment.header().until;
+        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
         self.frames = self.frames.saturating_add(u64::from(segment.header().frames));
         self.interrupted |= segment.header().interrupted;
         Ok(())
+    }
+
+    /// Compares the description with the recording's first frame.
+    fn described(&self, segment: &Segment<'_>) -> Result<(), Error> {
+        let info = &self.detail.info;
+        let block = segment.unpack(0)?;
+        let Some(Ok(TimedFrame { frame: Frame::Start(start), .. })) = block.frames().next() else {
+            return Err(Error::broken(0, Reason::Missing("what the recording is of")));
+        };
+        let agrees = [
+            ("user", info.user.as_str() == start.user),
+            ("login", info.login.as_str() == start.login),
+            ("node", info.node.as_str() == start.node),
+            ("node name", info.node_name == start.node_name),
+            ("kind", info.kind == start.kind),
+            ("command", info.command == start.command),
+            ("start", info.started == segment.header().started),
+            ("notice", info.notice.map(Notice::as_str).unwrap_or_default() == start.notice),
+        ];
+        differing(agrees)
     }
 
     /// Says what was proven, once every segment went in.
@@ -79,6 +127,15 @@ impl<'a> Verifier<'a> {
         }
         let closed = !self.detail.closing_signature.is_empty();
         let state = if closed { self.closed_state(count)? } else { RecordingState::Live };
+        let info = &self.detail.info;
+        let ended = (state == RecordingState::Complete).then(|| info.started + self.until);
+        // What still grows may have grown while it was described.
+        differing([
+            ("state", info.state == state),
+            ("number of segments", !closed || info.segments == count),
+            ("size", !closed || info.bytes == self.bytes),
+            ("end", ended.is_none() || info.ended == ended),
+        ])?;
         if state == RecordingState::Complete && !self.chain.complete() {
             return Err(Error::broken(count, Reason::Missing("the last segment")));
         }
@@ -112,4 +169,30 @@ pub fn verify<B: AsRef<[u8]>>(
         verifier.segment(bytes.as_ref())?;
     }
     verifier.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Timestamp;
+    use model::api::recordings::{RecordingInfo, RecordingState};
+
+    use crate::recording::tests::{broken_at, recording, statements};
+
+    #[test]
+    fn a_description_that_says_something_else_is_refused() {
+        let segments = recording(3);
+        let edits: [fn(&mut RecordingInfo); 6] = [
+            |info| info.user = "eve".parse().unwrap(),
+            |info| info.node_name = "web-2".into(),
+            |info| info.command = "true".into(),
+            |info| info.started = Timestamp::from_secs(2),
+            |info| info.ended = None,
+            |info| info.state = RecordingState::Abandoned,
+        ];
+        for edit in edits {
+            let mut detail = statements(&segments, RecordingState::Complete);
+            edit(&mut detail.info);
+            assert_eq!(broken_at(&detail, &segments), Some(0));
+        }
+    }
 }

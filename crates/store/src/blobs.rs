@@ -4,6 +4,7 @@
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -90,12 +91,16 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|e| backend(name, e))
 }
 
-/// Writes to a temporary name, syncs, links into place (which fails if the name is taken), syncs the directory.
-fn write_once(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes to a name of its own, syncs, links into place (which fails if the name is taken), and syncs the directory and
+/// every one above it that was not there, up to `root`: a file in a directory that power took away is gone too.
+fn write_once(root: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    static WRITES: AtomicU64 = AtomicU64::new(0);
     let dir = path.parent().ok_or_else(|| io::Error::other("a blob has a directory"))?;
-    std::fs::create_dir_all(dir)?;
+    let made = make_dirs(root, dir)?;
     let file_name = path.file_name().and_then(|n| n.to_str()).unwrap_or("blob");
-    let temporary = dir.join(format!(".{file_name}.{}.tmp", std::process::id()));
+    // Two may write the same blob at the same time: neither gets into the other's file.
+    let n = WRITES.fetch_add(1, Ordering::Relaxed);
+    let temporary = dir.join(format!(".{file_name}.{}.{n}.tmp", std::process::id()));
     let mut file = std::fs::File::create(&temporary)?;
     let written = file
         .write_all(bytes)
@@ -103,7 +108,18 @@ fn write_once(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .and_then(|()| std::fs::hard_link(&temporary, path));
     drop(std::fs::remove_file(&temporary));
     written?;
-    std::fs::File::open(dir)?.sync_all()
+    for dir in std::iter::once(dir).chain(made.iter().map(PathBuf::as_path)) {
+        std::fs::File::open(dir)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Makes a directory and those above it; gives the parents in which something was made.
+fn make_dirs(root: &Path, dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let missing = dir.ancestors().take_while(|above| *above != root && !above.exists());
+    let parents = missing.filter_map(Path::parent).map(Path::to_owned).collect();
+    std::fs::create_dir_all(dir)?;
+    Ok(parents)
 }
 
 fn collect(dir: &Path, prefix: &str, out: &mut Vec<String>) -> io::Result<()> {
@@ -132,8 +148,8 @@ fn collect(dir: &Path, prefix: &str, out: &mut Vec<String>) -> io::Result<()> {
 impl Blobs for DirBlobs {
     async fn put(&self, name: &str, bytes: Bytes) -> Result<(), BlobError> {
         let path = self.path(name)?;
-        let (target, content) = (path.clone(), bytes.clone());
-        match blocking(name, move || write_once(&target, &content)).await? {
+        let (root, target, content) = (self.root.clone(), path.clone(), bytes.clone());
+        match blocking(name, move || write_once(&root, &target, &content)).await? {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let there =
@@ -192,6 +208,39 @@ mod tests {
         assert!(matches!(other, Err(BlobError::Exists(_))));
         assert_eq!(blobs.get("rec/a/0").await.unwrap(), Bytes::from_static(b"one"));
         assert_eq!(blobs.list("rec").await.unwrap(), ["rec/a/0"]);
+    }
+
+    #[tokio::test]
+    async fn of_many_writers_at_once_one_wins_and_its_bytes_are_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = DirBlobs::open(dir.path()).unwrap();
+        for round in 0..20 {
+            let name = format!("rec/{round}/0");
+            let put = |byte: u8| {
+                let (blobs, name) = (blobs.clone(), name.clone());
+                async move { blobs.put(&name, Bytes::from(vec![byte; 2_000_000])).await }
+            };
+
+            let (a, b, c, d) = tokio::join!(put(1), put(2), put(3), put(4));
+
+            let outcomes = [a, b, c, d];
+            let kept = blobs.get(&name).await.unwrap();
+            let winner = outcomes.iter().position(Result::is_ok).unwrap();
+            assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 1, "{outcomes:?}");
+            assert!(outcomes.iter().all(|o| matches!(o, Ok(()) | Err(BlobError::Exists(_)))), "{outcomes:?}");
+            assert_eq!(kept.len(), 2_000_000);
+            assert!(kept.iter().all(|byte| usize::from(*byte) == winner + 1));
+        }
+    }
+
+    #[test]
+    fn directories_that_were_made_are_named_by_their_parents() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+
+        assert_eq!(make_dirs(root, &root.join("a/b")).unwrap(), [root.join("a"), root.to_owned()]);
+        assert_eq!(make_dirs(root, &root.join("a/b")).unwrap(), Vec::<PathBuf>::new());
+        assert_eq!(make_dirs(root, &root.join("a/c")).unwrap(), [root.join("a")]);
     }
 
     #[tokio::test]

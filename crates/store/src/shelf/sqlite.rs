@@ -215,9 +215,11 @@ fn put(connection: &mut Connection, book: &Book, leaf: &Leaf) -> Result<(), Shel
         return Err(ShelfError::Order { wanted, given: leaf.n });
     }
     let row = no * PAGE_BITS + number(leaf.n);
+    // What could not be read back is not kept: a page without a picture is better than one that breaks its book.
+    let picture = if leaf.picture.len() <= MAX_UNPACKED { leaf.picture.as_ref() } else { &[] };
     txn.execute(
         "INSERT OR REPLACE INTO page VALUES (?1, ?2, ?3, ?4)",
-        params![row, leaf.note.as_ref(), pack(&leaf.picture)?, pack_lines(&leaf.lines)?],
+        params![row, leaf.note.as_ref(), pack(picture)?, pack_lines(&leaf.lines)?],
     )
     .map_err(failed)?;
     if !leaf.lines.is_empty() {

@@ -66,6 +66,18 @@ async fn pages_come_in_order_and_give_back_what_went_in() {
 }
 
 #[tokio::test]
+async fn a_picture_too_large_to_be_read_back_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let shelf = filled(&dir).await;
+    let large = Leaf { picture: Bytes::from(vec![b'x'; 9 * 1024 * 1024]), ..leaf(2, &["needle"]) };
+
+    shelf.put(book("a", "ann", 10), large).await.unwrap();
+
+    assert_eq!(shelf.picture("a", 2).await.unwrap().unwrap(), "");
+    assert_eq!(shelf.find(wanted("needle")).await.unwrap().hits.len(), 1);
+}
+
+#[tokio::test]
 async fn all_words_must_be_in_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let shelf = filled(&dir).await;

@@ -191,6 +191,19 @@ fn a_pinned_certificate_is_good_from_its_address_only() {
 }
 
 #[test]
+fn a_login_seen_through_a_listener_for_both_kinds_is_pinned_to_the_address_itself() {
+    let world = world();
+    let seen = "::ffff:192.0.2.7".parse().ok();
+    let cert =
+        user_cert(&world.user_ca, &Identity { pin_ip: true, login_ip: seen, ..ann() }, &key(10).ssh_public());
+
+    for ip in ["192.0.2.7", "::ffff:192.0.2.7"] {
+        assert!(verify_user(&cert, &world.trust, ip.parse().ok(), now()).is_ok(), "{ip}");
+    }
+    assert!(verify_user(&cert, &world.trust, "192.0.2.8".parse().ok(), now()).is_err());
+}
+
+#[test]
 fn pinned_to_no_address_cannot_be_issued() {
     let world = world();
     let identity = Identity { pin_ip: true, login_ip: None, ..ann() };
@@ -216,9 +229,9 @@ fn nobody_gets_a_certificate_good_for_every_account() {
 }
 
 #[test]
-fn names_that_would_be_read_as_two_are_refused_at_issuance() {
+fn names_that_would_be_read_as_two_or_as_patterns_are_refused_at_issuance() {
     let world = world();
-    for bad in ["", "a,b", "a b", "a\nb", "a\0b", "\u{2003}"] {
+    for bad in ["*.example", "gpu-?", "!web-1", "", "a,b", "a b", "a\nb", "a\0b", "\u{2003}"] {
         let key = key(10).ssh_public();
         let extra = [bad.to_owned()];
         let request = HostRequest {

@@ -61,6 +61,8 @@ pub fn issue_user(ca: &dyn Signer, request: &UserRequest<'_>) -> Result<Certific
     };
     let critical = match (request.identity.pin_ip, request.identity.login_ip) {
         (true, Some(ip)) => {
+            // A listener for both kinds sees 192.0.2.1 as ::ffff:192.0.2.1; whoever checks it sees the address itself.
+            let ip = ip.to_canonical();
             let bits = if ip.is_ipv4() { 32 } else { 128 };
             vec![("source-address".to_owned(), nested(format!("{ip}/{bits}").as_bytes()))]
         }
@@ -106,6 +108,10 @@ pub fn issue_host(ca: &dyn Signer, request: &HostRequest<'_>) -> Result<Certific
     let mut principals = host_principals(id, name, &request.identity.cluster);
     for extra in request.principals {
         let extra = principal(extra)?;
+        // Stock clients read a host's names as patterns: `gpu-?` would be a good name for nine other hosts.
+        if extra.contains(['*', '?', '!']) {
+            return Err(Error::BadPrincipal(shown(&extra)));
+        }
         if !principals.contains(&extra) {
             principals.push(extra);
         }

@@ -1,6 +1,7 @@
 //! What those are told who speak HTTP where TLS, or a WebSocket, is spoken: where to go, or what a front has to pass.
 //!
-//! Every answer closes the connection; nothing a stranger sent gets into a header but a host that parsed as one.
+//! Every answer closes the connection; nothing a stranger sent gets into a header but a host that parsed as
+//! one and the path of a request line that did.
 
 use std::time::Duration;
 

@@ -27,6 +27,9 @@ const WORTH: u64 = 1024 * 1024;
 /// How long a client may take to hear that what it reached is gone.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// How long a client may go on when what it reached has said its last word: whoever only stays holds no place here.
+const LINGER: Duration = Duration::from_secs(30);
+
 /// How much went each way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Relayed {
@@ -199,7 +202,8 @@ impl Direction {
     }
 }
 
-/// Relays between a client `a` and what it reached, `b`, until both directions have ended or one cannot be read.
+/// Relays between a client `a` and what it reached, `b`, until both directions have ended or one cannot be read, or
+/// 30 s after `b` has ended: nobody answers any more, and the client need not hang up.
 ///
 /// # Errors
 /// The first failure of either stream. One that takes no more is read to its end before that is told. When `b` cannot be
@@ -211,13 +215,21 @@ where
     B: AsyncRead + AsyncWrite + Direct + Unpin,
 {
     let (mut forth, mut back) = (Direction::new(), Direction::new());
+    let mut linger = None;
     let copied = std::future::poll_fn(|cx| {
         let one = forth.poll_copy(&mut a, &mut b, cx)?;
         let other = back.poll_copy(&mut b, &mut a, cx).map_err(|error| {
             back.lost = true;
             error
         })?;
-        if one.is_ready() && other.is_ready() { Poll::Ready(Ok::<(), io::Error>(())) } else { Poll::Pending }
+        if other.is_pending() {
+            return Poll::Pending;
+        }
+        let rest = linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        if one.is_ready() || rest.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok::<(), io::Error>(()));
+        }
+        Poll::Pending
     })
     .await;
     if back.lost {
@@ -335,6 +347,21 @@ mod tests {
         let (relayed, flood) = both.await;
 
         assert!(relayed.is_err() && flood.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_only_stays_is_let_go_when_what_it_reached_has_ended() {
+        let (mut left, a) = duplex(1000);
+        let (mut right, b) = duplex(1000);
+        right.write_all(b"bye").await.unwrap();
+        right.shutdown().await.unwrap();
+
+        let relayed = timeout(Duration::from_secs(60), relay(a, b)).await;
+
+        assert_eq!(relayed.expect("it ends").unwrap(), Relayed { forth: 0, back: 3 });
+        let mut last = String::new();
+        left.read_to_string(&mut last).await.unwrap();
+        assert_eq!(last, "bye");
     }
 
     #[tokio::test]

@@ -61,6 +61,10 @@ impl Tunnels {
         // A proxy long gone is forgotten, and with it agents nobody has reported since.
         let keep = self.limit * 100;
         state.proxies.retain(|_, r| now.since(r.at) < keep);
+        let State { proxies, since } = &mut *state;
+        since.retain(|id, (_, at)| {
+            now.since(*at) < keep || proxies.values().any(|report| report.tunnels.contains_key(id))
+        });
     }
 
     /// Whether an agent has a tunnel, and since when that is so as far as is known.
@@ -117,6 +121,21 @@ mod tests {
         let cut = start + Duration::from_secs(12);
         tunnels.report(&proxy, vec![], cut);
         assert_eq!(tunnels.of(&node, cut), (Liveness::Offline, Some(cut)));
+    }
+
+    #[test]
+    fn agents_long_gone_are_forgotten() {
+        let tunnels = Tunnels::new(Duration::from_secs(30));
+        let proxy = NodeId::from_random([1; 16]);
+        let start = Timestamp::from_secs(1_000);
+        let node = |n: u8| NodeId::from_random([n; 16]);
+        for n in 2..200 {
+            tunnels.report(&proxy, vec![tunnel(&node(n))], start);
+        }
+
+        tunnels.report(&proxy, vec![tunnel(&node(2))], start + Duration::from_secs(3_000));
+
+        assert!(tunnels.state.lock().unwrap().since.len() <= 2);
     }
 
     #[test]

@@ -62,8 +62,22 @@ fn append(path: &Path, text: &str) -> io::Result<()> {
     if let Some(dir) = path.parent() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(path)?;
+    // A crash or a full disk may have cut the last line: the next one must not go on in its middle.
+    if ends_within_a_line(&mut file)? {
+        file.write_all(b"\n")?;
+    }
     file.write_all(text.as_bytes())
+}
+
+fn ends_within_a_line(file: &mut std::fs::File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
 fn tail_uids(dir: &Path) -> io::Result<BTreeMap<String, ()>> {
@@ -81,4 +95,25 @@ fn tail_uids(dir: &Path) -> io::Result<BTreeMap<String, ()>> {
         Some((event.get("uid")?.as_str()?.to_owned(), ()))
     };
     Ok(text.lines().filter_map(uid).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_does_not_take_the_next_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("2026-01-01.log");
+        append(&path, "{\"uid\":\"a\"}\n").unwrap();
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"uid\":\"b").unwrap();
+
+        append(&path, "{\"uid\":\"c\"}\n").unwrap();
+        append(&path, "{\"uid\":\"d\"}\n").unwrap();
+
+        let text = std::fs::read_to_string(&path).unwrap();
+        let whole = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok());
+        assert_eq!(whole.count(), 3, "{text}");
+        assert_eq!(tail_uids(dir.path()).unwrap().into_keys().collect::<Vec<_>>(), ["a", "c", "d"]);
+    }
 }

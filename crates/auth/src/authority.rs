@@ -90,11 +90,23 @@ impl Core {
 
     /// Takes one from a limit, or refuses.
     pub(crate) fn spend(&self, limiter: &Limiter, from: Option<IpAddr>) -> Answer<()> {
-        let from = from.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
-        if limiter.take(from, self.now()) {
-            Ok(())
-        } else {
-            Err(Refusal::too_many("too many tries from this address: wait a minute"))
-        }
+        enough(limiter.take(known(from), self.now()))
+    }
+
+    /// Refuses when nothing is left of a limit; takes nothing.
+    pub(crate) fn has_left(&self, limiter: &Limiter, from: Option<IpAddr>) -> Answer<()> {
+        enough(limiter.has(known(from), self.now()))
+    }
+}
+
+/// Those who come without an address share one.
+fn known(from: Option<IpAddr>) -> IpAddr {
+    from.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
+}
+
+fn enough(is_enough: bool) -> Answer<()> {
+    match is_enough {
+        true => Ok(()),
+        false => Err(Refusal::too_many("too many tries from this address: wait a minute")),
     }
 }

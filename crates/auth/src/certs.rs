@@ -224,6 +224,9 @@ fn is_reserved(core: &Core, name: &str) -> bool {
 pub(crate) async fn join(ctx: Ctx, ask: Join) -> Answer<HostCerts> {
     let core = &ctx.core;
     let from = ctx.caller.vouched_address(None);
+    // Guessing tokens is slowed by address, so a guess is not even looked at when too many went wrong; so is filling
+    // the log with failures. What goes right costs nothing.
+    core.has_left(&core.limits.join, from)?;
     let outcome = try_join(core, &ask).await;
     let status = match &outcome {
         Ok(_) => Status::ok(),
@@ -247,7 +250,6 @@ pub(crate) async fn join(ctx: Ctx, ask: Join) -> Answer<HostCerts> {
             Ok(certs)
         }
         Err(refusal) => {
-            // Guessing tokens is slowed by address; so is filling the log with failures.
             core.spend(&core.limits.join, from)?;
             core.log.write(vec![joined]).await?;
             Err(refusal)

@@ -49,6 +49,13 @@ impl Limiter {
             Bucket { tokens_ms: if enough { has - self.refill_ms } else { has }, at: now.max(bucket.at) };
         enough
     }
+
+    /// Whether [`Limiter::take`] would give one now.
+    pub(crate) fn has(&self, from: IpAddr, now: Timestamp) -> bool {
+        let full = self.burst * self.refill_ms;
+        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.get(&household(from)).is_none_or(|bucket| level(bucket, full, now) >= self.refill_ms)
+    }
 }
 
 fn level(bucket: &Bucket, full: i64, now: Timestamp) -> i64 {

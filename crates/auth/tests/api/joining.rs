@@ -186,3 +186,21 @@ async fn a_key_that_is_none_is_refused() {
         assert_eq!(fault(world.anyone().call(&ask).await), Fault::BadRequest);
     }
 }
+
+#[tokio::test]
+async fn guessing_tokens_is_slowed_also_when_a_guess_is_right() {
+    let world = World::new().await;
+    let keys = Keys::new(&world.random);
+    let stranger = world.anyone();
+    let guess = world.join_request("web-1", "not-the-token-at-all", SystemRole::Node, &keys);
+    let right = world.join_request("web-1", NODE_TOKEN, SystemRole::Node, &keys);
+    for _ in 0..30 {
+        assert_eq!(fault(stranger.call(&guess).await), Fault::Unauthenticated);
+    }
+
+    assert_eq!(fault(stranger.call(&right).await), Fault::TooMany);
+
+    assert!(world.anyone().call(&right).await.is_ok(), "another address is not held up");
+    world.clock.advance(Duration::from_secs(60));
+    assert!(stranger.call(&world.join_request("web-2", NODE_TOKEN, SystemRole::Node, &keys)).await.is_ok());
+}

@@ -4,7 +4,7 @@
 //! server was down, another server took the segment) is found by comparing and put in. Nothing waits for this: a
 //! segment has its receipt before it is looked through. At most [`SCREENS`] screens are kept to go on from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ use crate::refusal::{Answer, Refusal};
 const SCREENS: usize = 32;
 /// How often open recordings are compared with the shelf, for segments that another server took.
 const COMPARE: Duration = Duration::from_secs(30);
+/// Recordings kept to be tried again; further ones are found with the next start.
+const FAILED: usize = 1_000;
 /// After a failure.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -40,14 +42,14 @@ pub(crate) struct Note {
 
 /// Runs for as long as the authority does.
 pub(crate) async fn run(core: Arc<Core>) {
-    let mut reader = Reader { core: core.clone(), screens: BTreeMap::new() };
+    let mut reader = Reader { core: core.clone(), screens: BTreeMap::new(), failed: BTreeSet::new() };
     let mut compared = "newest";
     loop {
-        let outcome = reader.compare(compared).await;
+        let outcome = reader.compare(compared).await.map_err(|e| e.message);
         if outcome.is_ok() {
             compared = "open";
         }
-        core.health.ran("screen index", core.now(), outcome.map_err(|e| e.message));
+        core.health.ran("screen index", core.now(), outcome.and_then(|()| reader.outcome()));
         let until = tokio::time::Instant::now() + if compared == "open" { COMPARE } else { AGAIN };
         // Cancel safe: what waits stays in the set.
         while tokio::time::timeout_at(until, core.grown.woken()).await.is_ok() {
@@ -60,18 +62,23 @@ struct Reader {
     core: Arc<Core>,
     /// The screen at the end of the segments that were looked through, and how many those are.
     screens: BTreeMap<SessionId, (u64, Screen)>,
+    /// Recordings that could not be looked through: tried again with each comparison. At most [`FAILED`].
+    failed: BTreeSet<SessionId>,
 }
 
 impl Reader {
-    /// Every recording of a family, oldest first, so that the shelf's order is that of time.
+    /// Every recording of a family, oldest first, so that the shelf's order is that of time; and those that failed.
     async fn compare(&mut self, family: &str) -> Answer<()> {
+        for id in std::mem::take(&mut self.failed) {
+            self.look_through(&id).await;
+        }
         let mut after = None;
         loop {
             let range = Range::under(family).after(after).limit(500);
             let (rows, more) = self.core.db.range::<SessionId>(&range).await?;
             after = rows.last().map(|(name, _)| crate::db::key(family, name)).transpose()?;
             for (_, doc) in rows {
-                self.catch_up(&doc.value).await?;
+                self.look_through(&doc.value).await;
                 self.drain().await;
             }
             if !more || after.is_none() {
@@ -82,9 +89,24 @@ impl Reader {
 
     async fn drain(&mut self) {
         while let Some(id) = self.core.grown.take() {
-            if let Err(refusal) = self.catch_up(&id).await {
-                self.core.health.ran("screen index", self.core.now(), Err(refusal.message));
-            }
+            self.look_through(&id).await;
+        }
+    }
+
+    /// One that cannot be looked through keeps nobody from finding the others.
+    async fn look_through(&mut self, id: &SessionId) {
+        if self.catch_up(id).await.is_err() && self.failed.len() < FAILED {
+            self.failed.insert(id.clone());
+        }
+    }
+
+    fn outcome(&self) -> Result<(), String> {
+        match self.failed.first() {
+            Some(id) => Err(format!(
+                "{} recordings cannot be looked through and are tried again (the log says why); one is {id}",
+                self.failed.len()
+            )),
+            None => Ok(()),
         }
     }
 

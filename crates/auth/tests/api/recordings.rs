@@ -315,6 +315,31 @@ async fn an_index_that_was_lost_is_made_again_and_segments_that_do_not_draw_do_n
 }
 
 #[tokio::test]
+async fn a_recording_the_disk_does_not_give_back_keeps_no_other_from_being_found() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    let (mut bad, mut good) = (Tape::new(&world, &node, "ann"), Tape::new(&world, &node, "ann"));
+    for tape in [&mut bad, &mut good] {
+        let last = tape.seal("needle\r\n", true);
+        put(&node, &tape.id(), &last).await.unwrap();
+        shelved(&world.admin().await, &tape.id(), 1).await;
+        world.clock.advance(Duration::from_secs(1));
+    }
+    // Reading a directory fails as a disk does.
+    let blob = world.dir.path().join(format!("blobs/recordings/{}/00000000.seg", bad.id()));
+    let kept = blob.with_extension("kept");
+    std::fs::rename(&blob, &kept).unwrap();
+    std::fs::create_dir(&blob).unwrap();
+
+    let world = world.restart_without_index().await;
+
+    let auditor = world.user("olga", "auditor").await;
+    shelved(&auditor, &good.id(), 1).await;
+    let search = SearchScreens { text: "needle".into(), ..SearchScreens::default() };
+    assert_eq!(auditor.call(&search).await.unwrap().items.len(), 1);
+}
+
+#[tokio::test]
 async fn a_recording_is_exported_line_by_line_and_that_is_an_event() {
     let world = World::new().await;
     let node = world.node("web-1", "dev").await;

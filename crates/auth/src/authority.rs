@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::grown::Grown;
 use crate::keys::KeyCell;
 use crate::limits::Limiter;
-use crate::looks::{Looks, Watches};
+use crate::looks::{Exports, Looks, Watches};
 use crate::password::Hasher;
 use crate::refusal::{Answer, Refusal};
 use crate::rules::RuleFeed;
@@ -42,6 +42,7 @@ pub(crate) struct Core {
     pub(crate) tunnels: Tunnels,
     pub(crate) looks: Looks,
     pub(crate) watches: Watches,
+    pub(crate) exports: Exports,
     pub(crate) static_tokens: StaticTokens,
     pub(crate) limits: Limits,
 }

@@ -13,7 +13,7 @@ use crate::daily::DailyFiles;
 use crate::db::{Db, encode, key, single};
 use crate::error::Error;
 use crate::keys::{self, KeyCell, Keys};
-use crate::looks::{Looks, Watches};
+use crate::looks::{Exports, Looks, Watches};
 use crate::password::Hasher;
 use crate::rules::{RuleFeed, Rules};
 use crate::settings::Settings;
@@ -76,6 +76,7 @@ pub(crate) async fn open(settings: Settings, ground: Ground) -> Result<(Arc<Core
         tunnels: Tunnels::new(settings.times.tunnel_report),
         looks: Looks::default(),
         watches: Watches::default(),
+        exports: Exports::default(),
         limits: Limits::new(),
         settings,
         clock,

@@ -12,7 +12,8 @@
 //! | `roles/<name>`, `locks/<id>` | what policy reads |
 //! | `tokens/<hash>`, `hosts/<id>`, `nodes/<id>`, `proxies/<id>` | who may join, who did, what they report |
 //! | `live/<session>`, `ends/<session>`, `watched/<session>` | sessions going on; asked to end; looked at just now |
-//! | `log/<index>`, `uids/<uid>`, `checkpoints/<index>`, `log_file` | the audit chain |
+//! | `log/<index>`, `checkpoints/<index>`, `log_file` | the audit chain |
+//! | `uids/<uid>`, `uids/<host>/<uid>` | events kept already: the authority's own, and each host's |
 //! | `recordings/<session>`, `receipts/<session>/<n>`, `newest/<when>-<session>` | recordings |
 
 use std::fmt::Display;

@@ -2,7 +2,12 @@
 //!
 //! A host emits events for itself only, and none of those that are the authority's to tell.
 
-use audit::event::kinds::AuditAccess;
+use audit::event::Event as _;
+use audit::event::kinds::{
+    AuditAccess, AuthFailure, ClientDisconnect, Exec, Port, RecordingGap, RecordingRecovered, ScpUpload,
+    SessionConnect, SessionConsent, SessionData, SessionEnd, SessionJoin, SessionLeave, SessionRejected,
+    SessionResize, SessionStart, Sftp, SftpSummary, Subsystem, X11Forward,
+};
 use bytes::Bytes;
 use model::api::Page;
 use model::api::audit::{
@@ -26,32 +31,28 @@ const MAX_FOUND: u32 = 10_000;
 const MAX_LOOKED_AT: usize = 100_000;
 const PIECE: usize = 1_000;
 
-/// Events that only the authority may tell.
-const OWN: [&str; 24] = [
-    "user.login",
-    "user.create",
-    "user.update",
-    "user.delete",
-    "user.password_change",
-    "user.lockout",
-    "user.unlock",
-    "mfa.add",
-    "mfa.delete",
-    "reset_password_token.create",
-    "role.created",
-    "role.updated",
-    "role.deleted",
-    "role.notice",
-    "join_token.create",
-    "join_token.delete",
-    "lock.created",
-    "lock.deleted",
-    "cert.create",
-    "instance.join",
-    "session.recording.access",
-    "session.recording.abandoned",
-    "session.terminate",
-    "audit.access",
+/// Events that hosts tell. Every other is the authority's own, also those that are yet to come.
+const OF_HOSTS: [&str; 20] = [
+    AuthFailure::NAME,
+    ClientDisconnect::NAME,
+    Exec::NAME,
+    Port::NAME,
+    RecordingGap::NAME,
+    RecordingRecovered::NAME,
+    ScpUpload::NAME,
+    SessionConnect::NAME,
+    SessionConsent::NAME,
+    SessionData::NAME,
+    SessionEnd::NAME,
+    SessionJoin::NAME,
+    SessionLeave::NAME,
+    SessionRejected::NAME,
+    SessionResize::NAME,
+    SessionStart::NAME,
+    Sftp::NAME,
+    SftpSummary::NAME,
+    Subsystem::NAME,
+    X11Forward::NAME,
 ];
 
 pub(crate) async fn emit(ctx: Ctx, ask: EmitEvents) -> Answer<EmitReceipt> {
@@ -59,7 +60,8 @@ pub(crate) async fn emit(ctx: Ctx, ask: EmitEvents) -> Answer<EmitReceipt> {
         return Err(Refusal::bad(format!("a batch has 1 to {MAX_BATCH} events")));
     }
     let events = ask.events.into_iter().map(|e| vouch(&ctx, e)).collect::<Answer<Vec<_>>>()?;
-    let links = ctx.core.log.write(events).await?;
+    let (id, _, _) = ctx.pass.host()?;
+    let links = ctx.core.log.write_of(id, events).await?;
     Ok(EmitReceipt { index: links.saturating_sub(1) })
 }
 
@@ -73,10 +75,10 @@ fn vouch(ctx: &Ctx, mut event: AuditEvent) -> Answer<AuditEvent> {
             return Err(Refusal::bad(format!("a host emits events with its own {name} only")));
         }
     }
-    if OWN.contains(&field(&event, "event")) {
-        return Err(Refusal::bad(format!("`{}` is the authority's to tell", field(&event, "event"))));
+    let kind = audit::event::check(&event).map_err(|e| Refusal::bad(e.to_string()))?;
+    if !OF_HOSTS.contains(&kind.event) {
+        return Err(Refusal::bad(format!("`{}` is the authority's to tell", kind.event)));
     }
-    audit::event::check(&event).map_err(|e| Refusal::bad(e.to_string()))?;
     Ok(event)
 }
 
@@ -121,11 +123,11 @@ pub(crate) async fn search(ctx: Ctx, ask: SearchEvents) -> Answer<Page<AuditEven
     }
 }
 
-fn describe(ask: &SearchEvents) -> String {
+fn describe(ask: &impl serde::Serialize) -> String {
     serde_json::to_string(ask).unwrap_or_default()
 }
 
-/// Looking at the log is an event too; only the first page of a search counts.
+/// Looking at the log is an event too.
 async fn note_access(ctx: &Ctx, action: &str, query: String) -> Answer<()> {
     let event = AuditAccess { who: ctx.pass.who(), action: action.into(), query: Some(query) };
     ctx.core.note(&event).await
@@ -173,8 +175,9 @@ impl Source for Tail {
 pub(crate) async fn export(ctx: Ctx, ask: ExportChain) -> Answer<ChainPiece> {
     let core = &ctx.core;
     let limit = ask.limit.unwrap_or(1_000).clamp(1, 10_000) as usize;
-    if ask.from == 0 {
-        note_access(&ctx, "export", String::new()).await?;
+    // Whoever takes the log piece by piece looks once; whoever begins in its middle looks all the same.
+    if !core.exports.goes_on(&ctx.pass.name(), ask.from) {
+        note_access(&ctx, "export", describe(&ask)).await?;
     }
     let before = ask.from.checked_sub(1).map(ordered);
     let after = before.as_ref().map(|n| key("log", n)).transpose()?;
@@ -184,6 +187,7 @@ pub(crate) async fn export(ctx: Ctx, ask: ExportChain) -> Answer<ChainPiece> {
     let Some(last) = links.last().map(|l| l.index) else {
         return Ok(ChainPiece { links, checkpoints: Vec::new(), total });
     };
+    core.exports.reached(&ctx.pass.name(), last.saturating_add(1));
     let after = before.map(|n| key("checkpoints", n)).transpose()?;
     // There are never more checkpoints than links; those beyond the piece come with the next.
     let range = Range::under("checkpoints").after(after).limit(limit);

@@ -1,4 +1,4 @@
-//! Who has been seen looking at which recording: only the first look of each is an event.
+//! Who has been seen looking at which recording or along the log: only the first look of each is an event.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -42,5 +42,27 @@ impl Looks {
             seen.clear();
         }
         seen.insert((who.clone(), session.clone()))
+    }
+}
+
+/// Where everyone who takes the log piece by piece has come to. Bounded.
+#[derive(Default)]
+pub(crate) struct Exports(Mutex<BTreeMap<String, u64>>);
+
+impl Exports {
+    const MAX: usize = 1_000;
+
+    /// True when a piece from `from` on follows the one this caller was given last.
+    pub(crate) fn goes_on(&self, who: &str, from: u64) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(who) == Some(&from)
+    }
+
+    /// Notes where the caller's next piece begins.
+    pub(crate) fn reached(&self, who: &str, next: u64) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.len() >= Self::MAX {
+            noted.clear();
+        }
+        noted.insert(who.to_owned(), next);
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit::log::Chain;
-use model::Timestamp;
 use model::api::audit::{AuditEvent, ChainedEvent};
+use model::{NodeId, Timestamp};
 use runtime::{Clock, Health, Scope};
 use store::{Condition, Range, Txn};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -30,6 +30,8 @@ const UIDS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 const JOB: &str = "audit log";
 
 struct Batch {
+    /// The host that tells; `None` for the authority itself.
+    teller: Option<NodeId>,
     events: Vec<AuditEvent>,
     done: oneshot::Sender<Result<u64, Refusal>>,
 }
@@ -44,9 +46,18 @@ pub(crate) struct Log {
 impl Log {
     /// Writes events durably and in order; gives how many links the chain then has.
     pub(crate) async fn write(&self, events: Vec<AuditEvent>) -> Answer<u64> {
+        self.hand_in(None, events).await
+    }
+
+    /// The same for what a host tells.
+    pub(crate) async fn write_of(&self, host: &NodeId, events: Vec<AuditEvent>) -> Answer<u64> {
+        self.hand_in(Some(host.clone()), events).await
+    }
+
+    async fn hand_in(&self, teller: Option<NodeId>, events: Vec<AuditEvent>) -> Answer<u64> {
         let closed = || Refusal::unavailable("the authority is shutting down");
         let (done, answer) = oneshot::channel();
-        self.queue.send(Batch { events, done }).await.map_err(|_| closed())?;
+        self.queue.send(Batch { teller, events, done }).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 
@@ -136,8 +147,11 @@ impl Writer {
             size += more.events.len();
             batches.push(more);
         }
-        let events: Vec<AuditEvent> =
-            batches.iter_mut().flat_map(|b| std::mem::take(&mut b.events)).collect();
+        let mut events = Vec::with_capacity(size);
+        for batch in &mut batches {
+            let told = std::mem::take(&mut batch.events).into_iter();
+            events.extend(told.map(|event| (seen_as(batch.teller.as_ref(), &event), event)));
+        }
         let outcome = self.append(events).await;
         let health = outcome.as_ref().map(|_| ()).map_err(|e| e.message.clone());
         self.health.ran(JOB, self.clock.now(), health);
@@ -150,7 +164,7 @@ impl Writer {
         }
     }
 
-    async fn append(&mut self, events: Vec<AuditEvent>) -> Answer<u64> {
+    async fn append(&mut self, events: Vec<(String, AuditEvent)>) -> Answer<u64> {
         let fresh = self.fresh(events).await?;
         if fresh.is_empty() {
             return Ok(self.chain.next());
@@ -178,11 +192,10 @@ impl Writer {
     }
 
     /// Drops events whose `uid` has been seen, in this batch or before.
-    async fn fresh(&self, events: Vec<AuditEvent>) -> Answer<Vec<(String, AuditEvent)>> {
+    async fn fresh(&self, events: Vec<(String, AuditEvent)>) -> Answer<Vec<(String, AuditEvent)>> {
         let mut seen = BTreeSet::new();
         let mut out = Vec::with_capacity(events.len());
-        for event in events {
-            let uid = field(&event, "uid").to_owned();
+        for (uid, event) in events {
             let known = !uid.is_empty()
                 && (!seen.insert(uid.clone()) || self.db.get::<u64>(&key("uids", &uid)?).await?.is_some());
             if !known {
@@ -242,6 +255,15 @@ impl Writer {
         }
         self.files.resume_at(self.chain.next());
         Ok(())
+    }
+}
+
+/// The name an event is remembered by: its `uid`, and whose word it is. Empty when it has none.
+fn seen_as(teller: Option<&NodeId>, event: &AuditEvent) -> String {
+    match (teller, field(event, "uid")) {
+        (_, "") => String::new(),
+        (None, uid) => uid.to_owned(),
+        (Some(host), uid) => format!("{host}/{uid}"),
     }
 }
 

@@ -67,7 +67,11 @@ async fn a_host_tells_of_itself_only_and_nothing_of_the_authoritys() {
     assert!(emit(&node, good).await.is_ok());
 
     let login = audit::event::kinds::UserLogin { who: Who::user("ann"), ..Default::default() };
-    assert_eq!(fault(emit(&node, sealed(&world, &login)).await), Fault::BadRequest);
+    let upload = audit::event::kinds::SessionUpload { server: server(&node.id), ..Default::default() };
+    let removal = audit::event::kinds::NodeDelete { who: Who::user("ann"), ..Default::default() };
+    for own in [sealed(&world, &login), sealed(&world, &upload), sealed(&world, &removal)] {
+        assert_eq!(fault(emit(&node, own).await), Fault::BadRequest);
+    }
     let none = EmitEvents { events: vec![] };
     assert_eq!(fault(node.client.call(&none).await), Fault::BadRequest);
 }
@@ -86,6 +90,38 @@ async fn the_same_event_twice_is_kept_once() {
     world.client(material).call(&EmitEvents { events: vec![event] }).await.unwrap();
 
     assert_eq!(users_seen(&world).await, ["ann"]);
+}
+
+#[tokio::test]
+async fn what_a_host_tells_stands_in_nobody_elses_way() {
+    let world = World::new().await;
+    let (node, other) = (world.node("web-1", "dev").await, world.node("web-2", "dev").await);
+    let mine = connect(&world, &node.id, "ann");
+    let same_uid = edited(connect(&world, &other.id, "bob"), "uid", mine.0["uid"].as_str().unwrap());
+
+    emit(&node, mine).await.unwrap();
+    emit(&other, same_uid).await.unwrap();
+
+    assert_eq!(users_seen(&world).await, ["ann", "bob"]);
+}
+
+#[tokio::test]
+async fn whoever_takes_the_log_looks_once_wherever_they_begin() {
+    let world = World::new().await;
+    let olga = world.user("olga", "auditor").await;
+    world.person("ann", "access").await;
+    let exports = async || {
+        let events = world.events().await;
+        events.iter().filter(|e| e["event"] == "audit.access" && e["user"] == "olga").count()
+    };
+    let piece = |from| ExportChain { from, limit: Some(2) };
+
+    olga.call(&piece(1)).await.unwrap();
+    olga.call(&piece(3)).await.unwrap();
+    olga.call(&piece(5)).await.unwrap();
+    assert_eq!(exports().await, 1);
+    olga.call(&piece(2)).await.unwrap();
+    assert_eq!(exports().await, 2);
 }
 
 #[tokio::test]

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use audit::event::{Server, Stamp, Who};
 use audit::recording::frame::{Frame, Start};
-use audit::recording::{Sealed, Writer};
+use audit::recording::{Closing, Sealed, Writer};
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use bytes::Bytes;
-use model::SessionId;
 use model::api::Fault;
 use model::api::access::{LiveSession, TrackSession};
 use model::api::cluster::WatchPolicy;
@@ -15,6 +16,7 @@ use model::api::roles::PutRole;
 use model::api::timeline::{
     ExportAsciicast, GetPicture, GetTimeline, GetTranscript, SearchScreens, Timeline,
 };
+use model::{RequestId, SessionId};
 use testkit::client::Client;
 
 use crate::world::{Host, World, eventually, fault, refused};
@@ -109,6 +111,33 @@ async fn a_recording_is_received_kept_and_proven_by_the_audit_key_alone() {
 
     let world = world.restart().await;
     verify(&world, &world.admin().await, &id).await;
+}
+
+#[tokio::test]
+async fn a_node_cannot_keep_the_end_of_its_recording_out_of_the_log() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    let mut tape = Tape::new(&world, &node, "ann");
+    let id = tape.id();
+    let last = tape.seal("one", true);
+    // The id of the authority's event follows from the recording: its node can tell it in advance.
+    let closing = Closing { session: id.clone(), count: 1, hash: last.hash, state: RecordingState::Complete };
+    let text = format!("session.upload {}", closing.text());
+    let uid: [u8; 16] = digest(&SHA256, text.as_bytes()).as_ref()[..16].try_into().unwrap();
+    let stamp = Stamp {
+        time: world.clock.now(),
+        uid: RequestId::from_random(uid),
+        cluster: &world.settings.cluster_name,
+        index: 0,
+    };
+    let server = Server { server_id: node.id.to_string(), ..Server::default() };
+    let idle = audit::event::kinds::SessionConnect { who: Who::user("ann"), server, ..Default::default() };
+    let events = vec![audit::event::seal(&idle, &stamp)];
+    node.client.call(&model::api::audit::EmitEvents { events }).await.unwrap();
+
+    put(&node, &id, &last).await.unwrap();
+
+    assert!(world.has_event("session.upload", "T2005I").await);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 //! Holds one read ahead of at most 64 KiB, and nothing while quiet.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -44,6 +45,8 @@ pub struct Records<S> {
     ahead: Vec<u8>,
     start: usize,
     end: usize,
+    /// The last read filled what there was for it.
+    more: bool,
     /// What is left of the record being handed over.
     left: usize,
     /// TLS is over in this direction.
@@ -53,7 +56,7 @@ pub struct Records<S> {
 impl<S: AsyncRead + Unpin> Records<S> {
     /// Reads from `inner`, whose next byte begins a record.
     pub fn new(inner: S) -> Self {
-        Self { inner, ahead: Vec::new(), start: 0, end: 0, left: 0, bare: false }
+        Self { inner, ahead: Vec::new(), start: 0, end: 0, more: false, left: 0, bare: false }
     }
 
     fn unread(&self) -> &[u8] {
@@ -86,23 +89,34 @@ impl<S: AsyncRead + Unpin> Records<S> {
     }
 
     /// Reads more behind what is unread; `Ok(false)` at the end.
+    ///
+    /// A keystroke's record must not cost a buffer: a first piece lands on the stack, as it is, and only what came is kept.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.end == 0 && !self.more && self.ahead.len() <= LEAST {
+            self.ahead = Vec::new();
+            let mut piece = [const { MaybeUninit::uninit() }; LEAST];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            ready!(Pin::new(&mut self.inner).poll_read(cx, &mut piece))?;
+            self.ahead.extend_from_slice(piece.filled());
+            self.end = piece.filled().len();
+            self.more = piece.remaining() == 0;
+            return Poll::Ready(Ok(self.end > 0));
+        }
         self.ahead.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
-        if self.ahead.len() < LEAST {
-            self.ahead.resize(LEAST, 0);
+        let room = if self.more { AHEAD } else { LEAST };
+        if self.ahead.len() < room {
+            self.ahead.resize(room, 0);
         }
         let mut buffer = ReadBuf::new(self.ahead.get_mut(self.end..).unwrap_or_default());
         let read = Pin::new(&mut self.inner).poll_read(cx, &mut buffer);
-        let (count, full) = (buffer.filled().len(), buffer.remaining() == 0);
+        let count = buffer.filled().len();
+        self.more = buffer.remaining() == 0;
         if read.is_pending() && self.end == 0 {
             self.ahead = Vec::new();
         }
         ready!(read)?;
         self.end += count;
-        if full && self.ahead.len() < AHEAD {
-            self.ahead.resize(AHEAD, 0);
-        }
         Poll::Ready(Ok(count > 0))
     }
 }

@@ -35,8 +35,9 @@ use crate::tls::{HANDSHAKE, Tls};
 use crate::web_cert::WebCerts;
 use crate::{AuthDial, BoxFuture, Error, WebConn, WebHandler};
 
-/// A client that says nothing for this long waits for a banner: it speaks SSH.
-const SILENCE: Duration = Duration::from_millis(500);
+/// A client that says nothing for this long waits for a banner: it speaks SSH. Whoever speaks first is never mistaken for
+/// one: where the first packet is lost it comes again after a second (RFC 6298), and a client on a busy machine is slow.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// How long the authority may take to answer a dial.
 const AUTH_DIAL: Duration = Duration::from_secs(10);

@@ -29,6 +29,8 @@ use crate::{
 };
 
 pub(crate) const LIFE: Duration = Duration::from_secs(86_400);
+/// Longer than anything waited for takes, on a machine that does ten other things.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The cluster's authorities and what they issue.
 pub(crate) struct Cluster {
@@ -294,7 +296,7 @@ impl World {
         let mut stream = self.tcp().await;
         stream.write_all(bytes).await.unwrap();
         let mut all = Vec::new();
-        let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut all)).await.unwrap();
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut all)).await.unwrap();
         String::from_utf8_lossy(&all).into_owned()
     }
 
@@ -328,7 +330,7 @@ impl World {
     pub(crate) async fn until(&self, name: &str) {
         let mut watch = self.registry.watch();
         while !self.registry.list().iter().any(|t| t.name.as_str() == name) {
-            tokio::time::timeout(Duration::from_secs(20), watch.changed()).await.unwrap().unwrap();
+            tokio::time::timeout(PATIENCE, watch.changed()).await.unwrap().unwrap();
         }
     }
 }
@@ -399,7 +401,7 @@ pub(crate) async fn echo(stream: &mut BoxStream, bytes: &[u8]) {
         };
         tokio::join!(write, async { from.read_exact(&mut back).await.unwrap() });
     };
-    tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+    tokio::time::timeout(PATIENCE, both).await.unwrap();
     assert!(back == bytes);
 }
 

@@ -7,6 +7,8 @@ export interface How {
   /** Part of what was begun before a lock: it goes on. */
   begun?: boolean;
   headers?: Record<string, string>;
+  /** How long, in ms, an answer may take to come whole: then it is as if the gate could not be reached. */
+  limit?: number;
 }
 
 export class Refused extends Error {
@@ -110,7 +112,7 @@ async function carry(method: string, path: string, url: string, body: BodyInit |
     let response: Response;
     const long = setTimeout(() => onTrouble(), LONG);
     try {
-      response = await fetch(url, { method, headers, body, signal: how.signal, credentials: 'same-origin', cache: 'no-store' });
+      response = await fetch(url, { method, headers, body, signal: how.limit ? AbortSignal.timeout(how.limit) : how.signal, credentials: 'same-origin', cache: 'no-store' });
     } catch (error) {
       if (error instanceof DOMException && error.name === 'AbortError') throw error;
       onTrouble();

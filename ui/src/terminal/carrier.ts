@@ -13,23 +13,21 @@ export interface Hears {
   /** It is there, for the first message to go. */
   open(): void;
   frame(data: ArrayBuffer): void;
-  /** It is gone; `worked` when it was ever there. */
-  closed(worked: boolean): void;
+  /** It is gone, or was never there. */
+  closed(): void;
   /** What a front dropped of the upgrade, as the gate saw it. */
   missing?(what: string): void;
 }
 
 export function socket(first: () => string, hears: Hears): Carrier {
   const line = new WebSocket(at('/webapi/terminal').replace(/^http/, 'ws'));
-  let worked = false;
   line.binaryType = 'arraybuffer';
   line.onopen = () => {
-    worked = true;
     line.send(first());
     hears.open();
   };
   line.onmessage = (event: MessageEvent<ArrayBuffer>) => hears.frame(event.data);
-  line.onclose = () => hears.closed(worked);
+  line.onclose = () => hears.closed();
   return {
     kind: 'socket',
     send: (frame) => { if (line.readyState === WebSocket.OPEN) line.send(frame); },
@@ -69,11 +67,11 @@ export function plain(first: () => string, hears: Hears): Carrier {
   let busy = false;
   let over = false;
 
-  const end = (worked: boolean) => {
+  const end = () => {
     if (over) return;
     over = true;
     stop.abort();
-    hears.closed(worked);
+    hears.closed();
   };
   // One post at a time: what is typed keeps its order.
   const flush = async (): Promise<void> => {
@@ -93,7 +91,7 @@ export function plain(first: () => string, hears: Hears): Carrier {
         await post('/webapi/terminal/frames', new Blob(batch), { 'X-Terminal-Line': secret });
       }
     } catch {
-      end(true);
+      end();
     } finally {
       busy = false;
     }
@@ -121,7 +119,7 @@ export function plain(first: () => string, hears: Hears): Carrier {
     } catch {
       // Told below, like an end.
     }
-    end(worked);
+    end();
   };
   void read();
   return {

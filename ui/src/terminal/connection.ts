@@ -38,7 +38,12 @@ const PING_TYPING = 1_000;
 /** A gate that has been asked and says nothing for so long hurts. */
 const STALLED = 3_000;
 const LOOK_EVERY = 1_000;
-const SILENCE = 25_000;
+/** A gate that was asked and says nothing for so long is not there. */
+const SILENCE = 20_000;
+/** The same while it dials a node: it hears nothing else meanwhile, and gives up by itself. */
+const DIALS = 60_000;
+/** A ticket that has not come by then was asked for on a way that is gone. */
+const TICKET = 15_000;
 /** Input on its way that the node has not taken. */
 const MAX_UNTAKEN = 256 * 1024;
 /** How often a node that refuses is asked for its shell again; a gate that does not answer is asked for as long as it takes. */
@@ -53,7 +58,6 @@ export class Connection {
   private line: Carrier | null = null;
   private seen = 0;
   private drawn = 0;
-  private heard = 0;
   private retries = 0;
   private waiting: Uint8Array[] = [];
   private sent = 0;
@@ -62,9 +66,12 @@ export class Connection {
   private opened = false;
   private timer = 0;
   private probe = 0;
-  /** When the last ping left, and whether something has been heard since. */
+  /** When the last ping left, when the first that is not answered did, and whether something has been heard since. */
   private pinged = 0;
+  private asked = 0;
   private answered = true;
+  /** The gate has begun to dial the node. */
+  private dials = false;
   /** Something was typed since. */
   private asks = false;
   private open: Extract<Status, { state: 'open' }> | null = null;
@@ -116,6 +123,7 @@ export class Connection {
 
   private ping(): void {
     this.pinged = performance.now();
+    if (this.answered) this.asked = this.pinged;
     this.answered = this.asks = false;
     this.send(wire.ping(this.pinged));
   }
@@ -144,7 +152,7 @@ export class Connection {
     this.ends.status(this.id || this.back ? { state: 'again', hop: this.broke } : { state: 'dialing' });
     let ticket: string;
     try {
-      ticket = (await json<{ ticket: string }>('POST', '/webapi/terminal/tickets', this.wanted())).ticket;
+      ticket = (await json<{ ticket: string }>('POST', '/webapi/terminal/tickets', this.wanted(), { limit: TICKET })).ticket;
     } catch (error) {
       const refused = error instanceof Refused ? error : new Refused(0, 'unreachable', '');
       if (refused.status === 0 || refused.status >= 500) return this.retry('gate');
@@ -159,32 +167,42 @@ export class Connection {
     }
     if (this.over) return;
     this.sent = this.taken = 0;
-    this.heard = performance.now();
+    this.pinged = performance.now();
+    this.answered = true;
+    this.dials = false;
     const first = () => JSON.stringify({ ticket, ...this.ends.size(), seen: this.seen });
     // A ticket came over HTTP and an upgrade never does: something in between eats it.
     const carry = way.passed || way.failed < ENOUGH ? socket : plain;
+    let worked = false;
+    const lost = () => {
+      if (this.line !== line) return;
+      this.line = null;
+      clearInterval(this.probe);
+      this.opened = false;
+      this.open = null;
+      if (!worked && carry === socket && !way.passed) way.failed += 1;
+      this.retry('gate');
+    };
     const line: Carrier = carry(first, {
       open: () => {
+        worked = true;
         if (carry === socket) way.passed = true;
       },
       frame: (data) => { if (this.line === line) this.hear(data); },
       missing: (what) => (way.missing = what),
-      closed: (worked) => {
-        if (this.line !== line) return;
-        clearInterval(this.probe);
-        this.opened = false;
-        this.open = null;
-        if (!worked && carry === socket && !way.passed) way.failed += 1;
-        this.retry('gate');
-      },
+      closed: lost,
     });
     this.line = line;
     clearInterval(this.probe);
     this.probe = window.setInterval(() => {
       const now = performance.now();
-      if (now - this.heard > SILENCE) line.close();
-      else if (now - this.pinged > (this.asks && this.answered ? PING_TYPING : PING_EVERY)) this.ping();
-      else if (!this.answered && now - this.pinged > STALLED) this.stall('gate');
+      // A tab that nobody looks at asks once a minute, and is answered: only silence after a question counts.
+      if (!this.answered && now - this.asked > (this.dials ? DIALS : SILENCE)) {
+        // A browser that closes a WebSocket waits a minute for the other end to agree: nobody is there who could.
+        lost();
+        line.close();
+      } else if (now - this.pinged > (this.asks && this.answered ? PING_TYPING : PING_EVERY)) this.ping();
+      else if (!this.answered && now - this.asked > STALLED) this.stall('gate');
     }, LOOK_EVERY);
   }
 
@@ -219,7 +237,6 @@ export class Connection {
   }
 
   private hear(data: ArrayBuffer): void {
-    this.heard = performance.now();
     this.answered = true;
     if (this.open?.stalled === 'gate') this.stall(null);
     const message = wire.decode(data);
@@ -249,6 +266,7 @@ export class Connection {
     switch (news.state) {
       case 'open':
         this.opened = true;
+        this.dials = false;
         this.retries = 0;
         if (news.terminal) {
           this.id = news.terminal;
@@ -270,8 +288,10 @@ export class Connection {
         // The node has not come back to the gate yet, perhaps.
         if (this.back && !this.id && this.retries < MAX_RETRIES) return this.again();
         return this.finish({ state: 'refused', why: news.why ?? '' });
-      case 'line':
-      case 'dialing': return;
+      case 'dialing':
+        this.dials = true;
+        return;
+      case 'line': return;
     }
   }
 }

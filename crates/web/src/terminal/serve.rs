@@ -22,8 +22,8 @@ use crate::session::{Opens, Person};
 
 /// How long the first frame may take.
 const FIRST: Duration = Duration::from_secs(10);
-/// A page that sends nothing for this long is gone: it pings every 15 s.
-const SILENCE: Duration = Duration::from_secs(60);
+/// A page that sends nothing for this long is gone: it pings every 15 s, and in a tab that nobody looks at, once a minute.
+const SILENCE: Duration = Duration::from_secs(150);
 /// Input written to the node before the page is told again. A message for each key would be half of all messages; a page
 /// holds back only when several times as much is on its way.
 const TELL: u64 = 64 * 1024;

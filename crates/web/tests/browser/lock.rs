@@ -143,7 +143,7 @@ async fn a_locked_browser_signs_out() {
 /// Reads until the gate shuts the line.
 async fn shut(mut socket: Socket) {
     let closed = async { while let Some(Ok(_)) = socket.next().await {} };
-    tokio::time::timeout(Duration::from_secs(30), closed).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(120), closed).await.unwrap();
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn what_is_being_told_stops() {
 
     lock(&gate, &page).await;
 
-    let rest = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut heard)).await;
+    let rest = tokio::time::timeout(Duration::from_secs(120), stream.read_to_end(&mut heard)).await;
     rest.unwrap().unwrap();
     assert!(heard.ends_with(b"{}\n\r\n0\r\n\r\n"), "{}", String::from_utf8_lossy(&heard));
 }
@@ -219,7 +219,7 @@ async fn what_is_being_told_stops() {
 async fn hung_up(shell: &ssh::Channel) -> bool {
     let mut told = false;
     loop {
-        match tokio::time::timeout(Duration::from_secs(30), shell.recv()).await.unwrap() {
+        match tokio::time::timeout(Duration::from_secs(120), shell.recv()).await.unwrap() {
             Ok(Received::Request(request)) => {
                 told |= matches!(&request.kind, RequestKind::Signal { name } if name == "HUP");
             }

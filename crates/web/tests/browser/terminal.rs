@@ -44,7 +44,7 @@ pub(crate) async fn open(gate: &Gate, page: &Page) -> (Socket, String) {
 
 pub(crate) async fn message(socket: &mut Socket) -> Vec<u8> {
     loop {
-        match tokio::time::timeout(Duration::from_secs(30), socket.next()).await.unwrap() {
+        match tokio::time::timeout(Duration::from_secs(120), socket.next()).await.unwrap() {
             Some(Ok(Message::Binary(bytes))) => return bytes.to_vec(),
             Some(Ok(Message::Close(_))) | None => panic!("closed"),
             Some(Ok(_)) => {}
@@ -298,7 +298,7 @@ async fn a_refusal_says_why_and_signing_out_ends_terminals() {
     assert_eq!(news(&mut socket).await, json!({"state": "refused", "why": "this browser was signed out"}));
     let shell = shell(&gate);
     let closed = async { while !matches!(shell.recv().await, Ok(Received::Closed) | Err(_)) {} };
-    tokio::time::timeout(Duration::from_secs(10), closed).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(120), closed).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,0 +1,139 @@
+// A terminal's way breaks without a word: no end of it comes, and no answer either.
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { Connection, key, type Status } from '../src/terminal/connection';
+
+/** A WebSocket of a browser that waits for its peer, who is not there, to agree to an end. */
+class Line {
+  static OPEN = 1;
+  static all: Line[] = [];
+  readyState = 0;
+  sent: (string | ArrayBuffer)[] = [];
+  onopen = () => {};
+  onmessage: (event: { data: ArrayBuffer }) => void = () => {};
+  onclose = () => {};
+  constructor() {
+    Line.all.push(this);
+  }
+  send(what: string | ArrayBuffer): void {
+    this.sent.push(what);
+  }
+  close(): void {
+    this.readyState = 2;
+  }
+  /** The upgrade came about, and the gate has said this. */
+  opens(...news: object[]): void {
+    this.readyState = 1;
+    this.onopen();
+    for (const one of news) this.says(1, new TextEncoder().encode(JSON.stringify(one)));
+  }
+  says(kind: number, rest: Uint8Array): void {
+    this.onmessage({ data: new Uint8Array([kind, ...rest]).buffer });
+  }
+  /** What the page has sent of this kind, without the byte that says so. */
+  of(kind: number): Uint8Array[] {
+    const frames = this.sent.filter((one) => typeof one !== 'string').map((one) => new Uint8Array(one));
+    return frames.filter((one) => one[0] === kind).map((one) => one.subarray(1));
+  }
+}
+const PING = 3;
+const OPEN = { state: 'open', terminal: 'one', carrier: 'tls' };
+let asked: string[] = [];
+let answers: boolean;
+let seen: Status[] = [];
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  [Line.all, asked, seen, answers] = [[], [], [], true];
+  vi.stubGlobal('window', globalThis);
+  vi.stubGlobal('location', { href: 'https://gate.test/' });
+  vi.stubGlobal('WebSocket', Line);
+  vi.stubGlobal('performance', { now: () => Date.now() });
+  vi.spyOn(AbortSignal, 'timeout').mockImplementation((ms) => {
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(), ms);
+    return stop.signal;
+  });
+  vi.stubGlobal('fetch', (_: string, how: RequestInit) => {
+    asked.push(String(how.body));
+    if (answers) return Promise.resolve(new Response('{"ticket":"once"}'));
+    return new Promise((_, failed) => how.signal?.addEventListener('abort', () => failed(new DOMException('', 'TimeoutError'))));
+  });
+});
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
+
+const begin = () => new Connection({ node: 'n', login: 'root', keep: key() }, {
+  draw: () => {}, gap: () => {}, status: (status) => seen.push(status), latency: () => {}, size: () => ({ cols: 80, rows: 24 }), named: () => {},
+});
+const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+/** Time goes by as where every question is answered at once. */
+async function well(line: Line, ms: number, step = 1_000): Promise<void> {
+  let answered = line.of(PING).length;
+  for (let gone = 0; gone < ms; gone += step) {
+    await pass(step);
+    for (const ping of line.of(PING).slice(answered)) line.says(PING, ping);
+    answered = line.of(PING).length;
+  }
+}
+
+test('a line that says nothing any more is left, and not waited for', async () => {
+  const connection = begin();
+  await pass(0);
+  Line.all[0]!.opens({ state: 'dialing' }, OPEN);
+  await well(Line.all[0]!, 60_000);
+  expect(Line.all).toHaveLength(1);
+
+  await pass(35_000);
+
+  expect(Line.all[0]!.readyState, 'it is told').toBe(2);
+  expect(Line.all).toHaveLength(2);
+  expect(JSON.parse(asked.at(-1)!)).toEqual({ terminal: 'one' });
+  Line.all[1]!.opens(OPEN);
+  Line.all[0]!.onclose();
+  expect(seen.at(-1)).toMatchObject({ state: 'open', stalled: null });
+  connection.leave();
+});
+
+test('a ticket that does not come is asked for again', async () => {
+  answers = false;
+  const connection = begin();
+  await pass(14_000);
+  expect(asked).toHaveLength(1);
+
+  await pass(3_000);
+
+  expect(asked.length).toBeGreaterThan(1);
+  connection.leave();
+});
+
+test('a gate that dials has longer', async () => {
+  const connection = begin();
+  await pass(0);
+  Line.all[0]!.opens({ state: 'dialing' });
+
+  await pass(45_000);
+
+  expect(Line.all).toHaveLength(1);
+  await pass(60_000);
+  expect(Line.all.length).toBeGreaterThan(1);
+  connection.leave();
+});
+
+test('a tab that is seldom let run keeps its line', async () => {
+  const connection = begin();
+  await pass(0);
+  const line = Line.all[0]!;
+  line.opens({ state: 'dialing' }, OPEN);
+  await well(line, 30_000);
+  // Once a minute, as browsers do with tabs in the background: the clock goes on, the timers do not.
+  for (let minute = 0; minute < 5; minute += 1) {
+    vi.setSystemTime(Date.now() + 59_000);
+    await well(line, 1_000);
+  }
+
+  expect([Line.all.length, line.readyState]).toEqual([1, 1]);
+  connection.leave();
+});

@@ -43,7 +43,7 @@ async fn keys<S: Store>(store: &S, range: Range) -> (Vec<String>, bool) {
 }
 
 async fn within<T>(wait: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("nothing came within 20 s")
+    tokio::time::timeout(Duration::from_secs(120), wait).await.expect("nothing came within 120 s")
 }
 
 pub async fn a_put_is_read_back<S: Store>(store: Arc<S>, _clock: Clock) {

@@ -26,7 +26,7 @@ pub const CLUSTER: &str = "main";
 /// The node that an all-in-one gate brings along.
 pub const NODE: &str = "node-1";
 /// How long a gate may take to be ready, on a busy machine.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_secs(240);
 
 /// What may differ between gates.
 #[derive(Clone, Debug)]

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::ports::free;
 use crate::process::Process;
+use crate::run::LIMIT;
 use crate::wait::until;
 
 /// A listener that sends back what it gets; ends with the test's process.
@@ -139,7 +139,7 @@ pub fn nginx(dir: &Path, location: &str) -> Result<(Process, u16)> {
         ),
     )?;
     let process = Process::start("nginx", Command::new("/usr/sbin/nginx").arg("-c").arg(&config), dir)?;
-    until("nginx to listen", Duration::from_secs(10), || TcpStream::connect(("127.0.0.1", port)).ok())
+    until("nginx to listen", LIMIT, || TcpStream::connect(("127.0.0.1", port)).ok())
         .with_context(|| process.log())?;
     Ok((process, port))
 }

@@ -11,7 +11,7 @@ use crate::run::{Ran, run};
 #[must_use]
 pub fn curl() -> Command {
     let mut command = Command::new("curl");
-    command.args(["--silent", "--show-error", "--insecure", "--max-time", "20", "--noproxy", "*"]);
+    command.args(["--silent", "--show-error", "--insecure", "--max-time", "60", "--noproxy", "*"]);
     command
 }
 

@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::wait::until;
 
-/// Longer than any client should need.
-pub const LIMIT: Duration = Duration::from_secs(60);
+/// Longer than any client should need, on a machine that does ten other things. Nothing is late before it; what a test
+/// says of time is said with a clock of its own.
+pub const LIMIT: Duration = Duration::from_secs(240);
 
 /// What a client left behind.
 #[derive(Debug)]

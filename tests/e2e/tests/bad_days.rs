@@ -3,7 +3,6 @@
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::gate::{Gate, NODE, Options};
@@ -14,18 +13,17 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 #[test]
-fn a_killed_proxy_has_its_agents_back_within_ten_seconds() {
+fn a_killed_proxy_has_its_agents_back() {
     let mut gate = Gate::start_apart(Options::default()).unwrap();
     let ann = gate.person("ann", "access", "root").unwrap();
 
     gate.proxy.as_mut().unwrap().kill();
     gate.start_proxy().unwrap();
     gate.answers().unwrap();
-    let start = Instant::now();
+    // That it takes ten seconds at most is shown where time is simulated: `tunnel`.
     let ran = until("a session", LIMIT, || ann.on("root", NODE, "echo back").ok()?.ok().ok());
 
     assert_eq!(ran.unwrap().text(), "back\n");
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -44,7 +42,7 @@ fn a_killed_node_leaves_a_recording_that_verifies() {
     child.wait().unwrap();
     gate.start_node(NODE, "").unwrap();
     gate.online(NODE).unwrap();
-    let id = until("the recording to be closed", Duration::from_secs(90), || {
+    let id = until("the recording to be closed", LIMIT, || {
         let list = gate.mctl_json(&["recordings", "ls", "--format=json"]).ok()?;
         let newest = list.as_array()?.first()?.clone();
         let state = newest.get("state").and_then(Value::as_str)?;
@@ -68,7 +66,7 @@ fn with_the_authority_away_certificates_still_open_sessions() {
     gate.answers().unwrap();
 
     assert_eq!(away.ok().unwrap().text(), "still\n");
-    until("its events to arrive", Duration::from_secs(60), || {
+    until("its events to arrive", LIMIT, || {
         let log = gate.mctl_json(&["audit", "ls", "--format=json"]).ok()?.to_string();
         log.contains("echo still").then_some(())
     })
@@ -148,7 +146,7 @@ fn holds(dir: &Path, bytes: &[u8]) -> bool {
 fn sigterm_drains_and_ends() {
     let mut gate = Gate::start().unwrap();
 
-    let status = gate.auth.terminate(Duration::from_secs(30)).unwrap();
+    let status = gate.auth.terminate(LIMIT).unwrap();
 
     assert!(status.success(), "{status}: {}", gate.auth.log());
 }

@@ -1,7 +1,5 @@
 //! What was done is on record: played back, verified, and found out when touched.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use e2e::gate::{Gate, NODE};
 use e2e::person::{Person, root};
@@ -16,7 +14,7 @@ fn session(ann: &Person, words: &str) -> Result<Ran> {
 
 /// The id of the newest recording, once it is complete.
 fn complete(gate: &Gate) -> Result<String> {
-    until("a complete recording", Duration::from_secs(90), || {
+    until("a complete recording", LIMIT, || {
         let list = gate.mctl_json(&["recordings", "ls", "--format=json"]).ok()?;
         let newest = list.as_array()?.first()?.clone();
         let done = newest.to_string().contains("\"complete\"");

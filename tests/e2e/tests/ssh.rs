@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::Result;
 use e2e::gate::{Gate, NODE};
@@ -149,7 +148,7 @@ fn git_pushes_and_clones() {
 fn a_silent_client_gets_an_ssh_banner() {
     let gate = Gate::start().unwrap();
     let mut stream = TcpStream::connect(("127.0.0.1", gate.port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
 
     let mut banner = [0; 8];
     stream.read_exact(&mut banner).unwrap();
@@ -248,7 +247,7 @@ fn a_stuck_reader_does_not_stop_its_neighbours() {
     let mut stuck = ann.ssh(&["-o", &mux, &root(), "cat /dev/zero"]).stdout(Stdio::piped()).spawn().unwrap();
 
     let answered = (0..5).filter(|_| {
-        let ran = run_with(&mut ann.ssh(&["-o", &mux, &root(), "true"]), b"", Duration::from_secs(15));
+        let ran = run_with(&mut ann.ssh(&["-o", &mux, &root(), "true"]), b"", LIMIT);
         ran.is_ok_and(|r| r.code == 0)
     });
     let answered = answered.count();

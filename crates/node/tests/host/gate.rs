@@ -211,7 +211,7 @@ impl Gate {
 impl Drop for Gate {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            let ended = runtime.block_on(self.scope.drain(Duration::from_secs(15)));
+            let ended = runtime.block_on(self.scope.drain(PATIENCE));
             if !std::thread::panicking() {
                 assert!(ended, "everything ends with its scope");
             }
@@ -220,9 +220,12 @@ impl Drop for Gate {
     }
 }
 
+/// Longer than anything waited for takes, on a machine that does ten other things.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Looks until there is something to see.
 pub(crate) fn wait<T>(look: impl Fn() -> Option<T>) -> Option<T> {
-    let until = Instant::now() + Duration::from_secs(15);
+    let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
         if let Some(found) = look() {
             return Some(found);

@@ -153,9 +153,9 @@ fn expired() {
 
 fn ends_meanwhile() {
     with_spawner(|spawner| async move {
-        let short = certificate(&ca(1), &[me().as_str()], now(), Duration::from_secs(2));
+        let short = certificate(&ca(1), &[me().as_str()], now(), Duration::from_secs(10));
         let account = spawner.lookup(sign(&short, me().as_str()), None).await.unwrap();
-        let until = tokio::time::Instant::now() + Duration::from_secs(15);
+        let until = tokio::time::Instant::now() + super::gate::PATIENCE;
 
         let refused = loop {
             assert!(tokio::time::Instant::now() < until, "its certificate has ended");

@@ -32,7 +32,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("a_host_that_does_not_answer_is_not_waited_for_for_ever", slow_host),
 ];
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = super::gate::PATIENCE;
 
 pub(crate) fn is_root() -> bool {
     nix::unistd::Uid::effective().is_root()

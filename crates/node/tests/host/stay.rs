@@ -21,7 +21,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
 ];
 
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = super::gate::PATIENCE;
 
 /// A connection of a client of ours. Dropping it cuts it as a proxy's end would.
 pub(crate) struct Client {

@@ -16,8 +16,10 @@ export default defineConfig({
     fileParallelism: false,
     isolate: false,
     pool: 'threads',
-    testTimeout: 90_000,
-    hookTimeout: 120_000,
+    // Each wait is for a condition and has a limit of its own; these are for machines that do ten things at once.
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
+    expect: { poll: { timeout: 120_000 } },
     reporters: ['default', `${here}world/summary.ts`],
   },
 });

@@ -67,17 +67,17 @@ test(`a file of ${LARGE} MiB goes up and comes down whole, and the page does not
 
   await page.locator('input[type=file]').setInputFiles(path);
   const hash = await sum(path);
-  await page.getByText(`SHA-256 ${hash}`).waitFor({ timeout: 600_000 });
+  await page.getByText(`SHA-256 ${hash}`).waitFor({ timeout: 1_200_000 });
   const after = await heap();
 
   expect(statSync(join(target, 'large.bin')).size).toBe(LARGE * MIB);
   expect(after - before).toBeLessThan(24);
-  const coming = page.waitForEvent('download', { timeout: 60_000 });
+  const coming = page.waitForEvent('download');
   await page.getByRole('button', { name: 'Download large.bin' }).click();
   const came = await (await coming).path();
   expect(await sum(came)).toBe(hash);
-  await expect.poll(() => page.getByText(`SHA-256 ${hash}`).count(), { timeout: 60_000 }).toBe(2);
-}, 900_000);
+  await expect.poll(() => page.getByText(`SHA-256 ${hash}`).count()).toBe(2);
+}, 2_400_000);
 
 test('an upload goes on where it was after its way was cut, and after it was paused', async () => {
   const front = await Front.start(DIRECTIVES(world.port));
@@ -96,12 +96,12 @@ test('an upload goes on where it was after its way was cut, and after it was pau
     await page.getByRole('button', { name: 'Pause' }).click();
     await page.getByRole('button', { name: 'Go on' }).click();
 
-    await page.getByText(`SHA-256 ${await sum(path)}`).waitFor({ timeout: 120_000 });
+    await page.getByText(`SHA-256 ${await sum(path)}`).waitFor({ timeout: 300_000 });
     expect(await sum(join(target, 'cut.bin'))).toBe(await sum(path));
   } finally {
     await front.stop();
   }
-}, 300_000);
+});
 
 test('an upload that is given up leaves nothing on the node', async () => {
   const page = await files({ expected: /status of 409|ERR_ABORTED/ }); // the piece that is under way is waited for

@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { visit, world } from '../world/browser';
+import { somebody, visit, world } from '../world/browser';
+import { until } from '../world/process';
 
 const SIZE = 9 * 1024 * 1024;
 
@@ -14,7 +15,9 @@ test('a file goes up in pieces through nginx, comes down whole, and is told with
     const sum = createHash('sha256').update(data).digest('hex');
     writeFileSync(join(dir, 'weights.bin'), data);
     const target = mkdtempSync(join(tmpdir(), 'moongate-target-'));
-    const page = await visit('nodes', { cookie: world.vendor });
+    // Somebody new: others move files, too.
+    const who = await somebody('vendor');
+    const page = await visit('nodes', { cookie: await who.cookie(world.port) });
     await page.getByRole('button', { name: 'Connect to gpu-1' }).first().click();
     await page.getByRole('dialog').getByRole('link', { name: 'Files' }).click();
     await page.getByRole('heading', { name: 'Files' }).waitFor();
@@ -29,12 +32,14 @@ test('a file goes up in pieces through nginx, comes down whole, and is told with
     await page.getByRole('button', { name: 'Download weights.bin' }).click();
     const came = readFileSync(await (await coming).path());
     expect(createHash('sha256').update(came).digest('hex')).toBe(sum);
-    await expect.poll(() => page.getByText(`SHA-256 ${sum}`).count(), { timeout: 20_000 }).toBe(2);
+    await expect.poll(() => page.getByText(`SHA-256 ${sum}`).count()).toBe(2);
     rmSync(target, { recursive: true });
     await page.close();
 
     const seen = await visit('recordings', { cookie: world.admin });
-    await seen.getByRole('row').filter({ hasText: /vic.*sftp.*Complete/ }).first().click();
+    const of = (state: string) => seen.getByRole('row').filter({ hasText: new RegExp(`${who.name}.*sftp.*${state}`) });
+    await until('all to be complete', async () => ((await of('').count()) > 0 && (await of('').count()) === (await of('Complete').count()) ? true : undefined));
+    await of('Complete').first().click();
     await seen.getByText('Nothing was on a screen in this session.').waitFor();
     await seen.getByRole('button', { name: 'Commands' }).click();
     await seen.getByRole('complementary', { name: 'Commands' }).getByText(/weights\.bin/).first().waitFor();

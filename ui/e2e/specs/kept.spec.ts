@@ -3,9 +3,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { visit } from '../world/browser';
+import { signIn, visit } from '../world/browser';
 import { Gate } from '../world/gate';
-import { PASSWORD, type Person } from '../world/person';
+import type { Person } from '../world/person';
 import { until } from '../world/process';
 import { open, shows, text, type } from '../world/terminal';
 
@@ -18,23 +18,16 @@ beforeAll(async () => {
   gate = await Gate.startApart();
   who = await gate.person('eve', 'access');
   cookie = await who.cookie(gate.port);
-}, 300_000);
+});
 afterAll(() => gate?.stop());
 
 const start = () => visit('nodes', { cookie, port: gate.port, expected });
-async function signIn(page: Page): Promise<void> {
-  await page.getByLabel('Password').waitFor({ timeout: 60_000 });
-  await page.getByLabel('User', { exact: true }).fill(who.name);
-  await page.getByLabel('Password').fill(PASSWORD);
-  await page.getByLabel('Code from your authenticator').fill(await who.code());
-  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
-}
 const written = (page: Page) => page.evaluate(() => sessionStorage.getItem('terminals'));
 let proofs = 0;
 /** Asks the shell who it is, on a line that no other proof shares; what stands above stays on view. */
 async function same(page: Page, shell: string): Promise<void> {
   proofs += 1;
-  await page.locator('footer [role=status].good').waitFor({ timeout: 60_000 });
+  await page.locator('footer [role=status].good').waitFor();
   await page.locator('.xterm-helper-textarea').focus();
   await type(page, `echo "same-${proofs}-$kept-$$"`);
   expect(await shows(page, new RegExp(`^same-${proofs}-\\d+-\\d+$`, 'm'))).toContain(`same-${proofs}-${shell}-${shell}`);
@@ -61,7 +54,7 @@ test('a page that is loaded anew has its shell again with what it said; a copy o
   await type(page, 'exit');
   await page.getByText('The session has ended').waitFor();
   expect(await written(page)).toBeNull();
-}, 300_000);
+});
 
 test('a gate that was started anew and a page that was loaded anew: the same shell; what is not kept is said, in both languages', async () => {
   const page = await start();
@@ -78,8 +71,8 @@ test('a gate that was started anew and a page that was loaded anew: the same she
   writeFileSync(go, '');
   await gate.startProxy();
   await gate.online('gpu-1');
-  await signIn(page);
-  await shows(page, /^after-1$/m, 60_000);
+  await signIn(page, who);
+  await shows(page, /^after-1$/m);
   expect(await text(page)).toMatch(/Here \d+\.\d KiB of output are missing/);
   await same(page, shell);
 
@@ -91,11 +84,11 @@ test('a gate that was started anew and a page that was loaded anew: the same she
   await gate.startProxy();
   await gate.online('gpu-1');
   await page.reload();
-  await signIn(page);
+  await signIn(page, who);
   await same(page, shell);
 
   await page.locator('.menu summary').click();
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByLabel('Password').waitFor();
   expect(await written(page)).toBeNull();
-}, 300_000);
+});

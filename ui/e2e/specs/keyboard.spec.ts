@@ -10,7 +10,7 @@ test('everything can be done by keyboard: a node found, a shell worked in and le
 
   await page.keyboard.press('Control+k');
   await page.keyboard.type('gpu2');
-  await page.getByRole('option', { name: /gpu-2/ }).first().waitFor();
+  await page.getByRole('option', { name: /gpu-2/, selected: true }).waitFor();
   await page.keyboard.press('Enter');
   await page.locator('dialog[open] h1', { hasText: 'gpu-2' }).waitFor();
   await tabTo(page, /^button Open a terminal/, 8);
@@ -20,13 +20,15 @@ test('everything can be done by keyboard: a node found, a shell worked in and le
   await shows(page, /^by-hand-7$/m);
 
   await page.keyboard.press('Control+Shift+F6');
-  expect(await focused(page)).toContain('root@gpu-2');
+  await until('the tab to have the keyboard', async () => ((await focused(page)).includes('root@gpu-2') ? true : undefined));
   await page.keyboard.press('Delete');
   await page.getByText('No terminal is open').waitFor();
   await page.keyboard.press('Control+k');
   await page.keyboard.type('users');
+  await page.getByRole('option', { name: 'Users', selected: true }).waitFor();
   await page.keyboard.press('Enter');
-  await settled(page);
+  await page.getByRole('heading', { name: 'Users' }).waitFor();
+  await page.locator('tbody tr').first().waitFor();
   await tabTo(page, /^tr /);
   const first = await focused(page);
   await page.keyboard.press('ArrowDown');
@@ -37,7 +39,7 @@ test('everything can be done by keyboard: a node found, a shell worked in and le
   await page.keyboard.press('Enter');
   await page.locator('dialog[open]').waitFor();
   await page.keyboard.press('Escape');
-  expect(await page.locator('dialog[open]').count()).toBe(0);
+  await page.locator('dialog[open]').waitFor({ state: 'detached' });
 });
 
 test('what has the keyboard is always to be seen, and nothing holds it', async () => {

@@ -57,8 +57,7 @@ test.each(PLACES)('%s speaks Chinese alone when asked to, and English otherwise'
   await page.locator('header summary').click();
   await page.getByLabel('语言').selectOption('en');
   await page.getByRole('navigation', { name: 'Places' }).waitFor();
-  const left = await page.evaluate(() => document.body.innerText.replace('简体中文', '').match(/[\u4e00-\u9fff]+/g));
-  expect(left).toBeNull();
+  await expect.poll(() => page.evaluate(() => document.body.innerText.replace('简体中文', '').match(/[\u4e00-\u9fff]+/g))).toBeNull();
 });
 
 test('the sign-in page speaks Chinese alone when asked to', async () => {

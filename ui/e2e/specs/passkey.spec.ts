@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { somebody, tools, visit, world } from '../world/browser';
+import { signIn, somebody, tools, visit, world } from '../world/browser';
 import { PASSWORD } from '../world/person';
 
 test('a passkey signs in alone and beside the password, and not when it checked nobody', async () => {
@@ -19,10 +19,7 @@ test('a passkey signs in alone and beside the password, and not when it checked 
     await page.getByRole('button', { name: 'Sign out' }).click();
     await passkey.waitFor();
   };
-  await page.getByLabel('User').fill(who.name);
-  await page.getByLabel('Password').fill(PASSWORD);
-  await page.getByLabel('Code from your authenticator').fill(await who.code());
-  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await signIn(page, who);
   await inside.waitFor();
 
   await page.locator('header summary').click();

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { mctl, somebody, visit, world } from '../world/browser';
+import { mctl, signIn, somebody, visit, world } from '../world/browser';
 import { Gate } from '../world/gate';
 import { call } from '../world/http';
 import { PASSWORD, Person } from '../world/person';
@@ -10,10 +10,7 @@ test('a person signs in with password and code through nginx, and out again', as
   const who = await somebody('access');
   const page = await visit('nodes');
 
-  await page.getByLabel('User').fill(who.name);
-  await page.getByLabel('Password').fill(PASSWORD);
-  await page.getByLabel('Code from your authenticator').fill(await who.code());
-  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await signIn(page, who);
 
   await page.getByRole('cell', { name: 'gpu-1' }).first().waitFor();
   const cookie = (await page.context().cookies()).find((c) => c.name === '__Host-session');
@@ -37,10 +34,7 @@ test('an invite leads to a password, a code and the first sign-in, all in the br
   await page.getByRole('button', { name: 'Set password and finish' }).click();
 
   await page.getByRole('link', { name: 'Sign in here' }).click();
-  await page.getByLabel('User').fill(name);
-  await page.getByLabel('Password').fill(PASSWORD);
-  await page.getByLabel('Code from your authenticator').fill(await who.code());
-  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await signIn(page, who);
   await page.getByRole('cell', { name: 'gpu-1' }).first().waitFor();
 });
 
@@ -55,10 +49,7 @@ test('what is to be read stands before the form, each time, and is text whatever
     expect(await message.innerText()).toBe('Work here is <b>recorded</b>.\nMind the step.');
     expect(await page.getByLabel('Password').count()).toBe(0);
     await page.keyboard.press('Enter');
-    await page.getByLabel('User').fill(who.name);
-    await page.getByLabel('Password').fill(PASSWORD);
-    await page.getByLabel('Code from your authenticator').fill(await who.code());
-    await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+    await signIn(page, who);
     await page.getByRole('cell', { name: 'gpu-1' }).first().waitFor();
 
     await page.locator('header summary').click();

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { mctl, visit, world } from '../world/browser';
+import { mctl, somebody, visit, world } from '../world/browser';
 import { settled } from '../world/page';
 import { open, shows, type } from '../world/terminal';
 
@@ -86,17 +86,20 @@ test('a token comes with the line to run; an event opens as fields and as JSON, 
 });
 
 test('live sessions and recordings are tables like the others: filter in the address, rows by key, an address of their own', async () => {
-  const works = await visit('nodes', { cookie: world.vendor });
+  const who = await somebody('vendor');
+  const works = await visit('nodes', { cookie: await who.cookie(world.port) });
   await open(works, 'gpu-2');
   await type(works, 'echo at-work-$((1))');
   await shows(works, /^at-work-1$/m);
 
-  const page = await visit('live?filter=vic+gpu-2', { cookie: world.admin });
+  const page = await visit(`live?filter=${who.name}+gpu-2`, { cookie: world.admin });
   await page.getByRole('row').filter({ hasText: 'root@gpu-2' }).first().waitFor();
   expect(await page.getByRole('row').filter({ hasText: 'root@gpu-1' }).count()).toBe(0);
   await page.getByLabel('Filter').fill('nobody-like-that');
   await page.getByText('Nothing matches.').waitFor();
   await page.getByRole('button', { name: 'Clear the filter' }).click();
+  await page.getByLabel('Filter').fill(who.name);
+  await page.getByText(/^1 (row|of \d+)$/).waitFor();
   await page.locator('tbody tr[tabindex="0"]').focus();
   await page.keyboard.press('Enter');
   await page.locator('.time input').waitFor();
@@ -106,7 +109,7 @@ test('live sessions and recordings are tables like the others: filter in the add
   await type(works, 'exit');
   await works.getByText('The session has ended').waitFor();
 
-  await page.evaluate(() => (location.hash = '#/recordings?user=vic'));
+  await page.evaluate((name) => (location.hash = `#/recordings?user=${name}`), who.name);
   await settled(page);
   await page.getByRole('columnheader', { name: 'Length' }).getByRole('button').click();
   expect(page.url()).toContain('sort=length');

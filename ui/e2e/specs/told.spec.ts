@@ -28,7 +28,8 @@ test('a role that tells: a line in the terminal, a sign beside it, and the recor
 
   expect(await text(page)).toContain('This session is recorded.');
   await page.getByText('Recorded', { exact: true }).waitFor();
-  expect(events('session.start').find((e) => e.user === who.name)?.notice).toBe('banner');
+  const start = await until('the beginning on record', () => events('session.start').find((e) => e.user === who.name));
+  expect(start.notice).toBe('banner');
 });
 
 test('a role that asks: the page names what is kept, no opens nothing, yes is on record', async () => {
@@ -63,7 +64,10 @@ test('a role that falls silent is an act of its own in the audit log, and its pe
   role('quiet', 'banner');
   role('quiet', 'silent');
 
-  const last = events('role.notice').filter((e) => e.name === 'quiet');
+  const last = await until('both on record', () => {
+    const all = events('role.notice').filter((e) => e.name === 'quiet');
+    return all.length > 1 ? all : undefined;
+  });
   expect(last.map((e) => [e.code, e.before, e.after])).toEqual([['MGP001W', 'banner', 'silent'], ['MGP001I', '', 'banner']]);
   expect(mctl(['audit', 'ls', '--types=role.notice'])).toContain('before=banner after=silent');
   const who = await somebody('quiet');

@@ -39,7 +39,7 @@ export class Front {
     await until('nginx to listen', () => new Promise<true | undefined>((done) => {
       const socket = connect(this.port, '127.0.0.1', () => { socket.destroy(); done(true); });
       socket.on('error', () => done(undefined));
-    }), 15_000);
+    }));
   }
 
   async stop(): Promise<void> {

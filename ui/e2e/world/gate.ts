@@ -8,6 +8,8 @@ import { free, run, Running, until } from './process';
 
 export const TOKEN = 'browser-token-5f2d9c0b7a1e4d38';
 export const CLUSTER = 'main';
+/** Browsers that specs share are left alone for longer than a day at work has breaks: a suite takes long on a slow machine. */
+const ALONE = '  web_lock_timeout: never\n  web_idle_timeout: never\n';
 
 export function executable(): string {
   const path = process.env['MOONGATE_BIN'];
@@ -18,10 +20,10 @@ export function executable(): string {
 export class Gate {
   readonly dir = mkdtempSync(join(tmpdir(), 'moongate-browser-'));
   readonly running = new Map<string, Running>();
-  private constructor(readonly port: number, private authPort: number, private wishes = '') {}
+  private constructor(readonly port: number, private authPort: number, private wishes = ALONE) {}
 
   /** Authority, proxy and the node `gpu-1` in one process; `wishes` are lines of `auth_service`. */
-  static async start(wishes = ''): Promise<Gate> {
+  static async start(wishes = ALONE): Promise<Gate> {
     const gate = new Gate(await free(), await free(), wishes);
     gate.launch('auth', gate.instance('auth', 'gpu-1', '') + gate.authority() + gate.proxy() + node({ env: 'prod', gpu: 'h800' }));
     await gate.answers();

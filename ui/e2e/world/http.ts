@@ -12,7 +12,7 @@ export function call(port: number, method: string, path: string, body?: unknown,
   const own: Record<string, string> = { origin: `https://127.0.0.1:${port}`, ...headers };
   if (text !== undefined) Object.assign(own, { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) });
   return new Promise((done, failed) => {
-    const asked = request({ host: '127.0.0.1', port, method, path, headers: own, rejectUnauthorized: false, agent: false, timeout: 20_000 }, (answer) => {
+    const asked = request({ host: '127.0.0.1', port, method, path, headers: own, rejectUnauthorized: false, agent: false, timeout: 60_000 }, (answer) => {
       const parts: Buffer[] = [];
       answer.on('data', (part: Buffer) => parts.push(part));
       answer.on('error', failed);

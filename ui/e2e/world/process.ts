@@ -60,25 +60,29 @@ export function bare(home: string, more: Record<string, string> = {}): Record<st
 
 /** Runs to the end; anything but success throws with its own words. */
 export function run(program: string, args: string[], home: string, input = ''): string {
-  const done = spawnSync(program, args, { env: bare(home), encoding: 'utf8', input, timeout: 60_000 });
+  const done = spawnSync(program, args, { env: bare(home), encoding: 'utf8', input, timeout: 120_000 });
   if (done.status !== 0) throw new Error(`${program} ${args.join(' ')}: ${done.status ?? done.signal}\n${done.stdout}${done.stderr}`);
   return done.stdout;
 }
 
-/** A port nobody listens on. */
-export function free(): Promise<number> {
-  return new Promise((done, failed) => {
+const given = new Set<number>();
+/**
+ * A port nobody listens on, and never the same twice. It lies below those that the system gives to connections that go out
+ * (from 32768 on): one of these could take it while it is free, as it is until its gate listens or while that is started anew.
+ */
+export async function free(): Promise<number> {
+  for (;;) {
+    const port = 11_000 + Math.floor(Math.random() * 20_000);
+    if (given.has(port)) continue;
+    given.add(port);
     const server = createServer();
-    server.once('error', failed);
-    server.listen(0, '127.0.0.1', () => {
-      const at = server.address();
-      server.close(() => (at && typeof at === 'object' ? done(at.port) : failed(new Error('no port'))));
-    });
-  });
+    const found = await new Promise<boolean>((done) => server.once('error', () => done(false)).listen(port, '127.0.0.1', () => server.close(() => done(true))));
+    if (found) return port;
+  }
 }
 
 /** Asks until there is an answer that is not undefined. */
-export async function until<T>(what: string, probe: () => T | undefined | Promise<T | undefined>, limit = 60_000): Promise<T> {
+export async function until<T>(what: string, probe: () => T | undefined | Promise<T | undefined>, limit = 120_000): Promise<T> {
   const end = Date.now() + limit;
   let last: unknown;
   for (;;) {

@@ -18,7 +18,7 @@ export function text(page: Page): Promise<string> {
 }
 
 /** Waits until the terminal shows it. */
-export async function shows(page: Page, wanted: RegExp, limit = 30_000): Promise<string> {
+export async function shows(page: Page, wanted: RegExp, limit?: number): Promise<string> {
   let last = '';
   try {
     return await until(String(wanted), async () => {

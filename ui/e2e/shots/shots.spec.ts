@@ -76,7 +76,7 @@ test.each(LOOKS)('$name', async (look) => {
   await until('a second shell', async () => ((await text(page)).match(/[#$]$/gm)?.length ?? 0) >= 2 || undefined);
   await keep(page, look.name, 'split');
   await page.locator('footer a').first().click();
-  await page.locator('.crumbs a').first().waitFor();
+  await page.getByRole('button', { name: /^(Upload|上传)/ }).waitFor();
   await keep(page, look.name, 'files');
   await page.evaluate(() => (location.hash = '#/recordings'));
   await page.locator('tbody tr').first().waitFor();
@@ -85,6 +85,7 @@ test.each(LOOKS)('$name', async (look) => {
   await page.locator('.controls').waitFor();
   await keep(page, look.name, 'player');
   await page.keyboard.press('t');
+  await page.locator('.transcript .line, .transcript p:not([role])').first().waitFor({ timeout: 10_000 }).catch(() => {});
   await keep(page, look.name, 'transcript');
   await page.evaluate(() => (location.hash = '#/roles?role=vendor'));
   await settled(page);

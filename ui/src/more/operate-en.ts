@@ -9,7 +9,7 @@ export const en = {
   'roles.remove': 'Remove', 'roles.removeTitle': 'Remove {name}?', 'roles.removeHint': 'Only a role that nobody holds can go. Type the name to confirm.',
   'roles.line': 'Line {line}: {what}', 'roles.review': 'See what changes', 'roles.diff': 'What changes in {name}', 'roles.same': 'Nothing changes.', 'roles.added': 'added', 'roles.gone': 'removed', 'roles.back': 'Back to the text', 'roles.good': 'The text is well formed.',
   'roles.badYaml': 'not YAML: {why}', 'roles.unknown': '“{key}” is not known here', 'roles.missing': '“{key}” is missing', 'roles.notList': '“{key}” must be a list', 'roles.notText': '“{key}” must be text', 'roles.notMap': '“{key}” must be a map',
-  'events.more': 'Further events of this user', 'events.session': 'Everything in this session', 'events.copy': 'Copy as JSON', 'events.all': 'Export all that match', 'events.exporting': '{n} events so far …', 'events.what': 'What', 'events.fields': 'Fields', 'events.json': 'JSON', 'events.clear': 'Clear the filters',
+  'events.types': 'Event types', 'events.more': 'Further events of this user', 'events.session': 'Everything in this session', 'events.copy': 'Copy as JSON', 'events.all': 'Export all that match', 'events.exporting': '{n} events so far …', 'events.what': 'What', 'events.fields': 'Fields', 'events.json': 'JSON', 'events.clear': 'Clear the filters',
   'events.cut': 'Only the newest {n} were exported: narrow the time for the rest.',
 };
 export type OperateKey = keyof typeof en;

@@ -62,7 +62,7 @@ export const en = {
   'connect.away': 'This node is away: a terminal will not open until it is back.',
   'connect.own': 'Or with your own tools',
   'connect.ssh': 'Log in', 'connect.scp': 'Copy a file',
-  'connect.once': 'Once, to set them up: msh login --proxy={host} --user={user}, then msh config >> ~/.ssh/config',
+  'connect.once': 'Once, to set them up', 'connect.signIn': 'Sign in', 'connect.config': 'Tell ssh',
   'connect.id': 'Id', 'connect.version': 'Version',
   'account.title': '{user}: your account',
   'account.devices': 'What you prove yourself with',

@@ -64,7 +64,7 @@ export const zh: Record<Key, string> = {
   'connect.away': '该节点离线：恢复之前无法打开终端。',
   'connect.own': '或使用您自己的工具',
   'connect.ssh': '登录', 'connect.scp': '复制文件',
-  'connect.once': '首次使用：msh login --proxy={host} --user={user}，然后 msh config >> ~/.ssh/config',
+  'connect.once': '首次使用时设置', 'connect.signIn': '登录网关', 'connect.config': '配置 ssh',
   'connect.id': '编号', 'connect.version': '版本',
   'account.title': '{user}：您的账户',
   'account.devices': '身份验证方式',

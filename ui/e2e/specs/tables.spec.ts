@@ -42,6 +42,22 @@ test('columns are chosen and stay chosen; what is shown can be taken along', asy
   await page.getByRole('columnheader', { name: 'Made by' }).waitFor();
 });
 
+test('what was typed for a new user stays until it is accepted; a Chinese comma is one', async () => {
+  const page = await visit('users', { cookie: world.admin, expected: /status of 4\d\d/ });
+  await page.getByRole('button', { name: 'New user' }).click();
+  const form = page.getByRole('dialog');
+  await form.getByLabel('Name').fill('lin');
+  await form.getByLabel('Roles').fill('no-such-role');
+  await form.getByRole('button', { name: 'Make an invite link' }).click();
+  await form.getByRole('alert').waitFor();
+  expect(await form.getByLabel('Name').inputValue()).toBe('lin');
+
+  await form.getByLabel('Roles').fill('access\uff0cauditor');
+  await form.getByRole('button', { name: 'Make an invite link' }).click();
+  await page.getByText('Invite link: lin').waitFor();
+  await page.getByRole('row').filter({ hasText: 'lin' }).filter({ hasText: 'auditor' }).waitFor();
+});
+
 test('a role is checked line by line, its changes are seen, and then kept', async () => {
   mctl(['users', 'ls']);
   const page = await visit('roles', { cookie: world.admin });

@@ -97,6 +97,48 @@ test('a line that says nothing any more is left, and not waited for', async () =
   connection.leave();
 });
 
+const typed = (line: Line) => line.of(0).map((bytes) => new TextDecoder().decode(bytes));
+const write = (connection: Connection, text: string) => connection.type(new TextEncoder().encode(text));
+
+test('what a line took with it when it broke goes again, from where the gate says, and before what was typed since', async () => {
+  const connection = begin();
+  await pass(0);
+  Line.all[0]!.opens({ ...OPEN, had: 0 });
+  write(connection, 'echo ');
+  write(connection, 'once');
+  expect(typed(Line.all[0]!)).toEqual(['echo ', 'once']);
+
+  Line.all[0]!.onclose();
+  write(connection, ' more');
+  await pass(1_000);
+  Line.all[1]!.opens({ ...OPEN, had: 7 });
+
+  expect(typed(Line.all[1]!)).toEqual(['ce', ' more']);
+  const count = new Uint8Array(8);
+  new DataView(count.buffer).setBigUint64(0, 14n);
+  Line.all[1]!.says(2, count);
+  Line.all[1]!.onclose();
+  await pass(1_000);
+  Line.all[2]!.opens({ ...OPEN, had: 14 });
+  expect(typed(Line.all[2]!), 'nothing goes twice').toEqual([]);
+  connection.leave();
+});
+
+test('what was sent to one terminal does not go to another', async () => {
+  const connection = begin();
+  await pass(0);
+  Line.all[0]!.opens({ ...OPEN, had: 0 });
+  write(connection, 'sent');
+  Line.all[0]!.says(1, new TextEncoder().encode('{"state":"lost"}'));
+  write(connection, 'not yet');
+  await pass(1_000);
+
+  Line.all[1]!.opens({ state: 'open', terminal: 'two', had: 0 });
+
+  expect(typed(Line.all[1]!)).toEqual(['not yet']);
+  connection.leave();
+});
+
 test('a ticket that does not come is asked for again', async () => {
   answers = false;
   const connection = begin();

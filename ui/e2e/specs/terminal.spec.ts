@@ -105,6 +105,31 @@ test('after the network drops the same shell is there, with what it said meanwhi
   }
 });
 
+test('what is typed as the way to the gate breaks arrives when it is back, and once', async () => {
+  const front = await Front.start(DIRECTIVES(world.port));
+  try {
+    const page = await visit('nodes', { cookie: world.vendor, port: front.port, expected: /ERR_CONNECTION|WebSocket connection|status of 50/ });
+    await open(page);
+    await type(page, 'clear; echo before-$((1))');
+    await shows(page, /^before-1$/m);
+
+    // It takes what comes and hands nothing on; then it is gone with it.
+    front.freeze();
+    await type(page, 'echo lost-and-$((1 + 1))');
+    await page.getByText('Stalled: the gate does not answer').waitFor();
+    await front.down();
+    await page.getByText('Connection lost. Coming back').waitFor();
+    await page.keyboard.type('echo then-');
+    await front.up();
+
+    await shows(page, /^lost-and-2$/m);
+    await type(page, '$((2 + 1))');
+    expect((await shows(page, /^then-3$/m)).match(/^lost-and-2$/gm)).toHaveLength(1);
+  } finally {
+    await front.stop();
+  }
+});
+
 test('many lines are shown before they are pasted, and what runs there cannot write the clipboard', async () => {
   const page = await visit('nodes', { cookie: world.vendor });
   await open(page);

@@ -28,6 +28,11 @@ export class Front {
     return front;
   }
 
+  /** Stands still from here on, with what it is given. */
+  freeze(): void {
+    this.running?.freeze();
+  }
+
   /** Cuts every connection through it at once. */
   async down(): Promise<void> {
     await this.running?.stop('SIGKILL');

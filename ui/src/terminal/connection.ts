@@ -60,6 +60,8 @@ export class Connection {
   private drawn = 0;
   private retries = 0;
   private waiting: Uint8Array[] = [];
+  /** Input that is on its way, and where each piece ends: what a line that breaks takes with it goes again by the next. */
+  private flying: { end: number; bytes: Uint8Array }[] = [];
   private sent = 0;
   private taken = 0;
   private over = false;
@@ -139,8 +141,23 @@ export class Connection {
     while (this.opened && this.waiting.length && this.sent - this.taken < MAX_UNTAKEN) {
       const bytes = this.waiting.shift()!;
       this.sent += bytes.length;
+      this.flying.push({ end: this.sent, bytes });
       this.send(wire.input(bytes));
     }
+  }
+
+  /** The node's channel has had so much since the terminal began. */
+  private took(bytes: number): void {
+    this.taken = bytes;
+    while (this.flying[0] && this.flying[0].end <= bytes) this.flying.shift();
+  }
+
+  /** A line is open: what `had` does not count goes again, unless this is another terminal than it was sent to. */
+  private resend(same: boolean, had: number): void {
+    this.took(had);
+    if (same) this.waiting.unshift(...this.flying.map(({ end, bytes }) => bytes.subarray(Math.max(0, bytes.length - (end - had)))));
+    this.flying = [];
+    this.sent = had;
   }
 
   private send(frame: ArrayBuffer): void {
@@ -166,7 +183,6 @@ export class Connection {
       return this.finish(refused.status === 404 && this.id ? { state: 'gone' } : { state: 'refused', why: refused.message });
     }
     if (this.over) return;
-    this.sent = this.taken = 0;
     this.pinged = performance.now();
     this.answered = true;
     this.dials = false;
@@ -243,7 +259,7 @@ export class Connection {
     switch (message?.kind) {
       case 'output': return this.output(message.offset, message.bytes);
       case 'taken':
-        this.taken = message.bytes;
+        this.took(message.bytes);
         return this.push();
       case 'pong': return this.ends.latency(performance.now() - message.stamp);
       case 'news': return this.news(message.news);
@@ -268,6 +284,7 @@ export class Connection {
         this.opened = true;
         this.dials = false;
         this.retries = 0;
+        this.resend(news.terminal === this.id, news.had ?? 0);
         if (news.terminal) {
           this.id = news.terminal;
           this.ends.named(news.terminal);

@@ -22,8 +22,8 @@ let last = 0;
 
 /** Where this tab of the browser keeps what leads back to its shells when it is loaded anew (docs/adr/0018). */
 const KEPT = 'terminals';
-/** How long a page that was here before has to let go of them. */
-const HANDOVER = 2_000;
+/** How long a page that was here before has to let go of them: it is gone at once, and on a busy machine soon. */
+const HANDOVER = 10_000;
 interface Kept { user: string; name: string; shown: number; shells: { node: string; name: string; login: string; keep: string }[] }
 /** What this page holds them by: a copy of the tab that is made while it lives leaves them alone. */
 let holds = '';

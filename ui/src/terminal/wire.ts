@@ -13,6 +13,8 @@ export interface News {
   terminal?: string;
   /** What carries the node's tunnel. */
   carrier?: string | null;
+  /** Input that the node's channel has had since the terminal began. */
+  had?: number;
   /** Names this line in posts. */
   line?: string;
   /** What a front dropped of an upgrade. */

@@ -82,7 +82,7 @@ pub(crate) fn news(json: &serde_json::Value) -> Vec<u8> {
     out
 }
 
-/// So many bytes of input have been written to the node's channel since this WebSocket began.
+/// So many bytes of input have been written to the node's channel since the terminal began.
 pub(crate) fn taken(bytes: u64) -> Vec<u8> {
     let mut out = vec![2];
     out.extend_from_slice(&bytes.to_be_bytes());

@@ -16,7 +16,7 @@ use super::MAX_INPUT;
 use super::frame::{self, FromPage};
 use super::line::Line;
 use super::pulse::Pulse;
-use super::shell::{NoShell, Shell, Wanted};
+use super::shell::{Attachment, NoShell, Shell, Wanted};
 use crate::Web;
 use crate::session::{Opens, Person};
 
@@ -24,8 +24,8 @@ use crate::session::{Opens, Person};
 const FIRST: Duration = Duration::from_secs(10);
 /// A page that sends nothing for this long is gone: it pings every 15 s, and in a tab that nobody looks at, once a minute.
 const SILENCE: Duration = Duration::from_secs(150);
-/// Input written to the node before the page is told again. A message for each key would be half of all messages; a page
-/// holds back only when several times as much is on its way.
+/// Input written to the node before the page is told again, but for its pings. A message for each key would be half of all
+/// messages; a page holds back only when several times as much is on its way.
 const TELL: u64 = 64 * 1024;
 
 /// Whose WebSocket it is, from which page, and from where.
@@ -101,13 +101,10 @@ async fn run(web: &Web, line: &mut Line, came: &Came) -> Result<(), String> {
             shell
         }
     };
-    line.send(frame::news(
-        &json!({"state": "open", "terminal": shell.id, "carrier": sessions.ways().carrier(&shell.node)}),
-    ))
-    .await?;
-    let (number, view) = shell.attach();
+    let attachment = shell.attach();
+    let number = attachment.number;
     let attached = Attached { shell: &shell, person: &came.person, sessions, number };
-    let outcome = attached.relay(line, view, first.seen).await;
+    let outcome = attached.relay(line, attachment, first.seen).await;
     shell.detach(number);
     if shell.is_over() {
         came.person.terminals.forget(&shell.id);
@@ -138,10 +135,13 @@ impl Attached<'_> {
     async fn relay(
         &self,
         line: &mut Line,
-        mut view: tokio::sync::watch::Receiver<super::shell::View>,
+        Attachment { mut view, had, .. }: Attachment,
         seen: u64,
     ) -> Result<(), String> {
-        let (mut sent, mut taken, mut told) = (seen, 0_u64, 0_u64);
+        let carrier = self.sessions.ways().carrier(&self.shell.node);
+        let open = json!({"state": "open", "terminal": self.shell.id, "carrier": carrier, "had": had});
+        line.send(frame::news(&open)).await?;
+        let (mut sent, mut taken, mut told) = (seen, had, had);
         let mut input = BytesMut::new();
         let mut pulse = Pulse::default();
         self.shell.acknowledge(seen);
@@ -156,7 +156,7 @@ impl Attached<'_> {
                     Next::Elsewhere
                 }
                 message = timeout(SILENCE, line.next()) => Next::Page(message.ok().flatten()),
-                written = self.shell.channel.write(&input), if !input.is_empty() => match written {
+                written = self.shell.write(self.number, &input), if !input.is_empty() => match written {
                     Ok(count) => Next::Written(count),
                     Err(error) => Next::Fault(error.to_string()),
                 },
@@ -193,6 +193,10 @@ impl Attached<'_> {
                 Next::Page(Some(message)) => {
                     if let Some(FromPage::Ping(_)) = FromPage::decode(&message) {
                         pulse.ask(self.shell.answers());
+                        if taken > told {
+                            told = taken;
+                            line.send(frame::taken(taken)).await?;
+                        }
                     }
                     if !self.heard(line, &message, &mut input).await? {
                         return Ok(());

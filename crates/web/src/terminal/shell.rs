@@ -1,7 +1,10 @@
 //! A shell on a node: the SSH connection, the pump that fills the buffer, and who is looking at it.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use model::NodeId;
@@ -33,6 +36,22 @@ const TERM: &str = "xterm-256color";
 pub(crate) struct View {
     pub(crate) number: u64,
     pub(crate) there: bool,
+}
+
+/// Who writes input, and how much of it the node's channel has had since the terminal began.
+#[derive(Default)]
+struct Pen {
+    /// The number of the one line that may.
+    owner: u64,
+    written: u64,
+}
+
+/// What a line gets that takes the view over.
+pub(crate) struct Attachment {
+    pub(crate) number: u64,
+    pub(crate) view: watch::Receiver<View>,
+    /// Input that lines before it have written: what follows is the next.
+    pub(crate) had: u64,
 }
 
 /// What a page wants.
@@ -75,6 +94,7 @@ pub(crate) struct Shell {
     grew: Notify,
     drained: Notify,
     view: watch::Sender<View>,
+    pen: Mutex<Pen>,
     /// Whether the browser is locked.
     idle: watch::Receiver<IdleState>,
 }
@@ -114,6 +134,7 @@ impl Shell {
             grew: Notify::new(),
             drained: Notify::new(),
             view,
+            pen: Mutex::default(),
             idle: person.idle.watch(),
         });
         let pumped = shell.clone();
@@ -188,14 +209,34 @@ impl Shell {
         }
     }
 
-    /// Takes the view over: whoever had it is told by the number.
-    pub(crate) fn attach(&self) -> (u64, watch::Receiver<View>) {
+    /// Takes the view over, and the pen: whoever had them writes nothing more and is told by the number.
+    pub(crate) fn attach(&self) -> Attachment {
         let mut number = 0;
         self.view.send_modify(|view| {
             number = view.number + 1;
             *view = View { number, there: true };
         });
-        (number, self.view.subscribe())
+        let mut pen = lock(&self.pen);
+        pen.owner = pen.owner.max(number);
+        Attachment { number, view: self.view.subscribe(), had: pen.written }
+    }
+
+    /// Writes some input for the line of this number, and says how much; never for one that another has followed.
+    /// Cancel safe: what was written is counted.
+    pub(crate) async fn write(&self, number: u64, input: &[u8]) -> Result<usize, ssh::Error> {
+        let mut write = pin!(self.channel.write(input));
+        poll_fn(|cx| {
+            let mut pen = lock(&self.pen);
+            if pen.owner != number {
+                return Poll::Pending;
+            }
+            let wrote = ready!(write.as_mut().poll(cx));
+            if let Ok(count) = &wrote {
+                pen.written += *count as u64;
+            }
+            Poll::Ready(wrote)
+        })
+        .await
     }
 
     /// Lets go of the view, unless somebody else has it.

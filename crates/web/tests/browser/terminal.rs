@@ -192,6 +192,44 @@ async fn a_page_that_comes_back_gets_what_it_missed() {
     assert_eq!(output(&mut socket, 9).await, (7, b"meanwhile".to_vec()));
 }
 
+/// What a shell is given next, `wanted` bytes of it or more.
+async fn typed(shell: &ssh::Channel, wanted: usize) -> String {
+    let mut all = Vec::new();
+    while all.len() < wanted {
+        if let Received::Data(bytes) = shell.recv().await.unwrap() {
+            all.extend_from_slice(&bytes);
+        }
+    }
+    String::from_utf8(all).unwrap()
+}
+
+#[tokio::test]
+async fn a_page_that_comes_back_hears_what_arrived_of_its_input_and_its_old_line_adds_nothing() {
+    let gate = Gate::new();
+    let page = gate.sign_in().await;
+    let (mut old, id, shell) = begun(&gate, &page).await;
+    say(&mut old, FromPage::Input(b"echo ")).await;
+    assert_eq!(typed(&shell, 5).await, "echo ");
+
+    let mut socket = back(&gate, &page, &id).await;
+    let opened = news(&mut socket).await;
+    assert_eq!((opened["state"].as_str(), opened["had"].as_u64()), (Some("open"), Some(5)));
+    // What was still on its way by the line before.
+    old.send(Message::Binary(FromPage::Input(b"too late").encode().into())).await.ok();
+    assert_eq!(news(&mut old).await["state"], "refused");
+
+    say(&mut socket, FromPage::Input(b"hi\r")).await;
+    assert_eq!(typed(&shell, 3).await, "hi\r");
+    say(&mut socket, FromPage::Ping(*b"12345678")).await;
+    let told = loop {
+        let bytes = message(&mut socket).await;
+        if bytes[0] == 2 {
+            break u64::from_be_bytes(bytes[1..].try_into().unwrap());
+        }
+    };
+    assert_eq!(told, 8, "counted from the terminal's beginning");
+}
+
 #[tokio::test]
 async fn a_page_comes_back_to_a_shell_that_its_node_has_kept() {
     let gate = Gate::new();

@@ -14,10 +14,14 @@ use ssh::{Channel, Received};
 
 use super::visit::Visit;
 use crate::pump::Stopped;
+use crate::spawner::Program;
 
 const NOTICE: &[u8] = b"This session is recorded.\r\n";
 const QUESTION: &[u8] = b"Type `yes` to go on: ";
-const NO: &str = "you did not agree: no session";
+/// The same where a command was asked for: a script that made itself a terminal (Ansible's `raw`) reads why it waits.
+const QUESTION_OF_COMMANDS: &[u8] = b"Scripts agree beforehand: ssh -o SetEnv=MOONGATE_AGREE=yes\r\n\
+                                      Type `yes` within two minutes to go on: ";
+const NO: &str = "you did not agree: no session (scripts agree beforehand: ssh -o SetEnv=MOONGATE_AGREE=yes)";
 /// What a command without a terminal is told where an agreement is needed.
 const NOBODY_TO_ASK: &str = "this session would be recorded and needs your agreement first: ask for a terminal \
                              (ssh -t), or agree beforehand with ssh -o SetEnv=MOONGATE_AGREE=yes";
@@ -39,7 +43,12 @@ pub(super) async fn tell(
     session: &Session,
     channel: &Channel,
     (told, agreed): (Told, bool),
+    start: &Program,
 ) -> Result<(), Stopped> {
+    let question = match start {
+        Program::Shell => QUESTION,
+        Program::Command(_) | Program::FileTransfer => QUESTION_OF_COMMANDS,
+    };
     match told {
         Told::Silent => Ok(()),
         Told::Banner => say(session, channel, NOTICE).await,
@@ -48,7 +57,7 @@ pub(super) async fn tell(
             say(session, channel, NOTICE).await
         }
         Told::Consent => {
-            say(session, channel, &[NOTICE, QUESTION].concat()).await?;
+            say(session, channel, &[NOTICE, question].concat()).await?;
             let answer = tokio::select! {
                 answer = tokio::time::timeout(PATIENCE, hear(session, channel)) => answer,
                 reason = visit.told_to_end(session) => return Err(Stopped::Told(reason)),

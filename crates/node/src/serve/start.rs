@@ -268,7 +268,7 @@ impl<'a> Run<'a> {
         request: Request,
     ) -> Stop<'a> {
         request.accept();
-        if let Err(stopped) = notice::tell(self.visit, self.session, self.channel, self.told).await {
+        if let Err(stopped) = notice::tell(self.visit, self.session, self.channel, self.told, &start).await {
             return Stop::before(stopped);
         }
         let (mut running, master) = match self.account.run_on_pty(terminal.pty, start, env).await {

@@ -313,7 +313,10 @@ fn who_must_agree() {
     };
 
     let (ok, said) = answer("yes\r");
-    assert!(ok && said.contains("Type `yes`") && said.contains("started"), "{said}");
+    assert!(
+        ok && said.contains("Type `yes`") && said.contains("MOONGATE_AGREE") && said.contains("started"),
+        "{said}"
+    );
     for no in ["no\r", "\r", "\x03"] {
         let (ok, said) = answer(no);
         assert!(!ok && said.contains("did not agree") && !said.contains("started"), "{said}");

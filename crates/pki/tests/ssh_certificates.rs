@@ -177,6 +177,19 @@ fn a_host_certificate_is_good_for_its_names_only() {
 }
 
 #[test]
+fn a_host_with_capital_letters_is_certified_for_what_stock_clients_ask_for() {
+    let names = pki::ssh::host_principals(
+        &model::NodeId::from_random([1; 16]),
+        &"GPU-1".parse().unwrap(),
+        &"Gate".parse().unwrap(),
+    );
+
+    for name in ["GPU-1", "GPU-1.Gate", "gpu-1", "gpu-1.gate"] {
+        assert!(names.iter().any(|n| n == name), "{name}: {names:?}");
+    }
+}
+
+#[test]
 fn a_pinned_certificate_is_good_from_its_address_only() {
     let world = world();
     let pinned = Identity { pin_ip: true, ..ann() };

@@ -12,6 +12,7 @@ use base64::Engine;
 use client::host::HostKeys;
 use client::watch::Feed;
 use model::api::nodes::ReportNode;
+use model::{NodeId, NodeName};
 use pki::Signer;
 use runtime::{Clock, Scope, Service};
 use session::{ServerFacts, Sessions, View};
@@ -218,11 +219,7 @@ fn receive(node: Node, ground: &Ground, mut arrivals: Arrivals, scope: &Scope) {
     scope.spawn("arrivals", async move {
         while let Some(Arrival { header, stream, proxy }) = arrivals.next().await {
             // The proxy says whom it looks for: it must be us.
-            let meant = match &header.target {
-                Target::Node(wanted) => *wanted == id,
-                Target::Name(wanted) => *wanted == name,
-            };
-            if !meant {
+            if !is_meant(&header.target, &id, &name) {
                 tracing::warn!(target = %header.target, %proxy, trace = %header.trace, "a connection for somebody else");
                 continue;
             }
@@ -231,6 +228,14 @@ fn receive(node: Node, ground: &Ground, mut arrivals: Arrivals, scope: &Scope) {
             serve.spawn_graceful("ssh connection", async move { node.serve(stream, peer, &inner).await });
         }
     });
+}
+
+/// Whether a target is this host. Names in any case, as the proxy takes them: stock clients ask in lower case.
+fn is_meant(target: &Target, id: &NodeId, name: &NodeName) -> bool {
+    match target {
+        Target::Node(wanted) => wanted == id,
+        Target::Name(wanted) => wanted.as_str().eq_ignore_ascii_case(name.as_str()),
+    }
 }
 
 /// Serves the node's own port.
@@ -319,4 +324,21 @@ fn address(ground: &Ground, config: &config::Ssh) -> String {
     let public = config.public_addrs.first().cloned();
     let advertised = ground.config.instance.advertise.as_ref().map(|a| a.with_port(listen.port()));
     public.or(advertised).unwrap_or_else(|| listen.clone()).to_string()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_meant_by_its_id_and_by_its_name_in_any_case() {
+        let (id, other) = (NodeId::from_random([1; 16]), NodeId::from_random([2; 16]));
+        let name: NodeName = "GPU-1".parse().unwrap();
+        let meant = |target: &Target| is_meant(target, &id, &name);
+
+        assert!(meant(&Target::Node(id.clone())) && !meant(&Target::Node(other)));
+        assert!(meant(&Target::Name("gpu-1".parse().unwrap())) && meant(&Target::Name(name.clone())));
+        assert!(!meant(&Target::Name("gpu-2".parse().unwrap())));
+    }
 }

@@ -11,6 +11,10 @@ use crate::{Address, Auth, Authentication, Finding, SecondFactor, StaticToken, W
 impl Make<'_> {
     pub(super) fn auth(&mut self) -> Option<Auth> {
         let file = self.file;
+        let any_case = "auth_service.case_insensitive_routing";
+        if file.truth(any_case) == Some(false) {
+            self.not_yet(any_case);
+        }
         let minutes = |n: u64| Span(Duration::from_secs(60 * n));
         Some(Auth {
             listen: file

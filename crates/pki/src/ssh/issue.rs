@@ -132,10 +132,19 @@ pub fn issue_host(ca: &dyn Signer, request: &HostRequest<'_>) -> Result<Certific
     sign(ca, &body)
 }
 
-/// The names every host is certified for: `<id>`, `<id>.<cluster>`, `<name>`, `<name>.<cluster>`.
+/// The names every host is certified for: `<id>`, `<id>.<cluster>`, `<name>`, `<name>.<cluster>`; those with capital
+/// letters in small ones too, because that is what stock clients look for, whatever was typed.
 #[must_use]
 pub fn host_principals(id: &NodeId, name: &NodeName, cluster: &ClusterName) -> Vec<String> {
-    vec![id.to_string(), format!("{id}.{cluster}"), name.to_string(), format!("{name}.{cluster}")]
+    let mut names =
+        vec![id.to_string(), format!("{id}.{cluster}"), name.to_string(), format!("{name}.{cluster}")];
+    for n in 0..names.len() {
+        let small = names.get(n).map(|name| name.to_ascii_lowercase()).unwrap_or_default();
+        if !names.contains(&small) {
+            names.push(small);
+        }
+    }
+    names
 }
 
 /// Lets a name become a principal, or says why not.

@@ -229,6 +229,12 @@ impl Seat {
         self.max
     }
 
+    /// Whether a session is open.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        self.taken.load(Ordering::Acquire) > 0
+    }
+
     /// Takes one place, given back when the guard is dropped; `None` when all are taken.
     pub(crate) fn take(&self) -> Option<Taken> {
         let max = self.max.unwrap_or(u32::MAX);

@@ -42,7 +42,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("auth_service.session_recording", Kind::OneOf(&["node", "node-sync", "proxy", "proxy-sync", "off"]), "node", "Where sessions are recorded; the two of the proxy have no effect yet."),
     Key::new("auth_service.session_recording_config", Kind::Any, "", "Encryption of recordings.").later(),
     Key::new("auth_service.proxy_checks_host_keys", Kind::Bool, "yes", "The recording proxy verifies host keys.").later(),
-    Key::new("auth_service.client_idle_timeout", Kind::SpanOrNever, "never", "End a session that has been quiet this long."),
+    Key::new("auth_service.client_idle_timeout", Kind::SpanOrNever, "never", "End a session that has been quiet this long, and a connection without one when nothing went through its forwards for so long."),
     Key::new("auth_service.client_idle_timeout_message", Kind::Text, "", "What is said when a session ends for being quiet, at most 4096 bytes."),
     Key::new("auth_service.web_idle_timeout", Kind::SpanOrNever, "2h", "Sign a browser out whose person did nothing for this long. Its shells end. By then it has long been locked."),
     Key::new("auth_service.web_lock_timeout", Kind::SpanOrNever, "15m", "Lock a browser whose person did nothing for this long: it shows nothing until they prove who they are. Its shells go on."),

@@ -26,7 +26,7 @@ pub(super) async fn listen(visit: Arc<Visit>) -> Result<PathBuf, String> {
                     let reach = visit.clone();
                     visit.scope.spawn("agent connection", async move {
                         if let Ok(channel) = reach.ssh.open(ChannelKind::Agent).await {
-                            relay::unix(&channel, stream).await;
+                            relay::unix(&channel, stream, &reach.pulse).await;
                         }
                     });
                 }

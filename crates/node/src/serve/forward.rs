@@ -43,8 +43,8 @@ pub(super) async fn open(visit: Arc<Visit>, opening: Opening) {
     let Ok(channel) = opening.accept() else { return };
     let relayed = async {
         match far {
-            Far::Tcp(stream) => relay::tcp(&channel, stream).await,
-            Far::Unix(stream) => relay::unix(&channel, stream).await,
+            Far::Tcp(stream) => relay::tcp(&channel, stream, &visit.pulse).await,
+            Far::Unix(stream) => relay::unix(&channel, stream, &visit.pulse).await,
         }
     };
     // The record does not hold up the bytes: the decision was made before them.

@@ -254,7 +254,7 @@ async fn hear_ports(visit: &Arc<Visit>, place: &Place, listeners: Vec<TcpListene
             let origin = (from.ip().to_string(), from.port());
             let opened = visit.ssh.open_forwarded_tcp(&host, port, (&origin.0, origin.1)).await;
             if let Ok(channel) = opened {
-                relay::tcp(&channel, stream).await;
+                relay::tcp(&channel, stream, &visit.pulse).await;
             }
         });
     }
@@ -273,7 +273,7 @@ async fn hear_path(visit: &Arc<Visit>, place: &Place, listener: UnixListener, sc
         let (visit, path) = (visit.clone(), path.clone());
         scope.spawn("forwarded socket", async move {
             if let Ok(channel) = visit.ssh.open(ChannelKind::ForwardedUnix { path }).await {
-                relay::unix(&channel, stream).await;
+                relay::unix(&channel, stream, &visit.pulse).await;
             }
         });
     }

@@ -1,6 +1,6 @@
 //! One connection from its door to its end: hands out channels and listeners, and watches for what ends it.
 //!
-//! What ends it: the client, silence (`ssh`), rules that no longer grant it, the time a permit gives, or the service
+//! What ends it: the client, silence (`ssh`), nothing going through for as long as its role allows, rules that no longer grant it, the time a permit gives, or the service
 //! stopping. Sessions are told first and have [`FAREWELL`] to say so.
 
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use super::listen::Listeners;
 use super::node::{Counted, Node, Peer};
 use super::visit::{Cut, Visit};
 use super::{channel, forward};
+use crate::relay::Pulse;
 
 /// How long sessions have to end when the connection must.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -44,6 +45,7 @@ where
         account,
         agent: OnceCell::new(),
         grounds: guest.permit,
+        pulse: Pulse::new(),
     });
     // A kept shell goes on without counting as a connection.
     let _counted: Counted = guest.counted;
@@ -51,7 +53,7 @@ where
     if let Some(cut) = rooms.host(incoming).await {
         visit.cut(&cut.reason()).await;
         rooms.empty().await;
-        visit.ssh.disconnect(cut.public());
+        visit.ssh.disconnect(&visit.told(&cut));
         if tokio::time::timeout(FAREWELL, &mut driving).await.is_err() {
             driving.abort();
         }
@@ -81,8 +83,14 @@ impl Rooms {
             // All cancel safe.
             tokio::select! {
                 event = incoming.next() => match event? {
-                    Event::Open(opening) => self.open(opening),
-                    Event::Listen(listen) => self.listeners.answer(&visit, listen).await,
+                    Event::Open(opening) => {
+                        visit.pulse.beat();
+                        self.open(opening);
+                    }
+                    Event::Listen(listen) => {
+                        visit.pulse.beat();
+                        self.listeners.answer(&visit, listen).await;
+                    }
                 },
                 changed = view.changed(), if view_lives => view_lives = changed.is_ok(),
                 () = tokio::time::sleep(visit.next_look()), if visit.ends() => {}
@@ -97,7 +105,11 @@ impl Rooms {
         match &opening.kind {
             ChannelKind::Session => {
                 let Ok(channel) = opening.accept() else { return };
-                let work = channel::run(visit, channel);
+                let work = async move {
+                    channel::run(visit.clone(), channel).await;
+                    // What was quiet so far was a session: it had a limit of its own.
+                    visit.pulse.beat();
+                };
                 self.tasks.push(self.visit.scope.spawn_graceful("channel", work));
             }
             ChannelKind::DirectTcp(_) | ChannelKind::DirectUnix { .. } => {

@@ -12,6 +12,7 @@ use ssh::Connection;
 use tokio::sync::OnceCell;
 
 use super::node::{Node, Peer};
+use crate::relay::Pulse;
 use crate::spawner::Account;
 
 /// Longest sleep before the wall clock is looked at again.
@@ -36,6 +37,8 @@ pub(super) struct Visit {
     pub(super) agent: OnceCell<PathBuf>,
     /// Where the grounds for letting them in are asked about again.
     pub(super) grounds: Permit,
+    /// When something last went through: a forward's bytes, or a wish for another channel.
+    pub(super) pulse: Pulse,
 }
 
 impl Visit {
@@ -79,20 +82,44 @@ impl Visit {
         if duty.ends_at.is_some_and(|end| now >= end) {
             return Err(Cut::Expired);
         }
+        if let (Some(limit), Some(Duration::ZERO)) = (duty.idle_limit, self.idle_left()) {
+            return Err(Cut::Idle(limit));
+        }
         let last_good = duty.certificate_ends_at - Duration::from_millis(1);
         self.grounds.again(&self.view().rules, now.min(last_good)).map(drop).map_err(Cut::Policy)
     }
 
+    /// How long nothing more may go through before the connection ends; `None` without a limit. A session is measured
+    /// by itself, and a connection that has one is not idle.
+    fn idle_left(&self) -> Option<Duration> {
+        let limit = self.grounds.obligations().idle_limit?;
+        if self.seat.is_taken() { Some(limit) } else { Some(limit.saturating_sub(self.pulse.quiet_for())) }
+    }
+
     /// Whether the clock must be looked at.
     pub(super) fn ends(&self) -> bool {
-        self.grounds.obligations().ends_at.is_some()
+        let duty = self.grounds.obligations();
+        duty.ends_at.is_some() || duty.idle_limit.is_some()
     }
 
     /// How long until it must be.
     pub(super) fn next_look(&self) -> Duration {
         let now = self.node.0.deps.clock.now();
         let left = self.grounds.obligations().ends_at.map_or(LOOK, |end| end.since(now));
-        left.clamp(Duration::from_millis(10), LOOK)
+        left.min(self.idle_left().unwrap_or(LOOK)).clamp(Duration::from_millis(10), LOOK)
+    }
+
+    /// What a client is told whose connection is cut.
+    pub(super) fn told(&self, cut: &Cut) -> String {
+        let view = self.view();
+        let own = &view.rules.config().client_idle_timeout_message;
+        match cut {
+            Cut::Idle(_) if !own.is_empty() => own.lines().collect::<Vec<_>>().join(" "),
+            Cut::Idle(_) => cut.reason(),
+            Cut::Policy(_) => "access is no longer granted".to_owned(),
+            Cut::Expired => "the certificate has expired".to_owned(),
+            Cut::Stopping => "the service is stopping".to_owned(),
+        }
     }
 }
 
@@ -100,23 +127,20 @@ impl Visit {
 pub(super) enum Cut {
     /// The rules or a lock say so now.
     Policy(Denial),
+    /// Nothing went through for this long.
+    Idle(Duration),
     Expired,
     Stopping,
 }
 
 impl Cut {
-    pub(super) fn public(&self) -> &'static str {
-        match self {
-            Cut::Policy(_) => "access is no longer granted",
-            Cut::Expired => "the certificate has expired",
-            Cut::Stopping => "the service is stopping",
-        }
-    }
-
+    /// Why, for the record.
     pub(super) fn reason(&self) -> String {
         match self {
             Cut::Policy(denial) => denial.to_string(),
-            Cut::Expired | Cut::Stopping => self.public().to_owned(),
+            Cut::Idle(after) => EndReason::Idle(*after).to_string(),
+            Cut::Expired => "the certificate has expired".to_owned(),
+            Cut::Stopping => "the service is stopping".to_owned(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
+use model::resource::ClusterConfig;
 use node::serve::Settings;
 
 use super::gate::{Gate, wait};
@@ -14,6 +15,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("forwards_are_refused_where_rules_say_so", forwards_refused),
     ("a_forward_cut_with_its_connection_has_stopped_on_record", forward_cut),
     ("a_port_that_is_somebody_elses_is_not_listened_on", port_taken),
+    ("a_connection_nothing_goes_through_ends_at_the_idle_limit", idle_forward),
     ("an_agent_is_in_reach", an_agent_is_in_reach),
 ];
 
@@ -43,6 +45,29 @@ fn ask_port(port: u16) -> Option<String> {
 
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn idle_forward() {
+    let gate = gate();
+    let limit = Some(model::time::Span(std::time::Duration::from_secs(2)));
+    gate.configure(ClusterConfig { client_idle_timeout: limit, ..ClusterConfig::default() });
+    let service = word_service("word");
+    let port = free_port();
+    let forward = format!("-L{port}:127.0.0.1:{service}");
+    let began = std::time::Instant::now();
+    let client = gate.ssh(&["-N", &forward], &[]).stderr(Stdio::piped()).spawn().unwrap();
+    // For as long as something goes through, it stays.
+    assert_eq!(wait(|| ask_port(port)).as_deref(), Some("word"));
+    while began.elapsed() < std::time::Duration::from_secs(5) {
+        assert_eq!(ask_port(port).as_deref(), Some("word"));
+        std::thread::park_timeout(std::time::Duration::from_millis(300));
+    }
+
+    let out = client.wait_with_output().unwrap();
+    let said = text(&out.stderr);
+    assert!(said.contains("client exceeded idle timeout of 2s"), "{said}");
+    gate.event("client.disconnect", |event| event["reason"].as_str().unwrap().contains("idle timeout of 2s"));
+    gate.event("port", |event| event["code"] == "T3003S");
 }
 
 fn forwards() {

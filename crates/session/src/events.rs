@@ -3,13 +3,15 @@
 //! One sender owns the order. While the authority answers, events go straight to it in batches. When it does not,
 //! they are written to `<spool>/events/` and every later event goes behind them, until all have been sent. An event
 //! the authority refuses for good is set aside and never blocks the rest. Full (at [`MAX_FILES`] files): new events
-//! that only need to be durable are refused to their caller, so no session starts unrecorded.
+//! that only need to be durable are refused to their caller, so no session starts unrecorded. Refused sign-ins, of which
+//! strangers can make any number, have [`MAX_REFUSALS`] of those places at most: they keep no session out.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use audit::event::{Event as _, kinds};
 use model::api::audit::AuditEvent;
 use runtime::{Clock, Health, Scope};
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +27,8 @@ const QUEUE: usize = 1024;
 const BATCH: usize = 200;
 /// Most batches on disk.
 const MAX_FILES: usize = 10_000;
+/// Most refused sign-ins that wait on disk at a time. What is beyond is counted in the log and not kept.
+const MAX_REFUSALS: usize = 1_000;
 /// Longest batch file worth reading.
 const MAX_FILE: u64 = 32 * 1024 * 1024;
 /// How long the authority may take before events go to disk.
@@ -98,6 +102,8 @@ pub(crate) fn queue(
         from,
         backlog,
         next,
+        refusals: 0,
+        lost: 0,
         retry_at: Instant::now(),
         wait: FIRST_WAIT,
     };
@@ -115,6 +121,9 @@ pub(crate) struct Sender {
     from: mpsc::Receiver<Item>,
     backlog: VecDeque<u64>,
     next: u64,
+    /// Refused sign-ins written since the disk was last empty, and those that found no place.
+    refusals: usize,
+    lost: usize,
     retry_at: Instant,
     wait: Duration,
 }
@@ -265,6 +274,7 @@ impl Sender {
     async fn keep(&mut self, batch: Vec<Item>, why: &str) {
         let (must, may): (Vec<_>, Vec<_>) = batch.into_iter().partition(|i| i.want == Want::Authority);
         answer(must, &Err(why.to_owned()));
+        let may = self.admit(may);
         if may.is_empty() {
             return;
         }
@@ -284,6 +294,26 @@ impl Sender {
         answer(may, &outcome);
     }
 
+    /// Leaves out refused sign-ins beyond their bound.
+    fn admit(&mut self, batch: Vec<Item>) -> Vec<Item> {
+        let (mut kept, mut over) = (Vec::with_capacity(batch.len()), Vec::new());
+        for item in batch {
+            let refusal = item.event.0.get("event").is_some_and(|name| name == kinds::AuthFailure::NAME);
+            if refusal && self.refusals >= MAX_REFUSALS {
+                over.push(item);
+            } else {
+                self.refusals += usize::from(refusal);
+                kept.push(item);
+            }
+        }
+        if self.lost == 0 && !over.is_empty() {
+            tracing::error!("refused sign-ins are lost: as many wait on disk as are kept");
+        }
+        self.lost = self.lost.saturating_add(over.len());
+        answer(over, &Err("too many refused sign-ins are waiting on disk".to_owned()));
+        kept
+    }
+
     async fn write(&self, n: u64, ending: &str, events: Vec<&AuditEvent>) -> Result<(), String> {
         let json = serde_json::to_vec(&events).map_err(|e| e.to_string())?;
         let path = self.path(n, ending);
@@ -301,6 +331,12 @@ impl Sender {
         let path = self.path(n, "json");
         drop(self.blocking(move |disk| disk.remove(&path)).await);
         self.wait = FIRST_WAIT;
+        if self.backlog.is_empty() {
+            if self.lost > 0 {
+                tracing::error!(count = self.lost, "so many refused sign-ins are not on record");
+            }
+            (self.refusals, self.lost) = (0, 0);
+        }
     }
 
     /// A batch that will never be taken must not block those behind it; it stays for a person to look at.

@@ -67,6 +67,31 @@ async fn a_best_effort_session_opens_meanwhile_and_its_events_arrive_later_in_or
 }
 
 #[tokio::test(start_paused = true)]
+async fn refused_sign_ins_leave_room_for_sessions_while_the_authority_is_away() {
+    let world = World::new().await;
+    world.set_events(Manner::Down);
+    let refusal = event::kinds::AuthFailure {
+        who: event::Who::user("unknown"),
+        error: "no".into(),
+        ..event::kinds::AuthFailure::default()
+    };
+    let mut kept = 0;
+    for _ in 0..1_100 {
+        kept += usize::from(world.sessions.emit(&refusal).await.is_ok());
+    }
+
+    assert_eq!(kept, 1_000);
+    let session = world.open(best_effort()).await;
+    let id = session.id().clone();
+    world.set_events(Manner::Good);
+    until("the start arrives", || world.events(&id).contains(&"session.start".to_owned())).await;
+    until("there is room again", || RealDisk.list(&world.spool.join("events")).unwrap().is_empty()).await;
+    world.sessions.emit(&refusal).await.unwrap();
+    drop(session);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn events_kept_on_disk_survive_a_crash() {
     let world = World::new().await;
     world.set_events(Manner::Down);

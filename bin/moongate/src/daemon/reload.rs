@@ -31,7 +31,12 @@ pub(crate) async fn reload(args: &Start, now: &Config, parts: &Reloadable) -> Co
         .map_err(|e| format!("{e:#}"))
         .and_then(|f| config::load(&f.name, &f.text, &args.flags()).map_err(|e| e.to_string()));
     let new = match read {
-        Ok(loaded) => loaded.config,
+        Ok(loaded) => {
+            for note in &loaded.notes {
+                tracing::warn!("{note}");
+            }
+            loaded.config
+        }
         Err(error) => {
             for line in error.lines() {
                 tracing::error!("not reloaded: {line}");

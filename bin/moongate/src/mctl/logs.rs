@@ -137,6 +137,8 @@ fn about(event: &AuditEvent) -> String {
         "after",
         "notice",
         "how",
+        "action",
+        "query",
         "reason",
         "error",
         "message",

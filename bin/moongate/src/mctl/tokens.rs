@@ -128,7 +128,7 @@ pub(crate) async fn nodes(client: &Client, command: Nodes) -> Result<()> {
                 .with_context(|| format!("cannot forget node {id}"))?;
             let done = Done { done: "deleted", kind: "node", name: &id };
             print(out.format, &done, || {
-                format!("Node {id} has been removed; it comes back when it reports again\n")
+                format!("Node {id} has been removed; to come back it must join again\n")
             })
         }
     }
@@ -159,9 +159,10 @@ fn show_token(format: Format, token: &NewToken, ttl: &str) -> Result<()> {
 
 /// `30m` as people say it.
 fn spoken(ttl: &str) -> String {
+    let many = |n: u64, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
     match ttl.parse::<model::time::Span>() {
-        Ok(span) if span.0.as_secs() % 3600 == 0 => format!("{} hours", span.0.as_secs() / 3600),
-        Ok(span) if span.0.as_secs() % 60 == 0 => format!("{} minutes", span.0.as_secs() / 60),
+        Ok(span) if span.0.as_secs() % 3600 == 0 => many(span.0.as_secs() / 3600, "hour"),
+        Ok(span) if span.0.as_secs() % 60 == 0 => many(span.0.as_secs() / 60, "minute"),
         _ => ttl.to_owned(),
     }
 }

@@ -236,7 +236,13 @@ fn block(status: &Status, now: Timestamp) -> String {
         ("Logins:", status.logins.join(", ")),
         ("Valid until:", format!("{} {valid}", status.valid_until)),
         ("Extensions:", status.extensions.join(", ")),
-        ("Carrier:", status.carrier.clone()),
+        (
+            "Carrier:",
+            match status.carrier.as_str() {
+                "" => "none so far: nothing but signing in has come through".to_owned(),
+                carrier => carrier.to_owned(),
+            },
+        ),
     ];
     rows.iter()
         .enumerate()

@@ -57,7 +57,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("auth_service.tunnel_strategy", Kind::Section, "", "How agents spread over proxies.").later(),
     Key::new("auth_service.tunnel_strategy.type", Kind::OneOf(&["agent_mesh", "proxy_peering"]), "agent_mesh", "To every proxy, or to some."),
     Key::new("auth_service.tunnel_strategy.agent_connection_count", Kind::Int(1, 1000), "1", "To how many."),
-    Key::new("auth_service.case_insensitive_routing", Kind::Bool, "no", "Node names match in any case; `no` has no effect: stock clients ask in lower case."),
+    Key::new("auth_service.case_insensitive_routing", Kind::Bool, "yes", "Node names match in any case; `no` has no effect: stock clients ask in lower case."),
     Key::new("auth_service.load_all_cas", Kind::Bool, "no", "Clients trust every authority of the cluster's leaves.").later(),
     Key::new("auth_service.message_of_the_day", Kind::Text, "", "Shown before people sign in, in a terminal and in the browser; they say that they have read it. At most 16384 bytes."),
     Key::new("auth_service.license_file", Kind::Path, "", "There is no licence to check.").never(),

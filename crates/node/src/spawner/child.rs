@@ -180,7 +180,8 @@ impl Plan {
     }
 }
 
-/// Every signal back to its default, none blocked: Rust's start ignores SIGPIPE and the spawner blocks SIGCHLD.
+/// Every signal back to its default, none blocked: Rust's start ignores SIGPIPE and the spawner blocks SIGCHLD
+/// and those that would end it.
 fn reset_signals() {
     for number in 1..=64 {
         #[expect(unsafe_code, reason = "the program must not inherit our signal handling")]

@@ -80,7 +80,7 @@ impl Monitor {
         })
     }
 
-    /// Serves until the other half is gone, then hangs up on every program still running.
+    /// Serves until the other half is gone, whatever signal comes, then hangs up on every program still running.
     pub(crate) fn serve(mut self) -> Result<(), Error> {
         let ended = children_signal().map_err(Error::io("watching for ended programs"))?;
         let mut buffer = vec![0; MAX + 1];
@@ -405,6 +405,10 @@ fn children_signal() -> io::Result<SignalFd> {
     let mut mask = SigSet::empty();
     mask.add(Sig::SIGCHLD);
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)?;
+    // A key on the terminal or a supervisor may tell the whole group: then the other half drains, and needs us until it
+    // is gone.
+    let told: SigSet = [Sig::SIGTERM, Sig::SIGINT, Sig::SIGHUP, Sig::SIGQUIT].into_iter().collect();
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_BLOCK, Some(&told), None)?;
     Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
 }
 

@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("a_service_without_privileges_still_opens_every_account", service_without_privileges),
     ("a_signal_is_heard_while_the_program_does_not_read", signal_while_stuck),
     ("a_reader_that_is_stuck_holds_up_nobody", stuck_reader),
+    ("a_signal_to_the_whole_group_leaves_the_spawner_at_work", told_with_the_group),
     ("idle_sessions_are_small", idle_sessions),
     ("silent_strangers_at_one_address_keep_nobody_else_out", silent_strangers),
 ];
@@ -248,6 +249,23 @@ fn idle_sessions() {
         client.wait().unwrap();
     }
     assert!(each <= 256, "{each} KiB");
+}
+
+fn told_with_the_group() {
+    use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    let launched =
+        node::spawner::launch(&std::env::current_exe().unwrap(), &node::spawner::Orders::default()).unwrap();
+    let spawner = nix::unistd::Pid::from_raw(i32::try_from(launched.pid()).unwrap());
+    let gate =
+        Gate::on(launched, super::start::me().as_str(), vec![policy::presets::access()], Settings::default());
+    assert_eq!(text(&gate.run("echo before").stdout), "before\n");
+
+    for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
+        nix::sys::signal::kill(spawner, signal).unwrap();
+    }
+
+    // And a program is still ended by them.
+    assert_eq!(text(&gate.run("echo after; sh -c 'kill -TERM $$'; echo $?").stdout), "after\n143\n");
 }
 
 fn silent_strangers() {

@@ -95,7 +95,9 @@ impl Reader {
 
     /// One that cannot be looked through keeps nobody from finding the others.
     async fn look_through(&mut self, id: &SessionId) {
-        if self.catch_up(id).await.is_err() && self.failed.len() < FAILED {
+        let Err(refusal) = self.catch_up(id).await else { return };
+        tracing::warn!(session = %id, why = %refusal.message, "a recording cannot be looked through for searches; it is tried again");
+        if self.failed.len() < FAILED {
             self.failed.insert(id.clone());
         }
     }

@@ -1,7 +1,7 @@
 //! One connection from its door to its end: hands out channels and listeners, and watches for what ends it.
 //!
-//! What ends it: the client, silence (`ssh`), nothing going through for as long as its role allows, rules that no longer grant it, the time a permit gives, or the service
-//! stopping. Sessions are told first and have [`FAREWELL`] to say so.
+//! What ends it: the client, silence (`ssh`), nothing going through for as long as its role allows, rules that no longer
+//! grant it, the time a permit gives, or the service stopping. Sessions are told first and have [`FAREWELL`] to say so.
 
 use std::sync::Arc;
 use std::time::Duration;

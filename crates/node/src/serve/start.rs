@@ -373,11 +373,9 @@ impl<'a> Run<'a> {
 
     /// What a person is told whose session is ended from here.
     fn goodbye(&self, reason: &EndReason) -> String {
-        let view = self.visit.view();
-        let own = &view.rules.config().client_idle_timeout_message;
-        match (reason, self.told.0) {
-            // The cluster's own words for this.
-            (EndReason::Idle(_), _) if !own.is_empty() => own.lines().collect::<Vec<_>>().join("\r\n"),
+        let own = matches!(reason, EndReason::Idle(_)).then(|| self.visit.own_words("\r\n")).flatten();
+        match (own, self.told.0) {
+            (Some(own), _) => own,
             (_, Told::Silent) => reason.silent(),
             (_, Told::Banner | Told::Consent) => reason.public(),
         }

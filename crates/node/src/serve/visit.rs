@@ -109,13 +109,17 @@ impl Visit {
         left.min(self.idle_left().unwrap_or(LOOK)).clamp(Duration::from_millis(10), LOOK)
     }
 
-    /// What a client is told whose connection is cut.
-    pub(super) fn told(&self, cut: &Cut) -> String {
+    /// What the cluster itself has to say to somebody who was quiet too long, its lines joined by `between`.
+    pub(super) fn own_words(&self, between: &str) -> Option<String> {
         let view = self.view();
         let own = &view.rules.config().client_idle_timeout_message;
+        (!own.is_empty()).then(|| own.lines().collect::<Vec<_>>().join(between))
+    }
+
+    /// What a client is told whose connection is cut.
+    pub(super) fn told(&self, cut: &Cut) -> String {
         match cut {
-            Cut::Idle(_) if !own.is_empty() => own.lines().collect::<Vec<_>>().join(" "),
-            Cut::Idle(_) => cut.reason(),
+            Cut::Idle(_) => self.own_words(" ").unwrap_or_else(|| cut.reason()),
             Cut::Policy(_) => "access is no longer granted".to_owned(),
             Cut::Expired => "the certificate has expired".to_owned(),
             Cut::Stopping => "the service is stopping".to_owned(),

@@ -174,7 +174,7 @@ pub(crate) fn verdict(id: &SessionId, report: &Report) -> String {
         RecordingState::Live => "live: what is there is proven, where it ends is not",
     };
     let recovered = if report.interrupted { "; part of it was recovered after a crash" } else { "" };
-    let many = |n: u64, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
-    let (segments, frames) = (many(report.segments, "segment"), many(report.frames, "frame"));
+    let (segments, frames) =
+        (crate::show::many(report.segments, "segment"), crate::show::many(report.frames, "frame"));
     format!("{id}: verified, {segments}, {frames}, {state}{recovered}\n")
 }

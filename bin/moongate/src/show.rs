@@ -79,6 +79,11 @@ fn width(text: &str) -> usize {
         .sum()
 }
 
+/// A number of things, `what` being one of them: `1 hour`, `3 hours`.
+pub(crate) fn many(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
 /// Makes text safe to show: control characters (escape sequences among them) are written as `\u{1b}`.
 pub(crate) fn clean(text: &str) -> String {
     text.chars()

@@ -11,7 +11,7 @@ use model::{Secret, SystemRole, label};
 
 use super::args::{Nodes, Tokens};
 use super::users::span;
-use crate::show::{Done, Format, Table, print};
+use crate::show::{Done, Format, Table, many, print};
 
 /// Runs `mctl tokens …`.
 ///
@@ -159,7 +159,6 @@ fn show_token(format: Format, token: &NewToken, ttl: &str) -> Result<()> {
 
 /// `30m` as people say it.
 fn spoken(ttl: &str) -> String {
-    let many = |n: u64, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
     match ttl.parse::<model::time::Span>() {
         Ok(span) if span.0.as_secs() % 3600 == 0 => many(span.0.as_secs() / 3600, "hour"),
         Ok(span) if span.0.as_secs() % 60 == 0 => many(span.0.as_secs() / 60, "minute"),

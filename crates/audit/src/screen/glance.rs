@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use model::api::timeline::{Mark, MarkKind, Picture};
 
-use super::Screen;
 use super::command::command;
+use super::{Screen, Seen};
 use crate::Error;
 use crate::recording::frame::{Frame, TimedFrame};
 use crate::recording::segment::{Segment, micros};
@@ -109,8 +109,8 @@ impl Eye<'_> {
         self.mark(frame);
         let gone = self.screen.draw(&frame.frame);
         for row in gone {
-            if !self.screen.knows(&row) {
-                self.tell(frame.at, row, false);
+            if let Some(seen) = self.screen.finished(row) {
+                self.tell(frame.at, seen, false);
             }
         }
         if matches!(frame.frame, Frame::Output(_) | Frame::Bytes { .. } | Frame::Resize { .. }) {
@@ -150,23 +150,28 @@ impl Eye<'_> {
 
     fn look(&mut self, last: bool) {
         let Some((_, at)) = self.drawn.take() else { return };
-        for row in self.screen.look(last) {
-            self.tell(at, row, last);
+        for seen in self.screen.look(last) {
+            self.tell(at, seen, last);
         }
     }
 
-    fn tell(&mut self, at: Duration, text: String, always: bool) {
-        if (self.text >= MAX_TEXT && !always) || self.told.contains(&text) {
+    fn tell(&mut self, at: Duration, seen: Seen, always: bool) {
+        let (Seen::Finished(text) | Seen::Unfinished(text) | Seen::Entered(text)) = &seen;
+        let told = matches!(seen, Seen::Entered(_));
+        if (self.text >= MAX_TEXT && !always) || (!told && self.told.contains(text)) {
             return;
         }
-        if !self.screen.is_taken()
-            && let Some(entered) = command(&text)
+        if !matches!(seen, Seen::Unfinished(_))
+            && !self.screen.is_taken()
+            && let Some(entered) = command(text)
         {
             self.note(at, MarkKind::Command, entered);
         }
-        self.text += text.len();
-        self.told.insert(text.clone());
-        self.out.rows.push(Row { at, text });
+        if !told {
+            self.text += text.len();
+            self.told.insert(text.clone());
+            self.out.rows.push(Row { at, text: text.clone() });
+        }
     }
 
     fn mark(&mut self, frame: &TimedFrame<'_>) {

@@ -35,6 +35,26 @@ pub struct Screen {
     text: Utf8,
     /// Rows that were to be seen at the last look.
     known: BTreeSet<String>,
+    /// The row under the cursor when one was last told: nobody has entered it yet.
+    under: Option<String>,
+}
+
+/// A row on view, wrapped ones put together.
+#[derive(Debug)]
+struct ScreenRow {
+    text: String,
+    /// The cursor is in it.
+    under: bool,
+}
+
+/// What a look brings.
+enum Seen {
+    /// A row that the cursor has left.
+    Finished(String),
+    /// A row that may still be typed in.
+    Unfinished(String),
+    /// A row that was [told as unfinished](Self::Unfinished), and is left now as it was.
+    Entered(String),
 }
 
 impl std::fmt::Debug for Screen {
@@ -56,7 +76,7 @@ impl Screen {
         let (cols, rows) = bounded(cols, rows);
         #[expect(clippy::expect_used, reason = "sizes are at least two: only zero is refused")]
         let terminal = avt::Terminal::new(cols.into(), rows.into()).expect("a size above zero");
-        Self { terminal, text: Utf8::default(), known: BTreeSet::new() }
+        Self { terminal, text: Utf8::default(), known: BTreeSet::new(), under: None }
     }
 
     /// A screen as it was in a picture.
@@ -64,7 +84,12 @@ impl Screen {
     pub fn restored(picture: &Picture) -> Self {
         let mut screen = Self::new(picture.cols, picture.rows);
         screen.terminal.feed(picture.state.as_str());
-        screen.known = screen.rows(true).into_iter().collect();
+        for row in screen.rows(true) {
+            if row.under {
+                screen.under = Some(row.text.clone());
+            }
+            screen.known.insert(row.text);
+        }
         screen
     }
 
@@ -119,16 +144,30 @@ impl Screen {
 
     /// Looks at the screen: rows that were not there at the last look, top to bottom. The row under the cursor counts
     /// only when `whole`: somebody may still be typing in it.
-    fn look(&mut self, whole: bool) -> Vec<String> {
+    fn look(&mut self, whole: bool) -> Vec<Seen> {
         let rows = self.rows(whole);
-        let fresh = rows.iter().filter(|row| !self.known.contains(*row)).cloned().collect();
-        self.known = rows.into_iter().collect();
+        let mut fresh = Vec::new();
+        for row in &rows {
+            if row.under {
+                self.under = Some(row.text.clone());
+                if !self.known.contains(&row.text) {
+                    fresh.push(Seen::Unfinished(row.text.clone()));
+                }
+            } else {
+                fresh.extend(self.finished(row.text.clone()));
+            }
+        }
+        self.known = rows.into_iter().map(|row| row.text).collect();
         fresh
     }
 
-    /// True when a row was to be seen at the last look.
-    fn knows(&self, row: &str) -> bool {
-        self.known.contains(row)
+    /// What there is to say of a row that the cursor has left; nothing when all of it was said.
+    fn finished(&mut self, row: String) -> Option<Seen> {
+        if self.under.as_deref() == Some(row.as_str()) {
+            self.under = None;
+            return Some(Seen::Entered(row));
+        }
+        (!self.known.contains(&row)).then_some(Seen::Finished(row))
     }
 
     /// A program has taken the whole screen: an editor, a pager, a monitor.
@@ -137,7 +176,7 @@ impl Screen {
     }
 
     /// What is to be seen, wrapped rows put together, blank ones left out.
-    fn rows(&self, whole: bool) -> Vec<String> {
+    fn rows(&self, whole: bool) -> Vec<ScreenRow> {
         let cursor = self.terminal.cursor().row;
         let screen = self.terminal.screen();
         let mut out = Vec::new();
@@ -146,11 +185,11 @@ impl Screen {
             under |= n == cursor;
             let text = joined.add(line);
             if !line.is_wrapped() {
-                out.extend(text.filter(|_| whole || !under));
+                out.extend(text.filter(|_| whole || !under).map(|text| ScreenRow { text, under }));
                 under = false;
             }
         }
-        out.extend(joined.end().filter(|_| whole || !under));
+        out.extend(joined.end().filter(|_| whole || !under).map(|text| ScreenRow { text, under }));
         out
     }
 }

@@ -24,6 +24,10 @@ fn look(frames: &[(u64, Frame<'_>)], screen: &mut Screen) -> Glance {
     glance(&Segment::parse(&bytes).unwrap(), screen).unwrap()
 }
 
+fn shown(screen: &Screen) -> Vec<String> {
+    screen.rows(true).into_iter().map(|row| row.text).collect()
+}
+
 fn texts(glance: &Glance) -> Vec<&str> {
     glance.rows.iter().map(|row| row.text.as_str()).collect()
 }
@@ -47,6 +51,25 @@ fn rows_are_told_once_when_they_come_to_be_seen() {
     assert_eq!(marks, [(MarkKind::Command, "ls")]);
     let next = look(&[(20_000, Frame::Output(b"\r\nmore"))], &mut screen);
     assert_eq!(texts(&next), ["more"]);
+}
+
+#[test]
+fn a_command_is_marked_once_and_whole_though_a_segment_ends_while_it_is_typed() {
+    let mut screen = Screen::default();
+    let halves: [&[_]; 3] = [
+        &[(0, Frame::Output(b"ann@web:~$ git st"))],
+        &[(5_000, Frame::Output(b"atus"))],
+        &[(9_000, Frame::Output(b"\r\nclean\r\nann@web:~$ exit\r\n"))],
+    ];
+
+    let outs: Vec<_> = halves.iter().map(|frames| look(frames, &mut screen)).collect();
+
+    assert_eq!(texts(&outs[0]), ["ann@web:~$ git st"]);
+    assert_eq!(texts(&outs[1]), ["ann@web:~$ git status"]);
+    assert_eq!(texts(&outs[2]), ["clean", "ann@web:~$ exit"]);
+    let marks: Vec<_> =
+        outs.iter().map(|out| out.marks.iter().map(|m| m.label.as_str()).collect::<Vec<_>>()).collect();
+    assert_eq!(marks, [vec![], vec![], vec!["git status", "exit"]]);
 }
 
 #[test]
@@ -81,7 +104,7 @@ fn a_screen_goes_on_from_its_picture() {
     assert_eq!(again.picture(), screen.picture());
     for screen in [&mut screen, &mut again] {
         screen.draw(&Frame::Output(b"\x1b[?1049lback"));
-        assert_eq!(screen.rows(true), ["shell", "back"]);
+        assert_eq!(shown(screen), ["shell", "back"]);
     }
 }
 
@@ -174,7 +197,7 @@ proptest! {
             screen.draw(&Frame::Resize { cols: *cols, rows: *rows });
             screen.look(false);
             let again = Screen::restored(&screen.picture());
-            prop_assert_eq!(again.rows(true), screen.rows(true));
+            prop_assert_eq!(shown(&again), shown(&screen));
         }
     }
 }

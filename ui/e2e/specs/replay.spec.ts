@@ -34,6 +34,7 @@ beforeAll(async () => {
     await type(works, `echo wide-${asked}-$(tput cols)-`);
     const said = new RegExp(`^wide-${asked}-(\\d+)-$`, 'm');
     const now = Number(said.exec(await shows(works, said))![1]);
+    await shows(works, /[#$]$/);
     return wanted(now) ? now : undefined;
   });
   const before = await columns(() => true);
@@ -66,9 +67,9 @@ test('a change of size is marked on the timeline, and pointing there says what i
   const point = (at: number) => page.mouse.move(box.x + (at / length) * box.width, box.y + box.height / 2);
   await point(resize.at);
   await page.locator('.over').getByText(`Size ${resize.label}`).waitFor();
-  const command = marks.find((mark) => mark.kind === 'command' && mark.label.includes('last-'))!;
+  const command = marks.find((mark) => mark.kind === 'command' && mark.label === 'echo last-$((7*7))')!;
   await point(command.at);
-  await page.locator('.over').getByText('echo last-$((7*7))').waitFor();
+  await page.locator('.over').getByText(command.label, { exact: true }).waitFor();
   await page.mouse.move(box.x + box.width / 2, box.y - 200);
   await page.locator('.over').waitFor({ state: 'detached' });
 

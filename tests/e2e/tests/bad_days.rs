@@ -86,6 +86,58 @@ fn a_killed_authority_keeps_everything_it_acknowledged() {
     assert_eq!(gate.mctl(&["audit", "verify"]).unwrap().code, 0);
 }
 
+/// Starts once more with the configuration `name`, which must come to nothing; what it says.
+fn refused(gate: &Gate, name: &str) -> Result<String> {
+    let config = gate.dir().join(format!("{name}.yaml"));
+    let ran = run(gate.command("moongate").args(["start", "-c"]).arg(config))?;
+    ensure!(ran.code == 1, "it ended with {}: {}", ran.code, ran.stderr);
+    Ok(ran.stderr)
+}
+
+#[test]
+fn a_directory_is_one_process_s_until_it_is_gone() {
+    let mut gate = Gate::start_apart(Options::default()).unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let sharer = "moongate: {data_dir: 'DIR/other', storage: {path: 'DIR/auth'}}\nauth_service: {enabled: yes, listen_addr: '127.0.0.1:1'}\n";
+    let sharer = sharer.replace("DIR", &gate.dir().display().to_string())
+        + "proxy_service: {enabled: no}\nssh_service: {enabled: no}\n";
+    std::fs::write(gate.dir().join("sharer.yaml"), sharer).unwrap();
+
+    let holders = [
+        ("auth", "auth", gate.auth.id()),
+        ("proxy", "proxy", gate.proxy.as_ref().unwrap().id()),
+        (NODE, NODE, gate.node(NODE).unwrap().id()),
+        ("sharer", "auth", gate.auth.id()),
+    ];
+    for (second, directory, holder) in holders {
+        let said = refused(&gate, second).unwrap();
+        let expected = [
+            gate.data(directory).display().to_string(),
+            "in use by another moongate".to_owned(),
+            format!("process {holder} on "),
+        ];
+        assert!(expected.iter().all(|e| said.contains(e)), "{second}: {said}");
+    }
+    ann.on("root", NODE, "true").unwrap().ok().unwrap();
+
+    // A program of the dead node's lives on; it must not hold what was the node's.
+    let mut shell = ann.ssh(&["-tt", &root(), "trap '' HUP; echo $$; exec sleep 600"]);
+    let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(shell.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    gate.node(NODE).unwrap().kill();
+    gate.auth.kill();
+    gate.restart_auth().unwrap();
+    gate.answers().unwrap();
+    gate.start_node(NODE, "").unwrap();
+    until("the node", LIMIT, || ann.on("root", NODE, "true").ok()?.ok().ok()).unwrap();
+    let survivor = run(Command::new("kill").args(["-KILL", line.trim()])).unwrap();
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+
+    assert_eq!(survivor.code, 0, "{}", survivor.stderr);
+}
+
 #[test]
 fn without_room_for_the_record_a_strict_session_ends_and_another_goes_on() {
     let mut gate = Gate::start_apart(Options::default()).unwrap();

@@ -1,6 +1,5 @@
 //! What makes this host itself: its data directory, its id for life, its name, its process id file.
 
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -85,32 +84,6 @@ pub(crate) fn pins(sources: &[config::CaPin]) -> anyhow::Result<Vec<String>> {
     Ok(pins)
 }
 
-/// Keeps the data directory for one process: two that share an identity would take each other's sessions.
-#[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "held until the end")] std::fs::File);
-
-impl Lock {
-    /// Takes it, or says who has it.
-    pub(crate) fn take(data_dir: &Path) -> anyhow::Result<Self> {
-        let path = data_dir.join("lock");
-        let file =
-            std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self(file)),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                bail!(
-                    "another moongate is using {}: stop it, or give this one its own --data-dir",
-                    data_dir.display()
-                )
-            }
-            Err(std::fs::TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("cannot lock {}", path.display()))
-            }
-        }
-    }
-}
-
 /// Raises the number of files that may be open to what the system allows: each connection is one.
 pub(crate) fn raise_limits() {
     let files = rustix::process::Resource::Nofile;
@@ -157,17 +130,6 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         std::fs::write(dir.path().join("host_id"), "me").unwrap();
         assert!(id(dir.path(), &Random::seeded(3)).is_err());
-    }
-
-    #[test]
-    fn a_data_directory_serves_one_process() {
-        let dir = tempfile::tempdir().unwrap();
-        let held = Lock::take(dir.path()).unwrap();
-
-        let refused = Lock::take(dir.path()).unwrap_err().to_string();
-        assert!(refused.starts_with("another moongate is using"), "{refused}");
-        drop(held);
-        assert!(Lock::take(dir.path()).is_ok());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod host;
 mod identity;
 mod labels;
 mod links;
+mod lock;
 mod node;
 mod privileges;
 mod proxy;

@@ -25,7 +25,7 @@ use super::identity::{self, Joined};
 use super::ready::Readiness;
 use super::reload::{self, Reloadable};
 use super::rules::{self, Rules};
-use super::{authority, file, node, privileges, proxy};
+use super::{authority, file, lock, node, privileges, proxy};
 
 /// How long sessions, relays and the authority get to end once they must, each.
 const GRACE: Duration = Duration::from_secs(20);
@@ -50,8 +50,7 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
     }
     let instance = &config.instance;
     host::raise_limits();
-    host::private_dir(&instance.data_dir)?;
-    let _lock = host::Lock::take(&instance.data_dir)?;
+    let _locks = lock::take(config)?;
     let random = Random::system();
     let ground = Ground {
         id: host::id(&instance.data_dir, &random)?,

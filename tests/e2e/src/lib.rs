@@ -11,5 +11,6 @@ pub mod person;
 pub mod ports;
 pub mod process;
 pub mod run;
+pub mod terminal;
 pub mod totp;
 pub mod wait;

@@ -16,7 +16,8 @@ use crate::run::{LIMIT, Ran, run, run_with};
 use crate::totp;
 use crate::wait::until;
 
-const PASSWORD: &str = "correct horse battery staple";
+/// Everybody's password.
+pub const PASSWORD: &str = "correct horse battery staple";
 const STEP: u64 = 30;
 
 /// A person.
@@ -92,9 +93,15 @@ impl Person {
     /// # Errors
     /// It cannot be started or does not end.
     pub fn login_with(&self, answers: &str) -> Result<Ran> {
+        run_with(&mut self.login_command(), answers.as_bytes(), LIMIT)
+    }
+
+    /// `msh login`, not yet started.
+    #[must_use]
+    pub fn login_command(&self) -> Command {
         let mut command = self.command("msh");
         command.args(["login", "--proxy", &self.proxy, "--user", &self.name, "--ca-pin", &self.pin]);
-        run_with(&mut command, answers.as_bytes(), LIMIT)
+        command
     }
 
     /// `msh …`.

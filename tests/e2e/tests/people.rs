@@ -1,11 +1,14 @@
 //! Invites, second factors, lock-out, and what people see of the gate.
 
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
 
 use e2e::gate::{Gate, NODE, Options};
 use e2e::http;
-use e2e::person::{Person, target};
+use e2e::person::{PASSWORD, Person, target};
 use e2e::run::{LIMIT, run_with};
+use e2e::terminal::Terminal;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 #[test]
@@ -37,6 +40,38 @@ fn what_is_to_be_read_is_shown_before_anybody_signs_in() {
 
     assert!(pinned.stderr.contains(shown) && web.stderr.contains(shown), "{}{}", pinned.stderr, web.stderr);
     ann.login().unwrap();
+}
+
+#[test]
+fn a_password_answered_at_once_is_neither_shown_nor_lost() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.invited("ann", "access", "root").unwrap();
+    let terminal = Terminal::open().unwrap();
+    let mut login = terminal.seat(&mut ann.login_command()).unwrap().spawn().unwrap();
+
+    terminal.shows("Password: ").unwrap();
+    terminal.types(&format!("{PASSWORD}\n")).unwrap();
+    terminal.shows("One-time code: ").unwrap();
+    terminal.types(&format!("{}\n", ann.code().unwrap())).unwrap();
+
+    assert!(login.wait().unwrap().success(), "{}", terminal.said());
+    assert!(!terminal.said().contains(PASSWORD), "{}", terminal.said());
+}
+
+#[test]
+fn who_gives_up_at_the_password_has_a_terminal_that_echoes() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.invited("ann", "access", "root").unwrap();
+    let terminal = Terminal::open().unwrap();
+    let mut login = terminal.seat(&mut ann.login_command()).unwrap().spawn().unwrap();
+    terminal.shows("Password: ").unwrap();
+    assert!(!terminal.echoes().unwrap());
+
+    terminal.types("half of it\u{3}").unwrap();
+
+    assert_eq!(login.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
+    assert!(terminal.echoes().unwrap());
+    assert!(!terminal.said().contains("half"), "{}", terminal.said());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 // The app in Debian's Chromium against the built program, real nodes and a real nginx: `npx vitest run -c e2e/vitest.config.ts`.
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import Halves from './world/halves.ts';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 
@@ -16,6 +17,7 @@ export default defineConfig({
     fileParallelism: false,
     isolate: false,
     pool: 'threads',
+    sequence: { sequencer: Halves },
     // Each wait is for a condition and has a limit of its own; these are for machines that do ten things at once.
     testTimeout: 600_000,
     hookTimeout: 600_000,

@@ -63,6 +63,24 @@ pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
 
 /// Runs a test command, passing its output through and keeping the runner's result lines.
 pub(crate) fn summarised(command: &mut Command) -> Result<Vec<String>> {
+    told(command, "")
+}
+
+/// Runs test commands side by side to the end of all, each of their lines behind the number of its command. The first
+/// that failed is the error.
+pub(crate) fn side_by_side(commands: Vec<Command>) -> Result<Vec<String>> {
+    let ends: Vec<Result<Vec<String>>> = std::thread::scope(|scope| {
+        let running: Vec<_> = commands
+            .into_iter()
+            .zip(1..)
+            .map(|(mut command, n)| scope.spawn(move || told(&mut command, &format!("{n}| "))))
+            .collect();
+        running.into_iter().map(|one| one.join().unwrap_or_else(|_| bail!("its watcher broke off"))).collect()
+    });
+    Ok(ends.into_iter().collect::<Result<Vec<_>>>()?.concat())
+}
+
+fn told(command: &mut Command, prefix: &str) -> Result<Vec<String>> {
     let words = words(command);
     eprintln!("$ {words}");
     let mut child =
@@ -71,7 +89,7 @@ pub(crate) fn summarised(command: &mut Command) -> Result<Vec<String>> {
     let mut kept = Vec::new();
     for line in BufReader::new(stdout).lines() {
         let line = line?;
-        println!("{line}");
+        println!("{prefix}{line}");
         if line.starts_with("test result:") || (line.starts_with("test ") && line.ends_with("FAILED")) {
             kept.push(line);
         }
@@ -79,7 +97,7 @@ pub(crate) fn summarised(command: &mut Command) -> Result<Vec<String>> {
     let status = child.wait()?;
     if !status.success() {
         for line in kept.iter().filter(|l| l.contains("FAILED")) {
-            println!("{line}");
+            println!("{prefix}{line}");
         }
         bail!("`{words}` ended with {status}");
     }

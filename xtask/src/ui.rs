@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell::{cargo, root, run, summarised, target_dir, which};
+use crate::shell::{cargo, root, run, side_by_side, summarised, target_dir, which};
 
 fn folder() -> PathBuf {
     root().join("ui")
@@ -89,7 +89,8 @@ fn all() -> Result<()> {
 }
 
 /// The app in a real browser against the built program; `filters` are parts of the names of specs, or options of the
-/// runner such as `--update`. The lines in which the runner counts, or none where there is no node to run it.
+/// runner such as `--update`. Without any, two halves run side by side, each in a world of its own: a good part of the
+/// specs is waiting. The lines in which the runner counts, or none where there is no node to run it.
 pub(crate) fn browse(filters: &[String]) -> Result<Vec<String>> {
     if !possible() {
         eprintln!("no node and npm here: the browser app is not driven");
@@ -97,7 +98,15 @@ pub(crate) fn browse(filters: &[String]) -> Result<Vec<String>> {
     }
     packages()?;
     run(&mut npm(&["exec", "--offline", "--", "tsc", "-p", "e2e"]))?;
-    summarised(runner().arg("run").args(filters))
+    if !filters.is_empty() {
+        return summarised(runner().arg("run").args(filters));
+    }
+    let halves = ["--shard=1/2", "--shard=2/2"].map(|half| {
+        let mut runner = runner();
+        runner.args(["run", half]);
+        runner
+    });
+    side_by_side(halves.into())
 }
 
 /// Installs what the lock file names, unless that has been done for this lock file.

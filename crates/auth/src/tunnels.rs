@@ -79,7 +79,7 @@ impl Tunnels {
         (is, since)
     }
 
-    /// The carrier an agent's tunnel came by.
+    /// Every agent with a tunnel.
     #[cfg(test)]
     pub(crate) fn online(&self, now: Timestamp) -> Vec<NodeId> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,6 +3,7 @@
 //! Knows nothing of proxies, WebSockets or addresses; tests hand in in-memory pipes.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::pin::Pin;
 
 use runtime::Direct;
@@ -62,8 +63,18 @@ impl ConnectError {
             Some(rustls::Error::AlertReceived(alert)) => {
                 Self::Refused { by: to.to_owned(), why: wrong_with_ours(*alert) }
             }
-            Some(_) | None => Self::Unreachable { to: to.to_owned(), why: error.to_string() },
+            Some(_) | None => Self::Unreachable { to: to.to_owned(), why: broken_off(error) },
         }
+    }
+}
+
+/// A gate whose authority is away takes a connection meant for it and ends it.
+fn broken_off(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => {
+            "it took the connection and ended it without a word; what is behind it may be away".to_owned()
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -115,5 +126,16 @@ mod tests {
 
             assert!(words.contains("clock"), "{words}");
         }
+    }
+
+    #[test]
+    fn a_connection_that_is_ended_at_once_points_behind_the_gate() {
+        let cut = std::io::Error::new(ErrorKind::UnexpectedEof, "tls handshake eof");
+
+        let error = ConnectError::from_handshake("gate.example.com:443", &cut);
+
+        let words = "cannot reach gate.example.com:443: it took the connection and ended it without a word; \
+                     what is behind it may be away";
+        assert_eq!(error.to_string(), words);
     }
 }

@@ -206,7 +206,7 @@ pub(crate) async fn status(client: &Client, format: Format) -> Result<()> {
         rows.extend(status.cluster.ca_pins.iter().map(|pin| ("CA pin".to_owned(), pin.clone())));
         rows.push(("Audit key".to_owned(), trust.audit_key.clone()));
         rows.extend(status.cluster.proxy_addrs.iter().map(|a| ("Proxy".to_owned(), a.clone())));
-        rows.extend(status.counts.iter().map(|(name, n)| (name.clone(), n.to_string())));
+        rows.extend(status.counts.iter().map(|(name, n)| (name.replace('_', " "), n.to_string())));
         for job in &status.jobs {
             let ran = job.last_run.map_or_else(|| "has not run yet".to_owned(), |t| format!("ran {t}"));
             let how = job.last_error.as_ref().map_or(ran.clone(), |e| format!("{ran}, FAILED: {}", clean(e)));

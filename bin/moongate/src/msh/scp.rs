@@ -4,12 +4,12 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ssh::sftp::{CHUNK, Sftp, Start, is_dir};
+use ssh::sftp::{CHUNK, Sftp, Start, is_dir, is_regular};
 use tokio::io::{AsyncRead, AsyncWrite};
 use wire::sftp::Attrs;
 
@@ -176,6 +176,7 @@ async fn up<S: AsyncRead + AsyncWrite + Unpin>(
             }
             continue;
         }
+        anyhow::ensure!(about.is_file(), "{} is not a regular file", from.display());
         let mut file = fs::File::open(&from).with_context(context)?;
         let progress = bar(&from.display().to_string(), about.len(), wanted.quiet);
         send(sftp, &to, about.mode(), &mut file, &progress).await.with_context(context)?;
@@ -220,14 +221,20 @@ async fn down<S: AsyncRead + AsyncWrite + Unpin>(
             }
             continue;
         }
-        let mut file = fs::File::create(&to).with_context(|| format!("cannot write {}", to.display()))?;
+        anyhow::ensure!(is_regular(mode), "{shown} is not a regular file");
+        // A new file is as open as the mask lets it be; one that was there stays as it was.
+        let mut options = fs::File::options();
+        let options = options.write(true).create(true).truncate(true).mode(mode & 0o777);
+        let mut file = options.open(&to).with_context(|| format!("cannot write {}", to.display()))?;
         let progress = bar(&shown, about.size.unwrap_or(0), wanted.quiet);
         receive(sftp, &from, &mut file, &progress).await.with_context(context)?;
         progress.finish();
-        file.set_permissions(fs::Permissions::from_mode(mode & 0o777))?;
-        if let (true, Some((_, changed))) = (wanted.preserve, about.times) {
-            let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(u64::from(changed));
-            file.set_modified(at)?;
+        if wanted.preserve {
+            file.set_permissions(fs::Permissions::from_mode(mode & 0o777))?;
+            if let Some((_, changed)) = about.times {
+                let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(u64::from(changed));
+                file.set_modified(at)?;
+            }
         }
     }
     Ok(())

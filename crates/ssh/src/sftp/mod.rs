@@ -292,3 +292,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sftp<S> {
 pub const fn is_dir(mode: u32) -> bool {
     mode & 0o170_000 == 0o040_000
 }
+
+/// True when a mode is that of a regular file, or does not say what it is of.
+#[must_use]
+pub const fn is_regular(mode: u32) -> bool {
+    matches!(mode & 0o170_000, 0 | 0o100_000)
+}

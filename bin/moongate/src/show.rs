@@ -91,6 +91,11 @@ pub(crate) fn clean(text: &str) -> String {
         .collect()
 }
 
+/// The same for text of several lines, in which tabs are blanks.
+pub(crate) fn clean_lines(text: &str) -> String {
+    text.lines().map(|line| clean(&line.replace('\t', "    "))).collect::<Vec<_>>().join("\n")
+}
+
 /// Prints `data` in `format`; `text` makes the form for people.
 ///
 /// # Errors
@@ -165,7 +170,10 @@ pub(crate) fn run(program: &str, work: impl Future<Output = anyhow::Result<ExitC
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(work) {
+    let done = runtime.block_on(work);
+    // A thread that waits for a key is not waited for.
+    runtime.shutdown_background();
+    match done {
         Ok(status) => status,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

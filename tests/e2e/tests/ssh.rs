@@ -1,7 +1,9 @@
 //! Stock OpenSSH and what stands on it, through the one port to a node without one.
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use anyhow::Result;
@@ -11,6 +13,7 @@ use e2e::person::root;
 use e2e::ports::free;
 use e2e::process::Process;
 use e2e::run::{LIMIT, run, run_with};
+use e2e::terminal::Terminal;
 use e2e::wait::until;
 
 #[test]
@@ -60,6 +63,29 @@ fn a_terminal_is_a_terminal() {
 }
 
 #[test]
+fn a_shell_at_a_terminal_ends_with_its_status_and_can_be_left() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let shell = |ends: &str| {
+        let terminal = Terminal::open().unwrap();
+        let mut command = ann.command("msh");
+        let mut msh = terminal.seat(command.args(["ssh", &format!("root@{NODE}")])).unwrap().spawn().unwrap();
+        terminal.types("echo in-$((40 + 2))\n").unwrap();
+        terminal.shows("in-42").unwrap();
+        terminal.types(ends).unwrap();
+        let end = until("the end", LIMIT, || msh.try_wait().unwrap()).unwrap();
+        assert!(terminal.echoes().unwrap());
+        (end.code(), terminal.said())
+    };
+
+    let (code, said) = shell("exit 3\r");
+    assert_eq!(code, Some(3), "{said}");
+    let (code, said) = shell("sleep 1000\r~.");
+    assert_eq!(code, Some(255), "{said}");
+    assert!(said.ends_with(&format!("msh: the session on {NODE} was left\r\n")), "{said}");
+}
+
+#[test]
 fn both_protocols_of_scp_carry_a_file_both_ways() {
     let gate = Gate::start().unwrap();
     let ann = gate.person("ann", "access", "root").unwrap();
@@ -77,6 +103,40 @@ fn both_protocols_of_scp_carry_a_file_both_ways() {
 
         assert_eq!(std::fs::read(ann.home().join("back")).unwrap(), data, "{protocol}");
     }
+}
+
+#[test]
+fn our_own_copy_keeps_to_the_mask_and_takes_files_alone() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let there = gate.dir().join("open");
+    std::fs::write(&there, b"content").unwrap();
+    std::fs::set_permissions(&there, Permissions::from_mode(0o666)).unwrap();
+    std::fs::write(ann.home().join("kept"), b"before").unwrap();
+    std::fs::set_permissions(ann.home().join("kept"), Permissions::from_mode(0o600)).unwrap();
+    let remote = format!("root@{NODE}:{}", there.display());
+    let mode = |name: &str| std::fs::metadata(ann.home().join(name)).unwrap().permissions().mode() & 0o7777;
+    let copy = |words: &str| {
+        let program = ann.command("msh").get_program().to_owned();
+        let mut shell = ann.command("msh");
+        shell.env("MSH", program).env("REMOTE", &remote);
+        let mut masked = ann.program("sh");
+        masked.envs(shell.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        run(masked.args(["-c", &format!("umask 027; exec \"$MSH\" msh scp -q {words}")])).unwrap()
+    };
+
+    copy("\"$REMOTE\" new").ok().unwrap();
+    copy("\"$REMOTE\" kept").ok().unwrap();
+    copy("-p \"$REMOTE\" same").ok().unwrap();
+    let queue = copy("/dev/zero \"$REMOTE\"");
+    let zeros = copy(&format!("root@{NODE}:/dev/zero zeros"));
+
+    assert_eq!((mode("new"), mode("kept"), mode("same")), (0o640, 0o600, 0o666));
+    assert_eq!(std::fs::read(ann.home().join("kept")).unwrap(), b"content");
+    for refused in [queue, zeros] {
+        assert!(refused.code != 0 && refused.stderr.contains("not a regular file"), "{}", refused.stderr);
+    }
+    assert_eq!(std::fs::read(&there).unwrap(), b"content");
 }
 
 #[test]

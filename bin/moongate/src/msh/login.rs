@@ -17,7 +17,7 @@ use super::args::{Common, Login};
 use super::profile::{Home, Profile, write_private};
 use super::{agent, prompt, web};
 use crate::gate::{self, Way};
-use crate::show::{Format, clean, print, write_out};
+use crate::show::{Format, clean_lines, print, write_out};
 
 /// Signs in, keeps keys and certificates, and shows the status block.
 ///
@@ -102,10 +102,7 @@ async fn message_of_the_day(contact: &gate::FirstContact, scope: &Scope) -> Resu
     if text.is_empty() {
         return Ok(());
     }
-    eprintln!(
-        "{}\n",
-        text.lines().map(|line| clean(&line.replace('\t', "    "))).collect::<Vec<_>>().join("\n")
-    );
+    eprintln!("{}\n", clean_lines(&text));
     prompt::read("Press Enter to go on: ")?;
     Ok(())
 }

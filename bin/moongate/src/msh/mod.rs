@@ -3,6 +3,7 @@
 mod agent;
 mod args;
 mod carry;
+mod escape;
 mod forward;
 mod login;
 pub(crate) mod ls;

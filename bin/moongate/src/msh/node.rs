@@ -60,7 +60,7 @@ pub(crate) async fn connect(
         }
     };
     if let Some(banner) = banner {
-        eprint!("{banner}");
+        eprintln!("{}", crate::show::clean_lines(&banner));
     }
     scope.spawn("ssh", async move {
         if let Err(error) = driver.await {

@@ -13,8 +13,12 @@ use wire::dial::Class;
 use wire::ssh::request::{Pty, RequestKind, Size};
 
 use super::args::Ssh;
+use super::escape::{Escapes, HELP, Wish};
 use super::target::Target;
 use super::{Entered, forward, node};
+
+/// The exit status of who left a session, as ssh(1) has it.
+const LEFT: u8 = 255;
 
 /// The terminal in raw mode; what it was comes back when this is dropped.
 struct Raw(Termios);
@@ -93,27 +97,21 @@ pub(crate) async fn run(entered: &Entered, wanted: &Ssh, login: &str, scope: &Sc
         channel.exec(wanted.command.join(" ")).await.context("the node does not run that command for you")?;
     }
     let raw = if with_terminal { Raw::enter() } else { None };
-    let status = pump(&channel).await;
+    let end = pump(&channel, raw.as_ref().map(|_| Escapes::new())).await;
     drop(raw);
     node.connection.disconnect("done");
-    status
+    match end? {
+        Some(status) => Ok(status),
+        None => {
+            eprintln!("\nmsh: the session on {} was left", target.node);
+            Ok(ExitCode::from(LEFT))
+        }
+    }
 }
 
-/// Moves bytes both ways until the node has closed the channel.
-async fn pump(channel: &Channel) -> Result<ExitCode> {
-    let input = channel.clone();
-    let up = async move {
-        let mut stdin = tokio::io::stdin();
-        let mut buffer = vec![0; 32 * 1024];
-        loop {
-            let n = stdin.read(&mut buffer).await?;
-            if n == 0 {
-                input.eof();
-                return Ok::<(), anyhow::Error>(());
-            }
-            input.write_all(buffer.get(..n).unwrap_or_default()).await?;
-        }
-    };
+/// Moves bytes both ways until the node has closed the channel; nothing when the person left before.
+async fn pump(channel: &Channel, escapes: Option<Escapes>) -> Result<Option<ExitCode>> {
+    let up = send(channel.clone(), escapes);
     let resized = channel.clone();
     let resize = async move {
         let mut changes = signal(SignalKind::window_change())?;
@@ -128,10 +126,42 @@ async fn pump(channel: &Channel) -> Result<ExitCode> {
     tokio::pin!(down);
     loop {
         tokio::select! {
-            status = &mut down => return status,
+            status = &mut down => return status.map(Some),
             // The far end may stop reading before it stops talking: that is no failure of ours.
-            _ = &mut up, if sending => sending = false,
+            sent = &mut up, if sending => match sent {
+                Ok(Some(Wish::Leave)) => return Ok(None),
+                _ => sending = false,
+            },
             _ = &mut resize, if watching => watching = false,
+        }
+    }
+}
+
+/// Sends what is typed until its end, or until the person leaves.
+async fn send(channel: Channel, mut escapes: Option<Escapes>) -> Result<Option<Wish>> {
+    let mut stdin = tokio::io::stdin();
+    let (mut buffer, mut plain) = (vec![0; 32 * 1024], Vec::new());
+    loop {
+        let n = stdin.read(&mut buffer).await?;
+        if n == 0 {
+            channel.eof();
+            return Ok(None);
+        }
+        let mut typed = buffer.get(..n).unwrap_or_default();
+        let Some(escapes) = &mut escapes else {
+            channel.write_all(typed).await?;
+            continue;
+        };
+        while !typed.is_empty() {
+            plain.clear();
+            let (wish, read) = escapes.read(typed, &mut plain);
+            channel.write_all(&plain).await?;
+            match wish {
+                Some(Wish::Leave) => return Ok(wish),
+                Some(Wish::Help) => eprint!("{HELP}"),
+                None => {}
+            }
+            typed = typed.get(read..).unwrap_or_default();
         }
     }
 }

@@ -24,20 +24,23 @@ export function speak(language: Language): void {
 }
 document.documentElement.lang = speech.language;
 
+const made = new Map<string, unknown>();
+/** Made once for each language: to make one takes longer than a hundred uses of it. */
+function once<T>(what: string, make: (language: Language) => T): T {
+  const key = `${speech.language} ${what}`;
+  if (!made.has(key)) made.set(key, make(speech.language));
+  return made.get(key) as T;
+}
+
 export function t(key: string, with_: Record<string, string | number> = {}): string {
   const book = books[speech.language];
   const n = with_['n'];
-  const one = typeof n === 'number' && new Intl.PluralRules(speech.language).select(n) === 'one' ? book[`${key}_one`] : undefined;
+  const one = typeof n === 'number' && once('plural', (language) => new Intl.PluralRules(language)).select(n) === 'one' ? book[`${key}_one`] : undefined;
   return (one ?? book[key] ?? key).replace(/\{(\w+)\}/g, (_, name: string) => String(with_[name] ?? ''));
 }
 
-const dates = new Map<string, Intl.DateTimeFormat>();
-/** Made once for each language: to make one takes longer than a hundred uses of it. */
 function dated(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
-  const key = `${speech.language} ${options.dateStyle} ${options.timeStyle}`;
-  let made = dates.get(key);
-  if (!made) dates.set(key, (made = new Intl.DateTimeFormat(speech.language, options)));
-  return made;
+  return once(`${options.dateStyle} ${options.timeStyle}`, (language) => new Intl.DateTimeFormat(language, options));
 }
 
 /** A moment in the viewer's zone. */
@@ -62,7 +65,7 @@ function spaced(text: string): string {
 export function ago(at: string | null | undefined, now = Date.now()): string {
   if (!at) return '';
   const seconds = Math.round((Date.parse(at) - now) / 1000);
-  const format = new Intl.RelativeTimeFormat(speech.language, { numeric: 'auto' });
+  const format = once('ago', (language) => new Intl.RelativeTimeFormat(language, { numeric: 'auto' }));
   for (const [unit, size] of [['day', 86400], ['hour', 3600], ['minute', 60]] as const) {
     if (Math.abs(seconds) >= size) return spaced(format.format(Math.round(seconds / size), unit));
   }

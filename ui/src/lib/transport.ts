@@ -1,4 +1,5 @@
 // How calls travel: relative to the page, with the session's cookie and token. Errors carry the server's own words.
+import { parse } from './json';
 
 export interface How {
   signal?: AbortSignal;
@@ -136,7 +137,7 @@ async function carry(method: string, path: string, url: string, body: BodyInit |
 }
 
 export async function json<T>(method: string, path: string, ask: object, how?: How): Promise<T> {
-  return (await send(method, path, ask, how)).json() as Promise<T>;
+  return (await parse(await (await send(method, path, ask, how)).text())) as T;
 }
 
 export async function bytes<T>(method: string, path: string, ask: object, how?: How): Promise<T> {

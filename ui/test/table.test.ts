@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { NodeView } from '../src/api/types';
 import { facets } from '../src/lib/filter';
 import { diff, marks } from '../src/more/role-text';
-import { csv, index, matching, ordered, window_, type Column } from '../src/table/model';
+import { csv, index, matching, ordered, seated, window_, type Column } from '../src/table/model';
 
 const nodes = Array.from({ length: 10_000 }, (_, i): NodeView => ({
   id: String(i), name: `gpu-${i}`, last_seen: '', liveness: 'online', logins: [], version: '1',
@@ -38,9 +38,24 @@ test('rows are ordered by a column, both ways', () => {
 });
 
 test('only the rows on view are drawn', () => {
-  expect(window_(0, 460, 46, 10_000)).toEqual({ from: 0, to: 20 });
-  expect(window_(46_000, 460, 46, 10_000)).toEqual({ from: 990, to: 1020 });
-  expect(window_(9e9, 460, 46, 10_000).to).toBe(10_000);
+  expect(window_(0, 460, 46, 10, 10_000)).toEqual({ from: 0, to: 20 });
+  expect(window_(46_000, 460, 46, 10, 10_000)).toEqual({ from: 990, to: 1020 });
+  expect(window_(9e9, 460, 46, 10, 10_000).to).toBe(10_000);
+});
+
+test('a row that stays keeps its place in the page; one that comes takes a free one, unless somebody is in it', () => {
+  const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((id) => ({ id }));
+  const of = (seats: { id: number; row: { id: string } }[]) => seats.map((seat) => `${seat.row.id}${seat.id}`).join(' ');
+  const key = (row: { id: string }) => row.id;
+  const first = seated([], [a!, b!, c!], key);
+
+  expect(of(first)).toBe('a0 b1 c2');
+  expect(seated(first, [a!, b!, c!], key)).toEqual(first);
+  expect(of(seated(first, [c!, d!], key))).toBe('c2 d0 b1');
+  expect(of(seated(first, [c!, d!], key, first[0]))).toBe('c2 d1');
+  expect(of(seated(first, [b!, d!, a!, c!], key))).toBe('b1 d3 a0 c2');
+  expect(of(seated(seated(first, [b!], key), [a!, b!, c!], key))).toBe('a0 b1 c2');
+  expect(seated(first, [{ ...a! }], key)[0]!.row).not.toBe(a);
 });
 
 test('what goes into a spreadsheet is quoted, and is no formula', () => {

@@ -21,6 +21,18 @@ test('ten thousand nodes: a filter in the address, a few dozen rows drawn, the l
   await page.keyboard.press('End');
   await page.locator('tr:focus', { hasText: 'gpu-9999' }).waitFor();
 
+  const shown = page.locator('tbody tr[data-at]:visible');
+  await page.evaluate(() => (location.hash = '#/nodes?filter=gpu-777'));
+  await page.getByText('11 of 10000').waitFor();
+  expect(await shown.count()).toBe(11);
+  expect(await page.locator('tr:focus').count(), 'rows that became another one with the keyboard in them').toBe(0);
+  await page.getByLabel('Filter').fill('nothing-like-it');
+  await page.getByText('Nothing matches.').waitFor();
+  expect(await shown.count()).toBe(0);
+  await page.getByRole('button', { name: 'Clear the filter' }).click();
+  await page.getByText('10000 rows').waitFor();
+  expect(await shown.first().textContent()).toContain('gpu-0');
+
   await page.getByLabel('Filter').fill('zone=z3 gpu-99');
   await page.getByText(/of 10000/).waitFor();
   expect(page.url()).toContain('filter=zone%3Dz3+gpu-99');

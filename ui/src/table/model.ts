@@ -72,10 +72,29 @@ export function csv<T>(rows: T[], columns: Column<T>[]): string {
 }
 
 /** Rows on view, with some to spare above and below. */
-export function window_(top: number, height: number, row: number, count: number): { from: number; to: number } {
-  const spare = 10;
+export function window_(top: number, height: number, row: number, spare: number, count: number): { from: number; to: number } {
   const from = Math.max(0, Math.min(count, Math.floor(top / row)) - spare);
   return { from, to: Math.min(count, Math.ceil((top + height) / row) + spare) };
+}
+
+/** A row of the page, and what it shows. */
+export interface Seat<T> {
+  id: number;
+  row: T;
+}
+
+/** Which row of the page shows what. What stays keeps its own, and what comes takes one that is free. Those still free come last,
+ * to be hidden; `held` is not passed on. */
+export function seated<T>(before: Seat<T>[], rows: T[], key: (row: T) => string, held?: Seat<T>): Seat<T>[] {
+  const own = new Map(before.map((seat) => [key(seat.row), seat]));
+  const come = new Set(rows.map(key));
+  const free = before.filter((seat) => seat !== held && !come.has(key(seat.row)));
+  let next = Math.max(-1, ...before.map((seat) => seat.id)) + 1;
+  const taken = rows.map((row) => {
+    const seat = own.get(key(row)) ?? free.shift();
+    return seat?.row === row ? seat : { id: seat?.id ?? next++, row };
+  });
+  return [...taken, ...free];
 }
 
 export function save(name: string, type: string, text: string): void {

@@ -1,6 +1,8 @@
 //! Recordings as commands need them: fetched whole or read from a file, verified, walked.
 
+use std::borrow::Cow;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,6 +33,44 @@ pub(crate) enum Source {
         /// What it says of itself.
         detail: Box<RecordingDetail>,
     },
+}
+
+/// The segments of a recording that are still to come.
+pub(crate) enum Walk<'s> {
+    /// From the gate.
+    Gate {
+        /// Who has them.
+        client: &'s Client,
+        /// How many there are.
+        detail: &'s RecordingDetail,
+        /// The next one.
+        at: usize,
+    },
+    /// Out of a file.
+    File(std::vec::IntoIter<&'s [u8]>),
+}
+
+impl<'s> Walk<'s> {
+    /// The next segment's bytes.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub(crate) async fn next(&mut self) -> Result<Option<Cow<'s, [u8]>>> {
+        match self {
+            Walk::Gate { client, detail, at } => {
+                let n = *at;
+                if n >= detail.receipts.len() {
+                    return Ok(None);
+                }
+                *at += 1;
+                let id = &detail.info.id;
+                let bytes = client.get_segment(id, n as u64).await;
+                let bytes = bytes.with_context(|| format!("cannot fetch segment {n} of {id}"))?;
+                Ok(Some(Cow::Owned(bytes.to_vec())))
+            }
+            Walk::File(rest) => Ok(rest.next().map(Cow::Borrowed)),
+        }
+    }
 }
 
 impl Source {
@@ -73,23 +113,22 @@ impl Source {
     /// # Errors
     /// A segment cannot be had, or `f` says so.
     pub(crate) async fn each_segment(&self, mut f: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        match self {
-            Source::Gate { client, detail } => {
-                for n in 0..detail.receipts.len() as u64 {
-                    let bytes = client
-                        .get_segment(&detail.info.id, n)
-                        .await
-                        .with_context(|| format!("cannot fetch segment {n} of {}", detail.info.id))?;
-                    f(&bytes)?;
-                }
-            }
-            Source::File { bytes, .. } => {
-                for segment in Bundle::parse(bytes)?.segments {
-                    f(segment)?;
-                }
-            }
+        let mut walk = self.walk()?;
+        while let Some(bytes) = walk.next().await? {
+            f(&bytes)?;
         }
         Ok(())
+    }
+
+    /// Its segments, to be taken one at a time.
+    ///
+    /// # Errors
+    /// The file is no recording.
+    pub(crate) fn walk(&self) -> Result<Walk<'_>> {
+        Ok(match self {
+            Source::Gate { client, detail } => Walk::Gate { client, detail, at: 0 },
+            Source::File { bytes, .. } => Walk::File(Bundle::parse(bytes)?.segments.into_iter()),
+        })
     }
 
     /// Calls `f` with each frame not before `from`.
@@ -137,7 +176,10 @@ impl Source {
     /// A segment cannot be had, or the disk refused.
     pub(crate) async fn save(&self, path: &Path) -> Result<()> {
         let context = || format!("cannot write {}", path.display());
-        let mut file = std::fs::File::create(path).with_context(context)?;
+        // What was on a screen is for the eyes of whoever fetched it.
+        let mut options = std::fs::File::options();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(path).with_context(context)?;
         let mut head = Vec::new();
         bundle::begin(self.detail(), &mut head)?;
         file.write_all(&head).with_context(context)?;

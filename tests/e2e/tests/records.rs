@@ -1,10 +1,14 @@
 //! What was done is on record: played back, verified, and found out when touched.
 
+use std::os::unix::fs::PermissionsExt;
+
 use anyhow::{Context, Result};
 use e2e::gate::{Gate, NODE};
 use e2e::person::{Person, root};
 use e2e::run::{LIMIT, Ran, run_with};
+use e2e::terminal::Terminal;
 use e2e::wait::until;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 fn session(ann: &Person, words: &str) -> Result<Ran> {
@@ -46,6 +50,26 @@ fn a_session_is_played_back_as_it_was() {
 }
 
 #[test]
+fn who_stops_a_replay_has_the_terminal_back() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access,auditor", "root").unwrap();
+    // Two seconds there are twenty here.
+    let script = "printf '\\033[?1049h\\033[?25l'; echo ed''itor; sleep 2\nexit\n";
+    run_with(&mut ann.ssh(&["-tt", &root()]), script.as_bytes(), LIMIT).unwrap().ok().unwrap();
+    let id = complete(&gate).unwrap();
+    let terminal = Terminal::open().unwrap();
+    let mut msh = ann.command("msh");
+    let mut play = terminal.seat(msh.args(["play", "--speed=0.1x", &id])).unwrap().spawn().unwrap();
+    terminal.shows("editor").unwrap();
+
+    kill_process(Pid::from_child(&play), Signal::INT).unwrap();
+
+    assert!(play.wait().unwrap().success(), "{}", terminal.said());
+    terminal.shows("\u{1b}[?25h\u{1b}[?1049l").unwrap();
+    assert!(!terminal.said().contains("logout"), "{}", terminal.said());
+}
+
+#[test]
 fn a_flipped_byte_is_found_offline() {
     let gate = Gate::start().unwrap();
     let ann = gate.person("ann", "access,auditor", "root").unwrap();
@@ -54,6 +78,7 @@ fn a_flipped_byte_is_found_offline() {
     let file = gate.dir().join("evidence.mgr");
     let path = file.display().to_string();
     gate.mctl(&["recordings", "download", &id, "-o", &path]).unwrap().ok().unwrap();
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let key = format!("--key={}", audit_key(&gate).unwrap());
     let offline =
         |path: &str| e2e::run::run(gate.command("mctl").args(["recordings", "verify", path, &key])).unwrap();

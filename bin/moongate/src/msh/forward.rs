@@ -22,6 +22,8 @@ use super::target::{Forward, parse_dynamic};
 const AT_ONCE: usize = 256;
 /// How long a SOCKS client may take to say where it wants to go.
 const GREETING: Duration = Duration::from_secs(10);
+/// Between two tries to accept after one failed.
+const AGAIN: Duration = Duration::from_secs(1);
 const BUFFER: usize = 64 * 1024;
 
 /// The forwards asked for.
@@ -88,7 +90,9 @@ impl Plan {
     }
 }
 
+/// Listens; no host or `*` is every address of this machine, as in ssh(1).
 async fn bind(host: &str, port: u16) -> Result<TcpListener> {
+    let host = if matches!(host, "" | "*") { "0.0.0.0" } else { host };
     let listener =
         TcpListener::bind((host, port)).await.with_context(|| format!("cannot listen on {host}:{port}"))?;
     if port == 0 {
@@ -108,7 +112,15 @@ where
         let room = Arc::new(Semaphore::new(AT_ONCE));
         loop {
             let Ok(permit) = room.clone().acquire_owned().await else { return };
-            let Ok((stream, peer)) = listener.accept().await else { continue };
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, most likely: that passes when connections end.
+                    eprintln!("msh: forward: cannot accept a connection: {error}");
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+            };
             let done = work(stream, peer);
             inner.spawn("forwarded connection", async move {
                 if let Err(error) = done.await {

@@ -256,7 +256,7 @@ pub(crate) fn remember_way(home: &Home, profile: &Profile, way: &Way) {
         way.dialer.carrier().map(|c| format!("{c} ({})", c.why)).filter(|c| *c != profile.carrier)
     {
         let changed = Profile { carrier, ..profile.clone() };
-        if let Err(error) = home.keep(&changed) {
+        if let Err(error) = home.note(&changed) {
             tracing::debug!(%error, "cannot note the carrier");
         }
     }

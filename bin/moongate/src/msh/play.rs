@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use audit::recording::asciicast::{Exporter, Version};
 use audit::recording::export;
 use audit::recording::frame::TimedFrame;
+use audit::recording::segment::Segment;
 use model::time::Span;
 
 use super::args::Play;
@@ -68,27 +69,45 @@ fn speed(text: &str) -> Result<f64> {
     Ok(number)
 }
 
-/// Shows frames at their times. What lies before `from` is shown at once, so that the screen is right.
+/// Shows frames at their times, until its end or Ctrl-C. What lies before `from` is shown at once, so that the screen
+/// is right.
 async fn replay(source: &Source, from: Duration, wanted: &Play) -> Result<()> {
     let speed = speed(&wanted.speed)?;
-    let mut last = from;
     let mut stdout = io::stdout();
-    source
-        .each_frame(Duration::ZERO, |frame| {
-            if frame.at > last {
-                let gap = frame.at.saturating_sub(last);
-                let gap = if wanted.skip_idle_time { gap.min(IDLE) } else { gap };
-                stdout.flush()?;
-                std::thread::sleep(gap.div_f64(speed));
-                last = frame.at;
-            }
-            Ok(stdout.write_all(export::shown(&frame.frame))?)
-        })
-        .await?;
-    stdout.flush()?;
+    let played = tokio::select! {
+        played = show(source, from, |gap| {
+            let gap = if wanted.skip_idle_time { gap.min(IDLE) } else { gap };
+            gap.div_f64(speed)
+        }) => played,
+        stopped = tokio::signal::ctrl_c() => stopped.map_err(Into::into),
+    };
     if stdout.is_terminal() {
         // The recording may have left colours, the other screen or a hidden cursor behind.
         stdout.write_all(b"\x1b[0m\x1b[?25h\x1b[?1049l\r\n")?;
+    }
+    stdout.flush()?;
+    played
+}
+
+/// Shows all of it; `pause` makes of a time between two frames the time to wait.
+async fn show(source: &Source, from: Duration, pause: impl Fn(Duration) -> Duration) -> Result<()> {
+    let (mut stdout, mut last) = (io::stdout(), from);
+    let mut walk = source.walk()?;
+    while let Some(bytes) = walk.next().await? {
+        let mut frames = Vec::new();
+        Segment::parse(&bytes)?.each(Duration::ZERO, |frame| {
+            frames.push((frame.at, export::shown(&frame.frame).to_vec()));
+            Ok(())
+        })?;
+        for (at, shown) in frames {
+            if at > last {
+                stdout.flush()?;
+                tokio::time::sleep(pause(at.saturating_sub(last))).await;
+                last = at;
+            }
+            stdout.write_all(&shown)?;
+        }
+        stdout.flush()?;
     }
     Ok(())
 }

@@ -110,11 +110,20 @@ impl Home {
     /// # Errors
     /// The disk refused.
     pub(crate) fn keep(&self, profile: &Profile) -> Result<()> {
+        self.note(profile)?;
+        let name = gate_name(&profile.web_proxy_addr);
+        write_private(&self.0.join("current-profile"), format!("{name}\n").as_bytes())
+    }
+
+    /// Keeps what has changed of a profile; which one is active stays as it is.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub(crate) fn note(&self, profile: &Profile) -> Result<()> {
         private_dir(&self.0)?;
         let name = gate_name(&profile.web_proxy_addr);
         let text = config::yaml::to_text(&serde_json::to_value(profile)?);
-        write_private(&self.0.join(format!("{name}.yaml")), text.as_bytes())?;
-        write_private(&self.0.join("current-profile"), format!("{name}\n").as_bytes())
+        write_private(&self.0.join(format!("{name}.yaml")), text.as_bytes())
     }
 
     /// Forgets a profile with its keys.
@@ -278,6 +287,20 @@ mod tests {
         home.forget(&profile()).unwrap();
         assert!(home.profile(None).is_err());
         assert!(!home.keys(&profile()).ssh_key().exists());
+    }
+
+    #[test]
+    fn what_is_noted_of_another_gate_leaves_the_active_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(Some(dir.path())).unwrap();
+        let other = Profile { web_proxy_addr: "other.example.com:443".into(), ..profile() };
+        home.keep(&other).unwrap();
+        home.keep(&profile()).unwrap();
+
+        home.note(&Profile { carrier: "websocket".into(), ..other.clone() }).unwrap();
+
+        assert_eq!(home.profile(None).unwrap(), profile());
+        assert_eq!(home.profile(Some(&other.web_proxy_addr)).unwrap().carrier, "websocket");
     }
 
     #[test]

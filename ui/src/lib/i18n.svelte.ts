@@ -49,6 +49,11 @@ export function when(at: string | null | undefined): string {
   return dated({ dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(at));
 }
 
+/** A moment as logs have it, for whoever compares with another zone. */
+export function utc(at: string | null | undefined): string {
+  return at ? `${new Date(at).toISOString().replace('T', ' ').replace(/(\.\d+)?Z$/, '')} UTC` : '';
+}
+
 /** The time of day in the viewer's zone; with the date when that is another one. */
 export function clockTime(at: string, now = new Date()): string {
   const date = new Date(at);

@@ -26,6 +26,8 @@ export class Playback {
   /** The segment that is waited for, from 1; 0 when none is. */
   fetching = $state(0);
   error = $state.raw<unknown>(null);
+  /** The screen is what it was at some moment of the recording: not while the first one is on its way. */
+  drawn = $state(false);
   reel: Reel;
   onresize: () => void = () => {};
 
@@ -233,6 +235,7 @@ export class Playback {
     if (ticket !== this.turn) return;
     this.busy = false;
     this.aim = undefined;
+    this.drawn = true;
   }
 
   /** No more is to be drawn from here to there than from a picture. */

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { NodeView } from '../src/api/types';
 import { facets } from '../src/lib/filter';
-import { diff, marks } from '../src/more/role-text';
+import { diff, marks, shortened } from '../src/more/role-text';
 import { csv, index, matching, ordered, seated, window_, type Column } from '../src/table/model';
 
 const nodes = Array.from({ length: 10_000 }, (_, i): NodeView => ({
@@ -77,4 +77,12 @@ test('a change shows the lines that come and go', () => {
   expect(diff('a\nb\nc\n', 'a\nx\nc\nd\n')).toEqual([
     { text: 'a', how: 'same' }, { text: 'b', how: 'gone' }, { text: 'x', how: 'added' }, { text: 'c', how: 'same' }, { text: 'd', how: 'added' },
   ]);
+});
+
+test('of a long text what changed is shown with a few lines around it', () => {
+  const before = Array.from({ length: 20 }, (_, i) => `line ${i}`).join('\n');
+
+  const shown = shortened(diff(before, before.replace('line 9', 'line nine')), 2);
+
+  expect(shown.map((line) => ('skipped' in line ? line.skipped : line.text))).toEqual([7, 'line 7', 'line 8', 'line 9', 'line nine', 'line 10', 'line 11', 8]);
 });

@@ -65,6 +65,18 @@ export interface Line {
   how: 'same' | 'added' | 'gone';
 }
 
+/** What changed and the lines around it; of what lies between only how many lines they are. */
+export function shortened(lines: Line[], around = 3): (Line | { skipped: number })[] {
+  const out: (Line | { skipped: number })[] = [];
+  for (const [i, line] of lines.entries()) {
+    const last = out[out.length - 1];
+    if (lines.slice(Math.max(0, i - around), i + around + 1).some((near) => near.how !== 'same')) out.push(line);
+    else if (last && 'skipped' in last) last.skipped += 1;
+    else out.push({ skipped: 1 });
+  }
+  return out;
+}
+
 /** The shortest way from one text to another, line by line. Bounded: roles are 64 KiB at most. */
 export function diff(before: string, after: string): Line[] {
   const [a, b] = [before.trimEnd().split('\n'), after.trimEnd().split('\n')];

@@ -33,6 +33,9 @@ export function readsAloud(): boolean {
   return localStorage.getItem('terminal.reader') === 'yes';
 }
 
+/** Rows of the DOM cut off what is below them: without it the underscores of DejaVu Sans Mono at 14 pixels are not there. */
+const ROOM = 1.1;
+
 export function make(parent: HTMLElement, options: { disableStdin?: boolean; scrollback?: number } = {}): Screen {
   adoptStyles();
   const terminal = new Terminal({
@@ -59,11 +62,14 @@ export function make(parent: HTMLElement, options: { disableStdin?: boolean; scr
     webgl.onContextLoss(() => {
       webgl.dispose();
       renderer = 'dom';
+      terminal.options.lineHeight = ROOM;
+      if (!options.disableStdin) fit.fit();
     });
     terminal.loadAddon(webgl);
     renderer = 'webgl';
   } catch {
     renderer = 'dom';
+    terminal.options.lineHeight = ROOM;
   }
   return { terminal, fit, search, renderer: () => renderer };
 }

@@ -84,6 +84,12 @@ function add(tab: Omit<Tab, 'key'>, split: boolean): void {
   go(['terminals']);
 }
 
+/** What a tab is called: a number tells shells of one account on one node apart. */
+export function title(tab: Tab): string {
+  const alike = open.tabs.filter((other) => other.node === tab.node && other.login === tab.login);
+  return `${tab.login}@${tab.name}${alike.length > 1 ? ` (${alike.indexOf(tab) + 1})` : ''}`;
+}
+
 /** Brings a tab to the front: where it is, or in the place of the one that had the keyboard. */
 export function show(key: number): void {
   if (!open.beside.includes(key)) {

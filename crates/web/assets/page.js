@@ -30,7 +30,7 @@
     button.lang = state.lang === "en" ? "zh-CN" : "en";
     button.hidden = false;
     if (state.invite) {
-      const expires = new Date(state.invite.expires).toLocaleString(state.lang);
+      const expires = new Date(state.invite.expires).toLocaleString(state.lang, { dateStyle: "medium", timeStyle: "short" });
       const values = { user: state.invite.user, expires };
       at("title").textContent = say(page + "Title", values);
       at("intro").textContent = say(page + "Intro", values);

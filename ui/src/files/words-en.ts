@@ -13,7 +13,7 @@ export const en = {
   'files.removeHint': 'This cannot be undone. A directory must be empty.',
   'files.go.mkdir': 'Make it', 'files.go.rename': 'Rename', 'files.go.remove': 'Remove', 'files.not': 'Leave it',
   'files.all': 'Show all {n}', 'files.tooMany': 'Only the first {n} entries are shown.',
-  'files.empty': 'This directory is empty.', 'files.noMatch': 'Nothing here matches, or everything is hidden.',
+  'files.empty': 'This directory is empty.', 'files.noMatch': 'Nothing here matches.', 'files.allHidden': 'There are only hidden files here.',
   'files.dropHint': 'Drop files or folders here to upload them.',
   'files.reaching': 'Reaching the node …',
   'files.transfers': 'Transfers', 'files.forgetDone': 'Clear what is done', 'files.forget': 'Clear {name}',

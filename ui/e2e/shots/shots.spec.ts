@@ -172,6 +172,7 @@ async function operate(page: Page, look: string): Promise<void> {
   await at(page, 'events');
   await page.locator('.bar summary').click();
   await keep(page, look, 'columns');
+  await page.locator('.bar summary').click();
   await page.locator('tbody tr').first().click();
   await page.locator('dialog[open]').waitFor();
   await keep(page, look, 'event');
@@ -205,7 +206,7 @@ test.each(LOOKS)('$name', async (look) => {
   await until('both to be shown', async () => ((await text(works)).includes('all good') ? true : undefined));
   await outside(look);
 
-  const page = await visit('recordings', { ...look, cookie: world.admin });
+  const page = await visit('recordings', { ...look, cookie: world.admin, expected: /status of 409/ });
   await page.getByRole('row').filter({ hasText: /vic/ }).nth(1).waitFor();
   for (const place of PLACES) {
     await at(page, place);

@@ -57,7 +57,7 @@ describe.each(LANGUAGES)('before anything is done, %s', (language) => {
 
   test.each(['live', 'recordings'])('%s, where there is none', async (place) => {
     const page = await arrive(place, language, admin);
-    await page.locator('main .empty').waitFor();
+    await page.locator('main .empty strong').waitFor();
     await same(page, language, `${place}-none`);
   });
 });

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use model::resource::RecordingMode;
+use model::resource::{RecordingMode, RoutingStrategy};
 use model::time::Span;
 use model::{ClusterName, Labels, NodeName};
 
@@ -214,6 +214,10 @@ pub struct Auth {
     pub keep_alive_interval: Span,
     /// How many probes may go unanswered.
     pub keep_alive_count_max: u32,
+    /// How long a proxy waits for the first word of a node.
+    pub ssh_dial_timeout: Span,
+    /// What to do when several nodes have the name asked for.
+    pub routing_strategy: RoutingStrategy,
     /// Shown before people sign in, at most 16384 bytes; empty for nothing.
     pub message_of_the_day: String,
 }
@@ -281,6 +285,8 @@ pub struct Proxy {
     pub trust_x_forwarded_for: bool,
     /// Networks of the fronts that may send PROXY headers and `X-Forwarded-For`; loopback when empty.
     pub trusted_fronts: Vec<String>,
+    /// Lines above the screen that a terminal in the browser keeps, at most a million.
+    pub scrollback_lines: u32,
 }
 
 /// A certificate and its key, as files.

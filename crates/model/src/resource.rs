@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Traits;
-pub use crate::settings::{ClusterConfig, RecordingMode};
+pub use crate::settings::{ClusterConfig, RecordingMode, RoutingStrategy};
 use crate::time::Span;
 use crate::{Labels, Login, NodeId, NodeName, RequestId, RoleName, SystemRole, Timestamp, UserName};
 

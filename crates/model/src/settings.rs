@@ -38,6 +38,17 @@ impl RecordingMode {
     }
 }
 
+/// What a proxy does when several connected nodes have the name it is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RoutingStrategy {
+    /// Refuses and names their ids.
+    #[default]
+    UnambiguousMatch,
+    /// Takes the one whose tunnel to it began last: a host that was made anew under its old name.
+    MostRecent,
+}
+
 /// Settings of the whole cluster that agents obey.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterConfig {
@@ -62,6 +73,16 @@ pub struct ClusterConfig {
     pub keep_alive_interval: Span,
     /// How many probes may go unanswered.
     pub keep_alive_count_max: u32,
+    /// How long a proxy waits for the first word of a node.
+    #[serde(default = "ssh_dial_timeout")]
+    pub ssh_dial_timeout: Span,
+    /// What a proxy does when several nodes have the name it is asked for.
+    #[serde(default)]
+    pub routing_strategy: RoutingStrategy,
+}
+
+fn ssh_dial_timeout() -> Span {
+    Span(Duration::from_secs(30))
 }
 
 fn web_idle_timeout() -> Option<Span> {
@@ -83,6 +104,8 @@ impl Default for ClusterConfig {
             disconnect_expired_cert: false,
             keep_alive_interval: Span(Duration::from_secs(300)),
             keep_alive_count_max: 3,
+            ssh_dial_timeout: ssh_dial_timeout(),
+            routing_strategy: RoutingStrategy::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The outer SSH ends here, the inner one at the node. A live certificate of the user authority gets in, under any login;
 //! only connections to nodes are opened, by name or id, whatever port is asked for. No shells, no forwards, no agent.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use model::Identity;
 use pki::Trust;
 use runtime::{Clock, Place, Scope};
 use ssh::server::{Accepted, Config, Gate as Door};
-use ssh::{ChannelKind, Event, Incoming, Opening, PublicKey};
+use ssh::{ChannelKind, Connection, Event, Incoming, Opening, PublicKey};
+use tokio::sync::OwnedSemaphorePermit;
 use tunnel::Registry;
 use wire::dial::{Class, DialHeader, Target, TraceId};
 
@@ -59,6 +61,11 @@ impl Door for Certificates {
     }
 }
 
+/// Whether the one who has this place is the only one on the connection.
+fn is_alone(place: &OwnedSemaphorePermit) -> bool {
+    place.semaphore().available_permits() == MAX_CHANNELS - place.num_permits()
+}
+
 impl Jump {
     /// Serves one connection to its end.
     pub(crate) async fn serve(self, stream: BoxStream, peer: SocketAddr, pending: Place, scope: &Scope) {
@@ -82,7 +89,7 @@ impl Jump {
         };
         tokio::select! {
             _ = driver.as_mut() => {}
-            () = self.open_all(incoming, &who, peer, &channels) => {}
+            () = self.open_all((&connection, incoming), &who, peer, &channels) => {}
             () = tokio::time::sleep(good_for) => {
                 connection.disconnect("your certificate has expired: sign in again");
                 let _ = tokio::time::timeout(GOODBYE, driver.as_mut()).await;
@@ -91,12 +98,18 @@ impl Jump {
         channels.cancel();
     }
 
-    async fn open_all(&self, mut incoming: Incoming, who: &Identity, peer: SocketAddr, scope: &Scope) {
+    async fn open_all(
+        &self,
+        (connection, mut incoming): (&Connection, Incoming),
+        who: &Identity,
+        peer: SocketAddr,
+        scope: &Scope,
+    ) {
         let places = Arc::new(tokio::sync::Semaphore::new(MAX_CHANNELS));
         while let Some(event) = incoming.next().await {
             match event {
                 Event::Open(opening) => match places.clone().try_acquire_owned() {
-                    Ok(place) => self.open(opening, who, peer, scope, place),
+                    Ok(place) => self.open((connection, opening), who, peer, scope, place),
                     Err(_) => opening.prohibit("too many connections at a time"),
                 },
                 Event::Listen(listen) => listen.refuse(),
@@ -108,11 +121,11 @@ impl Jump {
 
     fn open(
         &self,
-        opening: Opening,
+        (connection, opening): (&Connection, Opening),
         who: &Identity,
         peer: SocketAddr,
         scope: &Scope,
-        place: tokio::sync::OwnedSemaphorePermit,
+        place: OwnedSemaphorePermit,
     ) {
         let host = match &opening.kind {
             ChannelKind::DirectTcp(path) => path.host.clone(),
@@ -135,9 +148,14 @@ impl Jump {
         };
         let Ok(channel) = opening.accept() else { return };
         tracing::info!(%peer, user = %who.display_name(), node = %header.target, %trace, "jump");
+        let connection = connection.clone();
         scope.spawn("jump channel", async move {
             let carried = ssh::relay(channel, stream).await;
             tracing::debug!(%trace, ?carried, "jump over");
+            if carried.broke == Some(ErrorKind::TimedOut) && is_alone(&place) {
+                // A closed channel has no words for people; they see these where nothing else goes through here.
+                connection.disconnect(&format!("node `{}` did not answer in time", header.target));
+            }
             drop(place);
         });
     }

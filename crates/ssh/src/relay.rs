@@ -1,5 +1,7 @@
 //! A channel joined to another stream: what forwards and jump hosts are made of.
 
+use std::io::ErrorKind;
+
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -17,6 +19,8 @@ pub struct Relayed {
     pub from_channel: u64,
     /// From the stream to the channel.
     pub to_channel: u64,
+    /// What reading the stream failed with, if that is what ended it.
+    pub broke: Option<ErrorKind>,
 }
 
 /// Copies both ways until both directions ended, or either failed; then closes the channel. An end of file on one side
@@ -24,8 +28,9 @@ pub struct Relayed {
 pub async fn relay<S: AsyncRead + AsyncWrite + Unpin>(channel: Channel, stream: S) -> Relayed {
     let (mut from, mut to) = tokio::io::split(stream);
     let mut carried = Relayed::default();
-    let (up, down) = (&mut carried.from_channel, &mut carried.to_channel);
-    let both = async { tokio::try_join!(take(&channel, &mut to, up), give(&channel, &mut from, down)) };
+    let Relayed { from_channel: up, to_channel: down, broke } = &mut carried;
+    let give = give(&channel, &mut from, (down, broke));
+    let both = async { tokio::try_join!(take(&channel, &mut to, up), give) };
     // Which side failed makes no difference: both ends are let go.
     drop(both.await);
     channel.close();
@@ -54,10 +59,14 @@ async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: Bytes) -> Result<(), E
     Ok(())
 }
 
-async fn give(channel: &Channel, from: &mut (impl AsyncRead + Unpin), count: &mut u64) -> Result<(), Error> {
+async fn give(
+    channel: &Channel,
+    from: &mut (impl AsyncRead + Unpin),
+    (count, broke): (&mut u64, &mut Option<ErrorKind>),
+) -> Result<(), Error> {
     let mut buffer = vec![0; SMALL];
     loop {
-        let read = from.read(&mut buffer).await?;
+        let read = from.read(&mut buffer).await.inspect_err(|error| *broke = Some(error.kind()))?;
         if read == 0 {
             channel.eof();
             return Ok(());

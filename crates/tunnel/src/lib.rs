@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use agent::{Agent, Arrival, Arrivals, Link};
 pub use lift::Unclaimed;
-pub use registry::{DialError, Registry};
+pub use registry::{DialError, Registry, Routing};
 pub use shell::{Ended, Handle, Pump};
 pub use stream::Stream;
 

@@ -1,14 +1,15 @@
 //! The proxy's side: which agents have a tunnel here, and a stream to any of them.
 //!
 //! An agent is who its verified certificate says. Of two tunnels of one agent the newest is dialed; the older one keeps
-//! the streams it has. Two agents of one name are told apart by id or not at all. Whether a dial is *allowed* is decided
-//! at the node.
+//! the streams it has. Two agents of one name are told apart by id, or the one that came last is meant, as the cluster
+//! wants it ([`Routing`]). Whether a dial is *allowed* is decided at the node.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::api::nodes::TunnelState;
+use model::resource::RoutingStrategy;
 use model::{Identity, NodeId, NodeName, Subject};
 use runtime::Random;
 use tokio::sync::watch;
@@ -64,7 +65,24 @@ impl DialError {
 #[error("`{0}` is not a host: only agents may open tunnels")]
 pub struct NotAHost(String);
 
+/// How streams to nodes come about, as the cluster wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Routing {
+    /// What several nodes of one name are.
+    pub strategy: RoutingStrategy,
+    /// How long a node's first word is waited for; then the stream's reads fail.
+    pub patience: Duration,
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self { strategy: RoutingStrategy::default(), patience: Duration::from_secs(30) }
+    }
+}
+
 struct Entry {
+    /// How many came before: of an agent that comes again before it was gone, its first time counts.
+    order: u64,
     name: NodeName,
     carrier: String,
     handle: Handle,
@@ -85,6 +103,8 @@ struct Inner {
 struct Agents {
     by_id: BTreeMap<NodeId, Entry>,
     draining: bool,
+    came: u64,
+    routing: Routing,
 }
 
 impl std::fmt::Debug for Registry {
@@ -102,6 +122,11 @@ impl Registry {
         let desk = Desk::new(random);
         let inner = Inner { agents: Mutex::default(), changed: watch::Sender::new(0), settings, desk };
         Self(Arc::new(inner))
+    }
+
+    /// From now on streams come about like this.
+    pub fn route(&self, routing: Routing) {
+        self.lock().routing = routing;
     }
 
     fn lock(&self) -> MutexGuard<'_, Agents> {
@@ -131,7 +156,8 @@ impl Registry {
         let lifter = (carrier == STRAIGHT).then(|| Lifter { desk: self.0.desk.clone(), node: id.clone() });
         let (handle, _nothing_comes, pump) =
             shell::start_with(io, Side::Listener, self.0.settings.clone(), lifter);
-        let entry = Entry { name: name.clone(), carrier: carrier.to_owned(), handle: handle.clone() };
+        let entry =
+            Entry { order: 0, name: name.clone(), carrier: carrier.to_owned(), handle: handle.clone() };
         let registered = Registered { registry: self.clone(), id: id.clone(), handle: handle.clone() };
         self.register(id.clone(), entry);
         tracing::info!(node = %id, %name, carrier, "tunnel up");
@@ -158,8 +184,10 @@ impl Registry {
         self.0.desk.claim(io, id).await
     }
 
-    fn register(&self, id: NodeId, entry: Entry) {
+    fn register(&self, id: NodeId, mut entry: Entry) {
         let mut agents = self.lock();
+        agents.came += 1;
+        entry.order = agents.by_id.get(&id).map_or(agents.came, |older| older.order);
         if agents.draining {
             entry.handle.go_away();
         }
@@ -180,35 +208,43 @@ impl Registry {
         }
     }
 
-    /// A stream to the node that `header` names. Waits for nobody: what is written rides along.
+    /// A stream to the node that `header` names. Waits for nobody: what is written rides along. A node that says
+    /// nothing for [`Routing::patience`] ends it.
     ///
     /// # Errors
-    /// No such node is connected, or more than one, or it takes no stream.
+    /// No such node is connected, or more than one where that is not told apart, or it takes no stream.
     pub fn dial(&self, header: &DialHeader) -> Result<Stream, DialError> {
-        let (id, handle) = self.find(&header.target)?;
+        let (id, handle, patience) = self.find(&header.target)?;
         let mut metadata = Vec::with_capacity(DialHeader::MAX);
         header.encode(&mut metadata);
-        handle.open(header.class, &metadata).map_err(|error| DialError::Unavailable(id, error))
+        match handle.open(header.class, &metadata) {
+            Ok(stream) => Ok(stream.answered_within(patience, id)),
+            Err(error) => Err(DialError::Unavailable(id, error)),
+        }
     }
 
-    fn find(&self, target: &Target) -> Result<(NodeId, Handle), DialError> {
+    fn find(&self, target: &Target) -> Result<(NodeId, Handle, Duration), DialError> {
         let agents = self.lock();
+        let Routing { strategy, patience } = agents.routing;
         let unknown = || DialError::Unknown(target.clone());
         match target {
             Target::Node(id) => {
                 let entry = agents.by_id.get(id).ok_or_else(unknown)?;
-                Ok((id.clone(), entry.handle.clone()))
+                Ok((id.clone(), entry.handle.clone(), patience))
             }
             Target::Name(name) => {
                 let is_it = |entry: &Entry| entry.name.as_str().eq_ignore_ascii_case(name.as_str());
-                let mut found = agents.by_id.iter().filter(|(_, entry)| is_it(entry));
-                let (id, entry) = found.next().ok_or_else(unknown)?;
-                let others: Vec<NodeId> = found.map(|(id, _)| id.clone()).collect();
-                if others.is_empty() {
-                    return Ok((id.clone(), entry.handle.clone()));
+                let found: Vec<_> = agents.by_id.iter().filter(|(_, entry)| is_it(entry)).collect();
+                let last = found.iter().max_by_key(|(_, entry)| entry.order).ok_or_else(unknown)?;
+                match strategy {
+                    RoutingStrategy::UnambiguousMatch if found.len() > 1 => {
+                        let ids = found.into_iter().map(|(id, _)| id.clone()).collect();
+                        Err(DialError::Ambiguous { name: name.clone(), ids })
+                    }
+                    RoutingStrategy::UnambiguousMatch | RoutingStrategy::MostRecent => {
+                        Ok((last.0.clone(), last.1.handle.clone(), patience))
+                    }
                 }
-                let ids = std::iter::once(id.clone()).chain(others).collect();
-                Err(DialError::Ambiguous { name: name.clone(), ids })
             }
         }
     }

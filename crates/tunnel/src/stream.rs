@@ -5,19 +5,31 @@
 //! whoever holds it sees no difference.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use model::NodeId;
+use model::time::Span;
 use runtime::Direct;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use wire::mux::{Read, ResetCode, StreamError, StreamId};
 
 use crate::BoxIo;
 use crate::lift::{Load, Place};
 use crate::state::{Shared, State};
+
+/// How long the peer's first word is waited for.
+struct Patience {
+    node: NodeId,
+    length: Duration,
+    end: Pin<Box<Sleep>>,
+}
 
 /// A stream. Reads end with an error, not an end of file, when it was reset or the tunnel broke.
 pub struct Stream {
@@ -25,6 +37,8 @@ pub struct Stream {
     id: StreamId,
     load: Load,
     own: Option<BoxIo>,
+    /// Until the peer has answered, if that was asked for.
+    patience: Option<Patience>,
     /// The peer's direction comes over our own connection now.
     moved_in: bool,
     /// Ours does.
@@ -39,7 +53,21 @@ impl fmt::Debug for Stream {
 
 impl Stream {
     pub(crate) fn new(shared: Arc<Shared>, id: StreamId) -> Self {
-        Self { shared, id, load: Load::default(), own: None, moved_in: false, moved_out: false }
+        Self {
+            shared,
+            id,
+            load: Load::default(),
+            own: None,
+            patience: None,
+            moved_in: false,
+            moved_out: false,
+        }
+    }
+
+    /// The first read fails when `node` at the far end says nothing for so long.
+    pub(crate) fn answered_within(mut self, length: Duration, node: NodeId) -> Self {
+        self.patience = Some(Patience { node, length, end: Box::pin(tokio::time::sleep(length)) });
+        self
     }
 
     /// Cuts the stream off at both ends, and says why.
@@ -85,6 +113,29 @@ impl Stream {
                 Poll::Pending
             }
         }
+    }
+
+    /// Reads from wherever the peer's direction is.
+    fn poll_either(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.moved_in {
+            if let Some(done) = ready!(self.poll_tunnel(cx, out)) {
+                return Poll::Ready(done);
+            }
+            self.moved_in = true;
+        }
+        ready!(self.poll_own(cx))?.poll_read(cx, out)
+    }
+
+    /// Ready with an error when the peer has been silent for too long.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(patience) = &mut self.patience else { return Poll::Pending };
+        ready!(patience.end.as_mut().poll(cx));
+        let (node, length) = (&patience.node, patience.length);
+        tracing::warn!(%node, ?length, "a node did not answer");
+        let why = format!("node `{node}` did not answer within {}", Span(length));
+        self.patience = None;
+        self.shared.lock().mux.reset(self.id, ResetCode::Cancelled);
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, why))
     }
 
     /// The connection of our own, once it is there.
@@ -138,13 +189,13 @@ impl AsyncRead for Stream {
         if out.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        if !self.moved_in {
-            if let Some(done) = ready!(self.poll_tunnel(cx, out)) {
-                return Poll::Ready(done);
+        match self.poll_either(cx, out) {
+            Poll::Ready(done) => {
+                self.patience = None;
+                Poll::Ready(done)
             }
-            self.moved_in = true;
+            Poll::Pending => self.poll_patience(cx).map(Err),
         }
-        ready!(self.poll_own(cx))?.poll_read(cx, out)
     }
 }
 

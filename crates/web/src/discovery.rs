@@ -19,8 +19,8 @@ use crate::{Settings, Web};
 const FRESH: Duration = Duration::from_secs(30);
 /// How long to wait for the authority; beyond that, what was known is said.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How long a dial through the gate may take, as clients are told, in nanoseconds.
-const DIAL_TIMEOUT_NANOS: u64 = 30_000_000_000;
+/// How long a node may take to answer, as clients are told, where nobody signs in with a browser.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the authority last said.
 #[derive(Default)]
@@ -71,7 +71,7 @@ async fn cluster(web: &Web) -> Result<ClusterInfo, CallError> {
 pub(crate) async fn ping(web: &Web) -> Answer {
     match cluster(web).await {
         Ok(info) => {
-            let mut all = common(web.settings(), &info);
+            let mut all = common(web, &info);
             all.insert("auth".to_owned(), sign_in(&info));
             answer::json(&all)
         }
@@ -82,7 +82,7 @@ pub(crate) async fn ping(web: &Web) -> Answer {
 /// What is needed to dial.
 pub(crate) async fn find(web: &Web) -> Answer {
     match cluster(web).await {
-        Ok(info) => answer::json(&common(web.settings(), &info)),
+        Ok(info) => answer::json(&common(web, &info)),
         Err(error) => answer::failed("find", &error),
     }
 }
@@ -95,9 +95,10 @@ pub(crate) async fn message(web: &Web) -> Answer {
     }
 }
 
-fn common(settings: &Settings, info: &ClusterInfo) -> Map<String, Value> {
+fn common(web: &Web, info: &ClusterInfo) -> Map<String, Value> {
     let mut out = Map::new();
-    out.insert("proxy".to_owned(), proxy(settings));
+    let wait = web.sessions().map_or(DIAL_TIMEOUT, |sessions| sessions.ways().dial_timeout());
+    out.insert("proxy".to_owned(), proxy(web.settings(), wait));
     out.insert("server_version".to_owned(), json!(model::VERSION));
     out.insert("min_client_version".to_owned(), json!(model::VERSION));
     out.insert("cluster_name".to_owned(), json!(info.name));
@@ -107,13 +108,14 @@ fn common(settings: &Settings, info: &ClusterInfo) -> Map<String, Value> {
     out
 }
 
-fn proxy(settings: &Settings) -> Value {
+fn proxy(settings: &Settings, wait: Duration) -> Value {
     let listen = &settings.listen;
     let mut ssh = json!({
         "listen_addr": listen,
         "tunnel_listen_addr": listen,
         "web_listen_addr": listen,
-        "dial_timeout": DIAL_TIMEOUT_NANOS,
+        // In nanoseconds, as clients know it.
+        "dial_timeout": u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX),
     });
     let told = [
         ("public_addr", settings.public_addrs.first()),

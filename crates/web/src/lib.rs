@@ -51,6 +51,8 @@ pub struct Settings {
     pub tunnel_public_addr: Option<String>,
     /// Take the person's address from `X-Forwarded-For`, which must then name exactly one.
     pub trust_forwarded_for: bool,
+    /// Lines above the screen that pages are told to keep of a terminal.
+    pub scrollback_lines: u32,
 }
 
 /// Takes WebSocket connections that carry the other routes.

@@ -74,7 +74,7 @@ pub(crate) async fn reach(
     let host = |key: &ssh::PublicKey| {
         client::person::verify_node(key.as_bytes(), &person.trust, node, sessions.now())
     };
-    let config = Arc::new(Config::default());
+    let config = Arc::new(Config { handshake: sessions.ways().dial_timeout() + DIAL, ..Config::default() });
     let Connected { banner, connection, incoming, driver, .. } =
         ssh::client::connect(stream, config, &host, login, &[person.credential()])
             .await

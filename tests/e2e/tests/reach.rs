@@ -3,8 +3,11 @@
 use anyhow::{Result, ensure};
 use e2e::gate::{Gate, NODE, Options};
 use e2e::helper::{ConnectProxy, nginx};
+use e2e::http::get;
 use e2e::person::{Person, target};
 use e2e::run::{LIMIT, run_with};
+use e2e::wait::until;
+use serde_json::Value;
 
 /// Exactly the directives people have in front of such a gate.
 fn front(port: u16) -> String {
@@ -38,6 +41,26 @@ fn a_node_joins_through_an_http_proxy_that_alone_knows_the_gates_name() {
     assert_eq!(ran.ok().unwrap().text(), "through\n");
     assert!(proxy.served() > 0);
     copies_pass_whole(&ann, "behind").unwrap();
+}
+
+#[test]
+fn of_two_nodes_of_one_name_the_one_that_came_last_is_reached_where_that_is_wanted() {
+    let auth_lines = "  routing_strategy: most_recent\n  ssh_dial_timeout: 45s\n".to_owned();
+    let mut gate = Gate::start_with(Options { auth_lines, ..Options::default() }).unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    // Whose child the command is: the privileged half is told where its node's pins are.
+    let ask = "tr '\\0' ' ' < /proc/$PPID/cmdline";
+    let which = || ann.on("root", NODE, ask).ok()?.ok().ok().map(|ran| ran.text());
+    let first = until("the first node", LIMIT, which).unwrap();
+
+    gate.start_node(NODE, "").unwrap();
+    let last = until("the second node", LIMIT, || which().filter(|id| *id != first)).unwrap();
+    gate.node(NODE).unwrap().kill();
+    let again = until("the first node again", LIMIT, || which().filter(|id| *id != last)).unwrap();
+
+    assert_eq!(again, first);
+    let told: Value = serde_json::from_slice(&get(&gate.url("/webapi/find")).unwrap().stdout).unwrap();
+    assert_eq!(told.pointer("/proxy/ssh/dial_timeout"), Some(&45_000_000_000_u64.into()));
 }
 
 #[test]

@@ -37,7 +37,9 @@ export type ClusterConfig = {
   /** End sessions when the certificate expires. */ "disconnect_expired_cert"?: boolean;
   /** How many probes may go unanswered. */ "keep_alive_count_max": number;
   /** How often an idle connection is probed. */ "keep_alive_interval": Span;
+  /** What a proxy does when several nodes have the name it is asked for. */ "routing_strategy"?: RoutingStrategy;
   /** Where sessions are recorded. */ "session_recording": RecordingMode;
+  /** How long a proxy waits for the first word of a node. */ "ssh_dial_timeout"?: Span;
   /** Sign browsers out whose person did nothing for this long; `None` never. */ "web_idle_timeout"?: Span | null;
   /** Lock browsers whose person did nothing for this long, until they prove who they are; `None` never. */ "web_lock_timeout"?: Span | null;
 };
@@ -261,6 +263,9 @@ export type RoleSpec = {
   /** What is refused whatever else grants it. */ "deny"?: Conditions;
   /** How sessions under this role behave. */ "options"?: RoleOptions;
 };
+
+/** What a proxy does when several connected nodes have the name it is asked for. */ 
+export type RoutingStrategy = "unambiguous_match" | "most_recent";
 
 /** A rule about control-plane resources. */ 
 export type Rule = {

@@ -16,6 +16,8 @@ export interface Session {
   notice?: { mode: 'banner' | 'consent'; keystrokes: boolean };
   /** Agreed to that, until signing out. */
   agreed?: boolean;
+  /** Lines above the screen that a terminal keeps. */
+  scrollback: number;
   version: string;
 }
 

@@ -109,6 +109,8 @@ fn settings(ground: &Ground, config: &config::Auth) -> anyhow::Result<Settings> 
             disconnect_expired_cert: config.disconnect_expired_cert,
             keep_alive_interval: config.keep_alive_interval,
             keep_alive_count_max: config.keep_alive_count_max,
+            ssh_dial_timeout: config.ssh_dial_timeout,
+            routing_strategy: config.routing_strategy,
         },
         times: Times { user_cert: authentication.default_session_ttl.0, ..Times::default() },
     })

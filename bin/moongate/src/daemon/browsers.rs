@@ -9,6 +9,7 @@ use ::proxy::{AuthDial, People, TOO_MANY_PEOPLE};
 use client::connect::Route;
 use client::watch::Feed;
 use client::{BoxFuture, BoxStream, Connect, ConnectError, Keyring};
+use model::resource::ClusterConfig;
 use model::time::Span;
 use model::{NodeId, UserName};
 use runtime::Random;
@@ -34,6 +35,14 @@ pub(crate) struct Browsers {
     pub(crate) random: Random,
     /// What the cluster wants.
     pub(crate) feed: watch::Receiver<Feed>,
+}
+
+impl Browsers {
+    /// What the cluster wants, as far as it is known.
+    fn cluster(&self) -> ClusterConfig {
+        let snapshot = self.feed.borrow().snapshot.clone();
+        snapshot.map(|snapshot| snapshot.config.clone()).unwrap_or_default()
+    }
 }
 
 impl Ways for Browsers {
@@ -67,9 +76,12 @@ impl Ways for Browsers {
         self.registry.list().into_iter().find(|tunnel| tunnel.id == *id).map(|tunnel| tunnel.carrier)
     }
 
+    fn dial_timeout(&self) -> Duration {
+        self.cluster().ssh_dial_timeout.0
+    }
+
     fn idle(&self) -> IdleLimits {
-        let snapshot = self.feed.borrow().snapshot.clone();
-        let config = snapshot.map(|snapshot| snapshot.config.clone()).unwrap_or_default();
+        let config = self.cluster();
         let length = |span: Option<Span>| span.map(|span| span.0).filter(|length| !length.is_zero());
         IdleLimits { lock: length(config.web_lock_timeout), end: length(config.web_idle_timeout) }
     }

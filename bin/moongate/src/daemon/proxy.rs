@@ -43,6 +43,7 @@ pub(crate) fn start(
     let fronts = fronts(config)?;
     let certs = certificates(ground, config)?;
     let registry = tunnel::Registry::new(ground.random.clone());
+    keep_routing(&registry, rules, scope);
     let auth = authority(ground, joined)?;
     let most = ground.config.instance.limits.max_users.map(|most| most as usize);
     let people = People::at_most(most);
@@ -90,6 +91,20 @@ pub(crate) fn start(
     announce(ground, joined, scope);
     ground.readiness.set("proxy", State::Ready);
     Ok(certs)
+}
+
+/// Nodes are reached as the cluster wants it, from now on.
+fn keep_routing(registry: &tunnel::Registry, rules: &Rules, scope: &Scope) {
+    let (registry, mut feed) = (registry.clone(), rules.feed.clone());
+    feed.mark_changed();
+    scope.spawn("routing", async move {
+        while feed.changed().await.is_ok() {
+            let snapshot = feed.borrow_and_update().snapshot.clone();
+            let Some(snapshot) = snapshot else { continue };
+            let (strategy, patience) = (snapshot.config.routing_strategy, snapshot.config.ssh_dial_timeout.0);
+            registry.route(tunnel::Routing { strategy, patience });
+        }
+    });
 }
 
 fn limits(config: &config::Limits) -> Limits {
@@ -171,6 +186,7 @@ fn pages(
         ssh_public_addr: first(&config.ssh_public_addrs),
         tunnel_public_addr: first(&config.tunnel_public_addrs),
         trust_forwarded_for,
+        scrollback_lines: config.scrollback_lines,
     };
     let web = |trusted| Web::with_sessions(settings(trusted), joined.client.clone(), sessions.clone());
     let fronted = config.trust_x_forwarded_for.then(|| (fronts.to_vec(), web(true)));

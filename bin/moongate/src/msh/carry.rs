@@ -85,7 +85,7 @@ pub(crate) async fn stdio(stream: BoxStream) -> Result<()> {
             Some(input) => copy(input, &mut to_node).await,
             None => copy(tokio::io::stdin(), &mut to_node).await,
         };
-        to_node.shutdown().await.or(copied)
+        to_node.shutdown().await.or(copied.map(drop))
     };
     let down = async {
         match pipe_out() {
@@ -103,25 +103,31 @@ pub(crate) async fn stdio(stream: BoxStream) -> Result<()> {
     match done {
         // The SSH inside knows whether anything is missing, and says so to whoever is still there to hear it.
         Err(cut) if cut.kind() == ErrorKind::UnexpectedEof => bail!("the connection to the gate was cut"),
-        done => Ok(done?),
+        done => match done? {
+            0 => bail!("the connection ended before the node said anything"),
+            _ => Ok(()),
+        },
     }
 }
 
-async fn copy(mut from: impl AsyncRead + Unpin, to: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
-    let mut buffer = vec![0; CHUNK];
+/// Copies to the end; how many bytes.
+async fn copy(mut from: impl AsyncRead + Unpin, to: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<u64> {
+    let (mut buffer, mut all) = (vec![0; CHUNK], 0);
     loop {
         let n = from.read(&mut buffer).await?;
         if n == 0 {
-            return to.flush().await;
+            return to.flush().await.map(|()| all);
         }
+        all += n as u64;
         to.write_all(buffer.get(..n).unwrap_or_default()).await?;
         to.flush().await?;
     }
 }
 
-/// What the node says into a pipe: copied while it comes inside TLS, moved by the kernel once it is bare.
-async fn drain(stream: &RefCell<BoxStream>, mut pipe: pipe::Sender) -> std::io::Result<()> {
-    let (mut buffer, mut refused) = (Vec::new(), false);
+/// What the node says into a pipe: copied while it comes inside TLS, moved by the kernel once it is bare. How many
+/// bytes.
+async fn drain(stream: &RefCell<BoxStream>, mut pipe: pipe::Sender) -> std::io::Result<u64> {
+    let (mut buffer, mut refused, mut all) = (Vec::new(), false, 0);
     loop {
         let moved = if !refused && stream.borrow().reads_from().is_some() {
             buffer = Vec::new();
@@ -139,8 +145,9 @@ async fn drain(stream: &RefCell<BoxStream>, mut pipe: pipe::Sender) -> std::io::
             n
         };
         if moved == 0 {
-            return Ok(());
+            return Ok(all);
         }
+        all += moved as u64;
     }
 }
 

@@ -1,7 +1,7 @@
 //! `auth_service:`.
 
 use model::SystemRole;
-use model::resource::RecordingMode;
+use model::resource::{RecordingMode, RoutingStrategy};
 use model::time::Span;
 use std::time::Duration;
 
@@ -36,6 +36,13 @@ impl Make<'_> {
             disconnect_expired_cert: file.truth("auth_service.disconnect_expired_cert").unwrap_or(false),
             keep_alive_interval: file.span("auth_service.keep_alive_interval").unwrap_or(minutes(5)),
             keep_alive_count_max: file.whole("auth_service.keep_alive_count_max").unwrap_or(3),
+            ssh_dial_timeout: file
+                .span("auth_service.ssh_dial_timeout")
+                .unwrap_or(Span(Duration::from_secs(30))),
+            routing_strategy: match file.word("auth_service.routing_strategy").as_deref() {
+                Some("most_recent") => RoutingStrategy::MostRecent,
+                _ => RoutingStrategy::UnambiguousMatch,
+            },
             message_of_the_day: self.said("auth_service.message_of_the_day", 16384),
         })
     }

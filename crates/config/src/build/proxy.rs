@@ -36,6 +36,7 @@ impl Make<'_> {
                 .into_iter()
                 .map(|(t, _)| t.to_owned())
                 .collect(),
+            scrollback_lines: file.whole("proxy_service.ui.scrollback_lines").unwrap_or(5000),
         })
     }
 

@@ -374,6 +374,28 @@ async fn plain_openssh_jumps_to_nodes_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn a_node_that_does_not_answer_is_given_up_on_every_way_in() {
+    let world = World::new();
+    let routing = tunnel::Routing { patience: Duration::from_millis(50), ..tunnel::Routing::default() };
+    world.registry.route(routing);
+    let _arrivals = world.silent(1, "web-1").await;
+    let ann = world.dialer(world.cluster.keyring(&world.cluster.ann()));
+    let connected = jump(&world, world.cluster.ssh_credential(&world.cluster.ann())).await.unwrap();
+
+    let (reply, mut stream) = dial(&ann, "web-1").await;
+    assert_eq!(reply, DialReply::Ok);
+    let heard = timeout(PATIENCE, stream.read(&mut [0; 1])).await.unwrap();
+    assert!(!matches!(heard, Ok(1..)), "{heard:?}");
+    let driver = world.scope.spawn("driver", connected.driver);
+    let to = connected.connection;
+    let _channel = to.open_direct_tcp("web-1", 22, ("127.0.0.1", 1)).await.unwrap();
+    timeout(PATIENCE, driver).await.unwrap().unwrap();
+
+    let said = to.ping().await.unwrap_err().to_string();
+    assert!(said.contains("node `web-1` did not answer in time"), "{said}");
+}
+
+#[tokio::test]
 async fn the_jump_host_wants_a_live_certificate_of_the_user_authority() {
     let world = World::new();
     let plain = ssh::PrivateKey::generate("plain").unwrap();

@@ -300,18 +300,31 @@ impl World {
         String::from_utf8_lossy(&all).into_owned()
     }
 
-    /// An agent whose streams echo, through `dialer`.
-    pub(crate) async fn echoing(&self, n: u8, name: &str, front: Option<HostPort>) {
+    /// An agent whose streams nobody takes.
+    pub(crate) async fn silent(&self, n: u8, name: &str) -> tunnel::Arrivals {
+        let arrivals = self.agent(n, name, None);
+        self.until(name).await;
+        arrivals
+    }
+
+    /// An agent, through `front` if there is one.
+    fn agent(&self, n: u8, name: &str, front: Option<HostPort>) -> tunnel::Arrivals {
         let identity = self.cluster.host_identity(n, name, SystemRole::Node);
         let to = front.unwrap_or_else(|| self.address());
         let dialer = Dialer::new(to, ProxyEnv::none(), self.cluster.keyring(&identity));
-        let (agent, mut arrivals) = tunnel::Agent::new(
+        let (agent, arrivals) = tunnel::Agent::new(
             vec![Arc::new(Uplink(dialer))],
             &self.cluster.clock,
             &Random::seeded(n.into()),
         );
-        let (scope, echoes) = (self.scope.child("agent"), self.scope.clone());
+        let scope = self.scope.child("agent");
         self.scope.spawn("agent", async move { agent.run(scope).await.unwrap() });
+        arrivals
+    }
+
+    /// One whose streams echo.
+    pub(crate) async fn echoing(&self, n: u8, name: &str, front: Option<HostPort>) {
+        let (mut arrivals, echoes) = (self.agent(n, name, front), self.scope.clone());
         self.scope.spawn("echo", async move {
             while let Some(mut arrival) = arrivals.next().await {
                 echoes.spawn("echo stream", async move {

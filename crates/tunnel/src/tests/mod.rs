@@ -5,13 +5,14 @@ mod world;
 
 use std::time::Duration;
 
+use model::resource::RoutingStrategy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 use wire::dial::{Class, Target};
 use wire::mux::{ResetCode, Settings, Side};
 use world::{LIFE, World, cable, echo, host, id, slow_path};
 
-use crate::{DialError, shell};
+use crate::{DialError, Routing, shell};
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_is_reached_by_name_and_by_id() {
@@ -55,6 +56,51 @@ async fn two_nodes_of_one_name_are_told_apart_by_id() {
     echo(&mut world.dial(id(2).as_str()).unwrap(), b"hello").await.unwrap();
     let nobody = world.dial("db").unwrap_err();
     assert_eq!(nobody, DialError::Unknown(Target::Name("db".parse().unwrap())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_nodes_of_one_name_the_one_that_came_last_is_taken_where_that_is_wanted() {
+    let mut world = World::new();
+    let routing = Routing { strategy: RoutingStrategy::MostRecent, ..Routing::default() };
+    world.registry.route(routing);
+    let (_first_links, mut first) = world.agent(1, "web");
+    world.until_agents(1).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let (_last_links, mut last) = world.agent(2, "web");
+    world.until_agents(2).await;
+
+    let _stream = world.dial("WEB").unwrap();
+    assert!(last.next().await.is_some());
+    // A tunnel that takes another's place at its certificate's end makes no node younger.
+    tokio::time::sleep(LIFE - Duration::from_secs(30)).await;
+    assert_eq!((world.dials(1), world.dials(2)), (2, 1));
+    let _stream = world.dial("web").unwrap();
+    assert!(last.next().await.is_some());
+    let _stream = world.dial(id(1).as_str()).unwrap();
+    assert!(first.next().await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_says_nothing_is_waited_for_as_long_as_the_cluster_wants() {
+    let mut world = World::new();
+    world.registry.route(Routing { patience: Duration::from_secs(7), ..Routing::default() });
+    let (_links, mut arrivals) = world.agent(1, "web-1");
+    world.until_agents(1).await;
+    let began = Instant::now();
+
+    let mut silent = world.dial("web-1").unwrap();
+    let mut heard = arrivals.next().await.unwrap();
+    let error = silent.read(&mut [0; 8]).await.unwrap_err();
+
+    assert_eq!((error.kind(), began.elapsed().as_secs()), (std::io::ErrorKind::TimedOut, 7));
+    assert!(error.to_string().ends_with("did not answer within 7s"), "{error}");
+    assert!(heard.stream.read(&mut [0; 1]).await.is_err(), "the node hears that nobody waits any more");
+    // Who has answered once may be silent.
+    let mut slow = world.dial("web-1").unwrap();
+    let mut heard = arrivals.next().await.unwrap();
+    heard.stream.write_all(b"SSH").await.unwrap();
+    slow.read_exact(&mut [0; 3]).await.unwrap();
+    assert!(timeout(Duration::from_secs(3600), slow.read(&mut [0; 1])).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,6 +34,8 @@ struct Told<'a> {
     /// Agreed to what is told before sessions; absent when nothing is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     agreed: Option<bool>,
+    /// Lines to keep of a terminal.
+    scrollback: u32,
     version: &'static str,
 }
 
@@ -69,6 +71,7 @@ pub(crate) async fn tell(web: &Web, person: &Person, token: &str) -> Answer {
                 csrf: &person.csrf,
                 expires: person.expires,
                 lock_seconds: web.sessions().and_then(|s| s.limits().lock).map(|after| after.as_secs()),
+                scrollback: web.settings().scrollback_lines,
                 version: model::VERSION,
             })
         }

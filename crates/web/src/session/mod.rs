@@ -57,6 +57,10 @@ pub trait Ways: Send + Sync + 'static {
     /// What carries the node's tunnel to this gate, in a word; `None` when there is none now.
     fn carrier(&self, id: &NodeId) -> Option<String>;
 
+    /// How long the first word of a node is waited for, as the cluster wants it now; longer than that no stream of
+    /// [`Ways::node`] stays silent.
+    fn dial_timeout(&self) -> Duration;
+
     /// How long browsers are left alone, as the cluster wants it now.
     fn idle(&self) -> IdleLimits;
 }

@@ -54,7 +54,8 @@ async fn what_a_page_asks_is_no_sign_of_a_person_and_what_they_do_is() {
 
     assert!(is_locked(&gate, &alone).await);
     assert!(!is_locked(&gate, &there).await);
-    assert_eq!(get(&gate, &there, "/webapi/session").await.body["lock_seconds"], 900);
+    let told = get(&gate, &there, "/webapi/session").await.body;
+    assert_eq!((&told["lock_seconds"], &told["scrollback"]), (&900.into(), &700.into()));
 }
 
 #[tokio::test]

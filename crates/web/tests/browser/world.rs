@@ -305,6 +305,10 @@ impl Ways for Out {
         (*id == self.0.node).then(|| "tls".to_owned())
     }
 
+    fn dial_timeout(&self) -> Duration {
+        Duration::from_secs(7)
+    }
+
     fn idle(&self) -> IdleLimits {
         *self.0.idle.lock().unwrap()
     }
@@ -345,6 +349,7 @@ impl Gate {
             ssh_public_addr: None,
             tunnel_public_addr: None,
             trust_forwarded_for: false,
+            scrollback_lines: 700,
         };
         Self { web: Web::with_sessions(settings, client, sessions.clone()), world, sessions }
     }

@@ -110,6 +110,7 @@ pub(crate) fn settings() -> Settings {
         ssh_public_addr: None,
         tunnel_public_addr: None,
         trust_forwarded_for: false,
+        scrollback_lines: 700,
     }
 }
 

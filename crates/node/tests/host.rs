@@ -11,6 +11,7 @@
 
 mod host {
     pub(crate) mod gate;
+    pub(crate) mod halves;
     pub(crate) mod people;
     pub(crate) mod proof;
     pub(crate) mod reach;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     let mut failed = Vec::new();
     let files = [
         host::start::TESTS,
+        host::halves::TESTS,
         host::proof::TESTS,
         host::stay::TESTS,
         host::transfer::TESTS,

@@ -39,6 +39,8 @@ pub struct Options {
     pub auth_lines: String,
     /// The same under `moongate`, for the process with the authority.
     pub instance_lines: String,
+    /// The same under `ssh_service`.
+    pub node_lines: String,
     /// Further environment of every process.
     pub environment: Vec<(String, String)>,
     /// Start as this user instead of the test's own; needs root.
@@ -52,6 +54,7 @@ impl Default for Options {
             proxy_lines: String::new(),
             auth_lines: String::new(),
             instance_lines: String::new(),
+            node_lines: String::new(),
             environment: Vec::new(),
             user: None,
         }
@@ -93,7 +96,8 @@ impl Gate {
         let text = instance("auth", &dir.path().join("auth"), NODE, &options.instance_lines)
             + &auth_section(auth_port, &options)
             + &proxy_section(port, &options.proxy_lines)
-            + NODE_SECTION;
+            + NODE_SECTION
+            + &options.node_lines;
         let config = write(dir.path(), "auth", &text)?;
         let auth = start("auth", &config, dir.path(), &options)?;
         let mut gate = Self { dir, options, auth_port, port, auth, proxy: None, nodes: Vec::new() };
@@ -159,8 +163,11 @@ impl Gate {
         let own = format!("127.0.0.1:{}", self.port);
         let server = if via.is_empty() { &own } else { via };
         let join = format!("  auth_token: {TOKEN}\n  ca_pin: \"{pin}\"\n  proxy_server: \"{server}\"\n");
-        let text =
-            instance("node", &self.dir.path().join(name), name, &join) + AUTH_OFF + PROXY_OFF + NODE_SECTION;
+        let text = instance("node", &self.dir.path().join(name), name, &join)
+            + AUTH_OFF
+            + PROXY_OFF
+            + NODE_SECTION
+            + &options.node_lines;
         let config = write(self.dir.path(), name, &text.replace("version: v2", "version: v3"))?;
         let process = start(name, &config, self.dir.path(), options)?;
         self.nodes.retain(|(n, _)| n != name);

@@ -4,6 +4,7 @@
 //! and a home. Everything started here ends when its owner is dropped; what it said is printed when a test fails.
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod gate;
 pub mod helper;
 pub mod http;

@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use anyhow::Result;
-use e2e::gate::{Gate, NODE};
+use e2e::account::Account;
+use e2e::gate::{Gate, NODE, Options};
 use e2e::helper::echo;
 use e2e::person::root;
 use e2e::ports::free;
@@ -46,6 +47,33 @@ fn a_login_that_no_role_grants_is_refused() {
     let ran = ann.on("root", NODE, "true").unwrap();
 
     assert_eq!(ran.code, 255, "{}", ran.stderr);
+}
+
+#[test]
+fn an_accounts_own_environment_is_read_where_the_file_permits_it() {
+    let Some(account) = Account::new("env").unwrap() else {
+        eprintln!("no right to make an account here");
+        return;
+    };
+    std::fs::create_dir(account.home().join(".msh")).unwrap();
+    let said = "GPU=7\nPATH=/opt/mine:/usr/bin:/bin\nLD_PRELOAD=/tmp/x.so\nSSH_CONNECTION=forged\n";
+    std::fs::write(account.home().join(".msh/environment"), said).unwrap();
+    run(Command::new("chown").args(["-R", account.name()]).arg(account.home())).unwrap().ok().unwrap();
+    let ask = "echo $GPU; echo $PATH; echo [$LD_PRELOAD]; echo $SSH_CONNECTION";
+    let with = |node_lines: &str| {
+        let gate = Gate::start_with(Options { node_lines: node_lines.into(), ..Options::default() })?;
+        gate.person("ann", "access", account.name())?.on(account.name(), NODE, ask)?.ok()
+    };
+
+    let permitted = with("  permit_user_env: yes\n").unwrap();
+    let usual = with("").unwrap();
+
+    let lines: Vec<String> = permitted.text().lines().map(str::to_owned).collect();
+    assert_eq!(lines[..3], ["7", "/opt/mine:/usr/bin:/bin", "[]"], "{}", permitted.stderr);
+    assert!(!lines[3].contains("forged"), "{lines:?}");
+    assert!(permitted.stderr.contains("~/.msh/environment line 3"), "{}", permitted.stderr);
+    assert!(usual.text().starts_with('\n') && !usual.text().contains("/opt/mine"), "{}", usual.text());
+    assert_eq!(usual.stderr, "");
 }
 
 #[test]

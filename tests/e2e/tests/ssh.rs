@@ -361,6 +361,27 @@ fn a_jump_through_the_one_port_needs_nothing_but_an_agent() {
 }
 
 #[test]
+fn nodes_have_bare_names_where_a_person_says_so() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let block = ann.msh(&["config", "--names=web-1,node-*"]).unwrap().ok().unwrap().text();
+    let fixed = "\nHost *\n    StrictHostKeyChecking yes\n    BatchMode yes\n    ControlPath none\n";
+    std::fs::write(ann.ssh_config(), block + fixed).unwrap();
+    let jump = format!("ann@127.0.0.1:{}", gate.port);
+    let bare = format!("root@{NODE}");
+
+    let straight = run(&mut ann.ssh(&[&bare, "echo straight"])).unwrap();
+    let jumped = run(&mut ann.ssh(&["-J", &jump, &bare, "echo jumped"])).unwrap();
+    let elsewhere = run(&mut ann.ssh(&["-G", "root@node-1.example.com"])).unwrap();
+
+    assert_eq!(straight.ok().unwrap().text(), "straight\n");
+    assert_eq!(jumped.ok().unwrap().text(), "jumped\n");
+    let elsewhere = elsewhere.ok().unwrap().text();
+    assert!(elsewhere.contains("hostname node-1.example.com\n"), "{elsewhere}");
+    assert!(!elsewhere.contains(".msh"), "{elsewhere}");
+}
+
+#[test]
 fn an_agent_is_forwarded_on_request_only() {
     let gate = Gate::start().unwrap();
     let ann = gate.person("ann", "access", "root").unwrap().with_agent().unwrap();

@@ -69,7 +69,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Proxy(Proxy),
     /// Print a block for ~/.ssh/config, so that ssh, scp, sftp, rsync and Ansible just work.
-    Config,
+    Config(SshConfig),
     /// Replay a recording.
     Play(Play),
     /// Recordings of sessions.
@@ -96,6 +96,13 @@ pub(crate) struct Login {
     /// Print the outcome as text, json or yaml.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SshConfig {
+    /// Names or patterns that mean nodes also without the cluster's name: web-1,gpu-*.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = super::ssh_config::bare_name)]
+    pub(crate) names: Vec<String>,
 }
 
 #[derive(Debug, Args)]

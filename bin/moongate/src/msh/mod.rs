@@ -51,9 +51,9 @@ async fn run(msh: Msh) -> Result<ExitCode> {
         Command::Logout => login::logout(&common).await?,
         Command::Status { format } => login::status(&common, format, &clock)?,
         Command::Ls(wanted) => ls::nodes(&enter(&common, &scope)?.way.client, &wanted).await?,
-        Command::Config => {
+        Command::Config(wanted) => {
             let (home, profile) = signed_in(&common)?;
-            write_out(&ssh_config::block(&home, &profile, &own_command()))?;
+            write_out(&ssh_config::block(&home, &profile, &own_command(), &wanted.names))?;
         }
         Command::Play(wanted) => {
             let client = enter(&common, &scope).ok().map(|e| e.way.client);

@@ -1,14 +1,12 @@
 //! Invites, second factors, lock-out, and what people see of the gate.
 
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::ExitStatusExt;
 
 use e2e::gate::{Gate, NODE, Options};
 use e2e::http;
 use e2e::person::{PASSWORD, Person, target};
 use e2e::run::{LIMIT, run_with};
 use e2e::terminal::Terminal;
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 #[test]
@@ -69,7 +67,8 @@ fn who_gives_up_at_the_password_has_a_terminal_that_echoes() {
 
     terminal.types("half of it\u{3}").unwrap();
 
-    assert_eq!(login.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
+    // By the signal, or by itself where whoever started the tests ignores that.
+    assert!(!login.wait().unwrap().success());
     assert!(terminal.echoes().unwrap());
     assert!(!terminal.said().contains("half"), "{}", terminal.said());
 }

@@ -1,7 +1,9 @@
 //! Invites, second factors, lock-out, and what people see of the gate.
 
 use std::os::unix::fs::MetadataExt;
+use std::process::Child;
 
+use anyhow::Result;
 use e2e::gate::{Gate, NODE, Options};
 use e2e::http;
 use e2e::person::{PASSWORD, Person, target};
@@ -40,14 +42,20 @@ fn what_is_to_be_read_is_shown_before_anybody_signs_in() {
     ann.login().unwrap();
 }
 
+/// Somebody at a terminal whom `msh login` has just asked for the password.
+fn asked(gate: &Gate) -> Result<(Person, Terminal, Child)> {
+    let ann = gate.invited("ann", "access", "root")?;
+    let terminal = Terminal::open()?;
+    let login = terminal.seat(&mut ann.login_command())?.spawn()?;
+    terminal.shows("Password: ")?;
+    Ok((ann, terminal, login))
+}
+
 #[test]
 fn a_password_answered_at_once_is_neither_shown_nor_lost() {
     let gate = Gate::start().unwrap();
-    let ann = gate.invited("ann", "access", "root").unwrap();
-    let terminal = Terminal::open().unwrap();
-    let mut login = terminal.seat(&mut ann.login_command()).unwrap().spawn().unwrap();
+    let (ann, terminal, mut login) = asked(&gate).unwrap();
 
-    terminal.shows("Password: ").unwrap();
     terminal.types(&format!("{PASSWORD}\n")).unwrap();
     terminal.shows("One-time code: ").unwrap();
     terminal.types(&format!("{}\n", ann.code().unwrap())).unwrap();
@@ -59,10 +67,7 @@ fn a_password_answered_at_once_is_neither_shown_nor_lost() {
 #[test]
 fn who_gives_up_at_the_password_has_a_terminal_that_echoes() {
     let gate = Gate::start().unwrap();
-    let ann = gate.invited("ann", "access", "root").unwrap();
-    let terminal = Terminal::open().unwrap();
-    let mut login = terminal.seat(&mut ann.login_command()).unwrap().spawn().unwrap();
-    terminal.shows("Password: ").unwrap();
+    let (_ann, terminal, mut login) = asked(&gate).unwrap();
     assert!(!terminal.echoes().unwrap());
 
     terminal.types("half of it\u{3}").unwrap();

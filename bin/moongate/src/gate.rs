@@ -13,10 +13,8 @@ use model::api::cluster::{GetTrust, TrustBundle};
 use runtime::{Random, Scope};
 use wire::route::Route;
 
+use crate::address::PORT;
 use crate::msh::profile::{Home, Profile};
-
-/// The gate's port unless one is given.
-pub(crate) const PORT: u16 = 3080;
 
 /// A way to a gate.
 #[derive(Clone)]
@@ -33,16 +31,6 @@ struct Through(Dialer);
 impl Connect for Through {
     fn connect(&self, route: Route) -> BoxFuture<'_, Result<BoxStream, ConnectError>> {
         Box::pin(self.0.connect(route))
-    }
-}
-
-/// `host` or `host:port`, with the default port added; a scheme and a path are dropped.
-pub(crate) fn with_port(addr: &str) -> String {
-    let bare = addr.trim_start_matches("https://").trim_start_matches("http://");
-    let bare = bare.split('/').next().unwrap_or(bare);
-    match HostPort::parse(bare, PORT) {
-        Ok(at) => at.to_string(),
-        Err(_) => bare.to_owned(),
     }
 }
 
@@ -145,15 +133,4 @@ pub(crate) fn by_data_dir(data_dir: &Path, addr: &str, scope: &Scope) -> Result<
     let own = Certified::from_pem(&read("tls.cert")?, &read("tls.key")?)?;
     let keyring = Keyring::new(Material::trusting(&bundle)?.showing(own));
     Ok(client(&Dialer::new(HostPort::parse(addr, 3025)?, ProxyEnv::none(), keyring), scope))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_get_the_default_port_and_lose_the_scheme() {
-        assert_eq!(with_port("gate.example.com"), "gate.example.com:3080");
-        assert_eq!(with_port("https://gate.example.com:443/web"), "gate.example.com:443");
-    }
 }

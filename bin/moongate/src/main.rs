@@ -3,6 +3,7 @@
 //! It looks at `argv[0]`; `moongate msh …` works too. A table of contents: what a name does is in its folder.
 #![forbid(unsafe_code)]
 
+mod address;
 mod daemon;
 mod gate;
 mod mctl;

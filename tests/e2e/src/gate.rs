@@ -21,7 +21,7 @@ use crate::wait::until;
 
 /// The static join token of every test gate.
 pub const TOKEN: &str = "e2e-token-5f2d9c0b7a1e4d38";
-/// The cluster's name.
+/// The cluster's name, unless a test wants another.
 pub const CLUSTER: &str = "main";
 /// The node that an all-in-one gate brings along.
 pub const NODE: &str = "node-1";
@@ -31,6 +31,8 @@ const READY: Duration = Duration::from_secs(240);
 /// What may differ between gates.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The cluster's name.
+    pub cluster: &'static str,
     /// `session_recording`.
     pub recording: &'static str,
     /// Lines under `proxy_service`, each with two spaces in front.
@@ -50,6 +52,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            cluster: CLUSTER,
             recording: "node",
             proxy_lines: String::new(),
             auth_lines: String::new(),
@@ -384,11 +387,11 @@ fn instance(name: &str, data: &Path, nodename: &str, join: &str) -> String {
 }
 
 fn auth_section(port: u16, options: &Options) -> String {
-    let (recording, lines) = (options.recording, &options.auth_lines);
+    let (cluster, recording, lines) = (options.cluster, options.recording, &options.auth_lines);
     let mut text = String::new();
     let _ = write!(
         text,
-        "auth_service:\n  enabled: yes\n  cluster_name: {CLUSTER}\n  listen_addr: 127.0.0.1:{port}\n  session_recording: {recording}\n  tokens:\n    - \"node,proxy:{TOKEN}\"\n{lines}"
+        "auth_service:\n  enabled: yes\n  cluster_name: {cluster}\n  listen_addr: 127.0.0.1:{port}\n  session_recording: {recording}\n  tokens:\n    - \"node,proxy:{TOKEN}\"\n{lines}"
     );
     text
 }

@@ -20,7 +20,7 @@ pub(crate) struct Msh {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// The gate, as host or host:port (default port 3080).
+    /// The gate, as host or host:port (logging in without a port means 3080).
     #[arg(long, global = true, env = "MOONGATE_PROXY")]
     pub(crate) proxy: Option<String>,
     /// Who you are to the gate (default: your local user name).
@@ -51,9 +51,9 @@ pub(crate) struct Common {
 pub(crate) enum Command {
     /// Sign in and get certificates.
     Login(Login),
-    /// Forget certificates and keys.
+    /// Forget certificates and keys of all gates, or of the one named with --proxy.
     Logout,
-    /// Show who you are, and how you reach the gate.
+    /// Show who you are, and how you reach the gates, or the one named with --proxy.
     Status {
         /// text, json or yaml.
         #[arg(short, long, value_enum, default_value_t)]
@@ -101,8 +101,11 @@ pub(crate) struct Login {
 #[derive(Debug, Args)]
 pub(crate) struct SshConfig {
     /// Names or patterns that mean nodes also without the cluster's name: web-1,gpu-*.
-    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = super::ssh_config::bare_name)]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = super::target::bare_name)]
     pub(crate) names: Vec<String>,
+    /// For a file of its own: print the block although another gate's cluster has the same name.
+    #[arg(long)]
+    pub(crate) alone: bool,
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::args::{Common, Login};
 use super::profile::{Home, Profile, write_private};
 use super::{agent, prompt, web};
+use crate::address::with_port;
 use crate::gate::{self, Way};
 use crate::show::{Format, clean_lines, print, write_out};
 
@@ -26,8 +27,8 @@ use crate::show::{Format, clean_lines, print, write_out};
 pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Result<()> {
     let home = Home::open(common.home.as_deref())?;
     let addr = match &common.proxy {
-        Some(addr) => gate::with_port(addr),
-        None => home.profile(None).context("which gate? give --proxy=host:port")?.web_proxy_addr,
+        Some(addr) => with_port(addr),
+        None => with_port(&home.profile(None).context("which gate? give --proxy=host:port")?.web_proxy_addr),
     };
     let user = match &common.user {
         Some(user) => user.clone(),
@@ -54,13 +55,8 @@ pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Res
     } else {
         web::post(&contact, scope, "/webapi/sign-in", &ask).await.context("cannot sign in")?
     };
-    let profile = Profile {
-        web_proxy_addr: addr,
-        user,
-        cluster: certs.cluster.to_string(),
-        insecure: common.insecure,
-        carrier: String::new(),
-    };
+    let lock = home.lock()?;
+    let profile = home.admit(addr, user, certs.cluster.to_string(), common.insecure);
     let keys = home.keys(&profile);
     let comment = format!("{}@{}", profile.user, profile.cluster);
     let check = u32::from_be_bytes(random.bytes());
@@ -72,6 +68,7 @@ pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Res
     write_private(&keys.trust(), serde_json::to_string_pretty(&certs.trust)?.as_bytes())?;
     home.trust_hosts(&profile, &certs.trust)?;
     home.keep(&profile)?;
+    drop(lock);
     // The first call with the new certificate finds out what carries it, so that `msh status` can tell.
     let way = gate::by_profile(&home, &profile, scope)?;
     match way.client.call(&WhoAmI {}).await {
@@ -133,19 +130,20 @@ struct Motd {
 pub(crate) async fn logout(common: &Common) -> Result<()> {
     let home = Home::open(common.home.as_deref())?;
     let profiles = match &common.proxy {
-        Some(addr) => vec![home.profile(Some(&gate::with_port(addr)))?],
+        Some(addr) => vec![home.profile(Some(addr))?],
         None => home.all(),
     };
     if profiles.is_empty() {
         return write_out("Nobody was logged in.\n");
     }
+    let _lock = home.lock()?;
     for profile in &profiles {
         agent::forget(&home.keys(profile)).await;
         home.forget(profile)?;
     }
-    match &common.proxy {
-        Some(addr) => write_out(&format!("Logged out of {addr}.\n")),
-        None => write_out("Logged out all users from all proxies.\n"),
+    match (&common.proxy, profiles.as_slice()) {
+        (Some(_), [one]) => write_out(&format!("Logged out of {}.\n", one.web_proxy_addr)),
+        _ => write_out("Logged out all users from all proxies.\n"),
     }
 }
 
@@ -164,25 +162,32 @@ struct Status {
     carrier: String,
 }
 
-/// Shows who one is and how the gate is reached.
+/// Shows who one is and how the gates are reached, or the gate named.
 ///
 /// # Errors
-/// Nobody is signed in, or the certificate has ended.
+/// Nobody is signed in, or the certificate of the gate named, or else of the active one, has ended.
 pub(crate) fn status(common: &Common, format: Format, clock: &Clock) -> Result<()> {
     let home = Home::open(common.home.as_deref())?;
-    let profiles = home.all();
+    let profiles = match &common.proxy {
+        Some(addr) => vec![home.profile(Some(addr))?],
+        None => home.all(),
+    };
     anyhow::ensure!(!profiles.is_empty(), "not logged in: run `msh login --proxy=<gate>`");
-    let now = clock.now();
+    let (now, active) = (clock.now(), home.active());
     let mut found = Vec::new();
-    for (n, profile) in profiles.iter().enumerate() {
+    for profile in &profiles {
         let text = std::fs::read_to_string(home.keys(profile).ssh_cert()).with_context(|| {
             format!("the certificate for {} is gone: log in again", profile.web_proxy_addr)
         })?;
-        found.push(describe(profile, &text.trim().parse::<Certificate>()?, n == 0, now)?);
+        let is_active = active.as_ref() == Some(&profile.place);
+        found.push(describe(profile, &text.trim().parse::<Certificate>()?, is_active, now)?);
     }
     print(format, &found, || found.iter().map(|s| block(s, now)).collect::<Vec<_>>().join("\n"))?;
     match found.first() {
-        Some(active) if active.expired => anyhow::bail!("the active profile has expired: run `msh login`"),
+        Some(one) if one.expired && (one.active || common.proxy.is_some()) => {
+            let gate = &one.profile_url;
+            anyhow::bail!("the certificate for {gate} has expired: run `msh login --proxy={gate}`")
+        }
         _ => Ok(()),
     }
 }

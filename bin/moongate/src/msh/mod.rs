@@ -5,6 +5,7 @@ mod args;
 mod carry;
 mod escape;
 mod forward;
+mod hosts;
 mod login;
 pub(crate) mod ls;
 mod node;
@@ -30,7 +31,6 @@ use self::args::{Command, Common, Msh, Proxy, Recordings, Scp};
 use self::profile::{Home, Profile};
 use crate::gate::{self, Way};
 use crate::recordings::Source;
-use crate::show::write_out;
 
 /// Runs `msh`.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
@@ -53,7 +53,8 @@ async fn run(msh: Msh) -> Result<ExitCode> {
         Command::Ls(wanted) => ls::nodes(&enter(&common, &scope)?.way.client, &wanted).await?,
         Command::Config(wanted) => {
             let (home, profile) = signed_in(&common)?;
-            write_out(&ssh_config::block(&home, &profile, &own_command(), &wanted.names))?;
+            let wanted = ssh_config::Wanted { names: wanted.names, alone: wanted.alone };
+            ssh_config::show(&home, &profile, &own_command(), &wanted)?;
         }
         Command::Play(wanted) => {
             let client = enter(&common, &scope).ok().map(|e| e.way.client);
@@ -116,7 +117,7 @@ pub(crate) struct Entered {
 
 fn signed_in(common: &Common) -> Result<(Home, Profile)> {
     let home = Home::open(common.home.as_deref())?;
-    let profile = home.profile(common.proxy.as_deref().map(gate::with_port).as_deref())?;
+    let profile = home.profile(common.proxy.as_deref())?;
     Ok((home, profile))
 }
 

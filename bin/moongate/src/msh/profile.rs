@@ -1,23 +1,29 @@
 //! What `msh` remembers: one profile for each gate, keys and certificates beside it, all private to the person.
 //!
 //! ```text
-//! ~/.msh/current-profile                       the gate of the active profile
-//! ~/.msh/<gate>.yaml                           address, user, cluster, carrier
-//! ~/.msh/known_hosts                           "@cert-authority" lines of every cluster
-//! ~/.msh/keys/<gate>/<user>, .pub              SSH key
-//! ~/.msh/keys/<gate>/<user>-ssh/<cluster>-cert.pub   SSH certificate
-//! ~/.msh/keys/<gate>/<user>.key, .crt          TLS key and certificate
-//! ~/.msh/keys/<gate>/cas/<cluster>.json        the cluster's authorities
+//! ~/.msh/current-profile                       the place of the active profile
+//! ~/.msh/<place>.yaml                          address, user, cluster, carrier
+//! ~/.msh/known_hosts                           "@cert-authority" lines of every gate: see `hosts`
+//! ~/.msh/keys/<place>/<user>, .pub             SSH key
+//! ~/.msh/keys/<place>/<user>-ssh/<cluster>-cert.pub   SSH certificate
+//! ~/.msh/keys/<place>/<user>.key, .crt         TLS key and certificate
+//! ~/.msh/keys/<place>/cas/<cluster>.json       the cluster's authorities
+//! ~/.msh/keys/<place>/cas/<cluster>.known_hosts   the same for stock clients
 //! ```
+//!
+//! A gate is its host and its port. The first of a host has the host's name for its place; another port of the same
+//! host gets `<host>-<port>`, because a `:` would make scp(1) and tar(1) look for another machine. What a place is
+//! for stands in its file, never in its name.
 
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
-use model::api::cluster::{CaKind, TrustBundle};
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
+
+use crate::address::{host_and_port, names_port, with_port};
 
 /// One gate as a person uses it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,15 +40,33 @@ pub(crate) struct Profile {
     /// How the gate was last reached, and why so.
     #[serde(default)]
     pub(crate) carrier: String,
+    /// Its turn among the gates whose clusters have one name: who comes first has that name in what stock clients read.
+    #[serde(default)]
+    pub(crate) turn: u32,
+    /// What its files are called.
+    #[serde(skip)]
+    pub(crate) place: String,
+}
+
+impl Profile {
+    /// The gate's host, without brackets.
+    pub(crate) fn host(&self) -> String {
+        host_and_port(&self.web_proxy_addr).0
+    }
+
+    /// The gate in comments and markers: its host, with the port where that is not the first of the host.
+    pub(crate) fn title(&self) -> String {
+        let host = self.host();
+        if self.place == file_name(&host) { host } else { self.web_proxy_addr.clone() }
+    }
 }
 
 /// The directory with all profiles.
 #[derive(Clone, Debug)]
 pub(crate) struct Home(PathBuf);
 
-/// The host part of `host:port`, with characters that are no file name replaced.
-fn gate_name(addr: &str) -> String {
-    let host = addr.rsplit_once(':').map_or(addr, |(host, _)| host);
+/// A host with characters that are no file name replaced.
+fn file_name(host: &str) -> String {
     host.chars()
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' })
         .collect()
@@ -68,41 +92,122 @@ impl Home {
         &self.0
     }
 
-    /// The active profile, or the one of `proxy`.
+    /// Keeps other `msh` from choosing places and turns until this is dropped. Best effort: where the file system has
+    /// no locks, two logins at the same moment are the person's own affair.
     ///
     /// # Errors
-    /// Nobody is signed in there.
-    pub(crate) fn profile(&self, proxy: Option<&str>) -> Result<Profile> {
-        let name = match proxy {
-            Some(addr) => gate_name(addr),
-            None => fs::read_to_string(self.0.join("current-profile"))
-                .map(|text| text.trim().to_owned())
-                .map_err(|_| anyhow::anyhow!("not logged in: run `msh login --proxy=<gate>`"))?,
-        };
-        self.read(&name).with_context(|| {
-            format!("not logged in to {name}: run `msh login --proxy={}`", proxy.unwrap_or(&name))
-        })
+    /// The disk refused.
+    pub(crate) fn lock(&self) -> Result<fs::File> {
+        private_dir(&self.0)?;
+        let path = self.0.join("lock");
+        let mut options = fs::OpenOptions::new();
+        let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        if let Err(error) = file.lock() {
+            tracing::debug!(%error, "profiles are not locked");
+        }
+        Ok(file)
     }
 
-    fn read(&self, name: &str) -> Result<Profile> {
-        let path = self.0.join(format!("{name}.yaml"));
+    /// The active profile, or the one of the gate `proxy` (`host:port`; `host` alone where it has one gate).
+    ///
+    /// # Errors
+    /// Nobody is signed in there, or it could be several.
+    pub(crate) fn profile(&self, proxy: Option<&str>) -> Result<Profile> {
+        let Some(addr) = proxy else { return self.current() };
+        let wanted = with_port(addr);
+        let mut all = self.all();
+        if let Some(at) = all.iter().position(|p| with_port(&p.web_proxy_addr) == wanted) {
+            return Ok(all.swap_remove(at));
+        }
+        // Without a port, any gate of that host may be meant.
+        let host = host_and_port(addr).0;
+        all.retain(|p| !names_port(addr) && p.host() == host);
+        match all.as_slice() {
+            [one] => Ok(one.clone()),
+            [] => bail!("not logged in to {wanted}: run `msh login --proxy={wanted}`"),
+            several => bail!("you are logged in to {} gates on {host}: {}", several.len(), choice(several)),
+        }
+    }
+
+    fn current(&self) -> Result<Profile> {
+        let Some(place) = self.active() else {
+            match self.all().as_slice() {
+                [] => bail!("not logged in: run `msh login --proxy=<gate>`"),
+                others => bail!("you have logged out of the active gate: {}", choice(others)),
+            }
+        };
+        self.read(&place).with_context(|| format!("not logged in to {place}: run `msh login --proxy=<gate>`"))
+    }
+
+    /// The place of the active profile.
+    pub(crate) fn active(&self) -> Option<String> {
+        let text = fs::read_to_string(self.0.join("current-profile")).ok()?;
+        Some(text.trim().to_owned()).filter(|place| !place.is_empty())
+    }
+
+    fn file(&self, place: &str) -> PathBuf {
+        self.0.join(format!("{place}.yaml"))
+    }
+
+    fn read(&self, place: &str) -> Result<Profile> {
+        let path = self.file(place);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let documents = config::yaml::read(&text).with_context(|| path.display().to_string())?;
         let value = documents.into_iter().next().map(|d| d.value).unwrap_or_default();
-        serde_json::from_value(value).with_context(|| format!("{} is not a profile", path.display()))
+        let profile: Profile =
+            serde_json::from_value(value).with_context(|| format!("{} is not a profile", path.display()))?;
+        Ok(Profile { place: place.to_owned(), ..profile })
     }
 
     /// Every profile, the active one first.
     pub(crate) fn all(&self) -> Vec<Profile> {
-        let active = fs::read_to_string(self.0.join("current-profile")).unwrap_or_default();
-        let mut names: Vec<String> = fs::read_dir(&self.0)
+        let active = self.active();
+        let mut places: Vec<String> = fs::read_dir(&self.0)
             .into_iter()
             .flatten()
             .flatten()
             .filter_map(|e| e.file_name().to_str().and_then(|n| n.strip_suffix(".yaml")).map(str::to_owned))
             .collect();
-        names.sort_by_key(|n| (n != active.trim(), n.clone()));
-        names.iter().filter_map(|n| self.read(n).ok()).collect()
+        places.sort_by_key(|n| (active.as_ref() != Some(n), n.clone()));
+        places.iter().filter_map(|n| self.read(n).ok()).collect()
+    }
+
+    /// The profile of somebody who has just signed in at `addr`: in the place that gate has, or in a free one.
+    pub(crate) fn admit(&self, addr: String, user: String, cluster: String, insecure: bool) -> Profile {
+        let all = self.all();
+        let before = all.iter().find(|p| with_port(&p.web_proxy_addr) == with_port(&addr));
+        let place = before.map_or_else(|| self.free_place(&addr), |p| p.place.clone());
+        let turn = match before.filter(|p| p.cluster == cluster) {
+            Some(before) => before.turn,
+            None => all
+                .iter()
+                .filter(|p| p.cluster == cluster && p.place != place)
+                .map(|p| p.turn.saturating_add(1))
+                .max()
+                .unwrap_or_default(),
+        };
+        Profile { web_proxy_addr: addr, user, cluster, insecure, carrier: String::new(), turn, place }
+    }
+
+    /// The host's name; with the port when that is taken; numbered when even that is the name of another host. What
+    /// is there and no profile is nobody's.
+    fn free_place(&self, addr: &str) -> String {
+        let (host, port) = host_and_port(addr);
+        let host = file_name(&host);
+        let with_port = format!("{host}-{port}");
+        let mut names =
+            [host, with_port.clone()].into_iter().chain((2u32..).map(|n| format!("{with_port}-{n}")));
+        names.find(|place| self.read(place).is_err()).unwrap_or(with_port)
+    }
+
+    /// The gate that has the name of this profile's cluster in what stock clients read, when that is another gate.
+    pub(crate) fn namesake(&self, profile: &Profile) -> Option<Profile> {
+        let rank = |p: &Profile| (p.turn, p.place.clone());
+        self.all()
+            .into_iter()
+            .filter(|p| p.cluster == profile.cluster && p.place != profile.place && rank(p) < rank(profile))
+            .min_by_key(rank)
     }
 
     /// Keeps a profile and makes it the active one.
@@ -111,8 +216,7 @@ impl Home {
     /// The disk refused.
     pub(crate) fn keep(&self, profile: &Profile) -> Result<()> {
         self.note(profile)?;
-        let name = gate_name(&profile.web_proxy_addr);
-        write_private(&self.0.join("current-profile"), format!("{name}\n").as_bytes())
+        write_private(&self.0.join("current-profile"), format!("{}\n", profile.place).as_bytes())
     }
 
     /// Keeps what has changed of a profile; which one is active stays as it is.
@@ -121,26 +225,33 @@ impl Home {
     /// The disk refused.
     pub(crate) fn note(&self, profile: &Profile) -> Result<()> {
         private_dir(&self.0)?;
-        let name = gate_name(&profile.web_proxy_addr);
         let text = config::yaml::to_text(&serde_json::to_value(profile)?);
-        write_private(&self.0.join(format!("{name}.yaml")), text.as_bytes())
+        write_private(&self.file(&profile.place), text.as_bytes())
     }
 
-    /// Forgets a profile with its keys.
+    /// Forgets a profile with its keys and authorities, and nothing of any other.
     ///
     /// # Errors
     /// The disk refused.
     pub(crate) fn forget(&self, profile: &Profile) -> Result<()> {
-        let name = gate_name(&profile.web_proxy_addr);
+        self.distrust_hosts(profile)?;
         let keys = self.keys(profile);
-        for path in
-            [keys.ssh_key(), keys.ssh_pub(), keys.ssh_cert(), keys.tls_key(), keys.tls_cert(), keys.trust()]
-        {
+        for path in [
+            keys.ssh_key(),
+            keys.ssh_pub(),
+            keys.ssh_cert(),
+            keys.tls_key(),
+            keys.tls_cert(),
+            keys.trust(),
+            keys.known_hosts(),
+        ] {
             remove(&path)?;
+            // Its directory, when that was the last file in it.
+            drop(path.parent().map(fs::remove_dir));
         }
-        remove(&self.0.join(format!("{name}.yaml")))?;
-        let active = fs::read_to_string(self.0.join("current-profile")).unwrap_or_default();
-        if active.trim() == name {
+        drop(fs::remove_dir(&keys.dir));
+        remove(&self.file(&profile.place))?;
+        if self.active().as_ref() == Some(&profile.place) {
             remove(&self.0.join("current-profile"))?;
         }
         Ok(())
@@ -149,35 +260,17 @@ impl Home {
     /// Where the keys of a profile are.
     pub(crate) fn keys(&self, profile: &Profile) -> Keys {
         Keys {
-            dir: self.0.join("keys").join(gate_name(&profile.web_proxy_addr)),
+            dir: self.0.join("keys").join(&profile.place),
             user: profile.user.chars().map(|c| if c == '/' { '_' } else { c }).collect(),
             cluster: profile.cluster.clone(),
         }
     }
+}
 
-    /// Where stock `ssh` finds the clusters' host authorities.
-    pub(crate) fn known_hosts(&self) -> PathBuf {
-        self.0.join("known_hosts")
-    }
-
-    /// Replaces the lines of one cluster in `known_hosts`.
-    ///
-    /// # Errors
-    /// The disk refused.
-    pub(crate) fn trust_hosts(&self, profile: &Profile, trust: &TrustBundle) -> Result<()> {
-        private_dir(&self.0)?;
-        let mark = format!(" *.{0} type=host", profile.cluster);
-        let gate = gate_name(&profile.web_proxy_addr);
-        let port = profile.web_proxy_addr.rsplit_once(':').map_or("3080", |(_, port)| port);
-        let hosts = format!("{gate},[{gate}]:{port},{0},*.{0}", profile.cluster);
-        let kept = fs::read_to_string(self.known_hosts()).unwrap_or_default();
-        let mut lines: Vec<String> =
-            kept.lines().filter(|l| !l.ends_with(&mark.trim_start().to_owned())).map(str::to_owned).collect();
-        for key in trust.keys.iter().filter(|k| k.kind == CaKind::Host) {
-            lines.push(format!("@cert-authority {hosts} {} {}", key.ssh.trim(), mark.trim_start()));
-        }
-        write_private(&self.known_hosts(), format!("{}\n", lines.join("\n")).as_bytes())
-    }
+/// How to say which of several gates is meant.
+fn choice(profiles: &[Profile]) -> String {
+    let ways: Vec<String> = profiles.iter().map(|p| format!("--proxy={}", p.web_proxy_addr)).collect();
+    format!("give {}", ways.join(" or "))
 }
 
 /// Paths of one profile's keys.
@@ -211,6 +304,11 @@ impl Keys {
 
     pub(crate) fn trust(&self) -> PathBuf {
         self.dir.join("cas").join(format!("{}.json", self.cluster))
+    }
+
+    /// The cluster's host authorities for stock clients: they speak for this gate and its hosts alone.
+    pub(crate) fn known_hosts(&self) -> PathBuf {
+        self.dir.join("cas").join(format!("{}.known_hosts", self.cluster))
     }
 }
 
@@ -262,75 +360,137 @@ mod tests {
 
     use super::*;
 
-    fn profile() -> Profile {
-        Profile {
-            web_proxy_addr: "gate.example.com:3080".into(),
-            user: "ann".into(),
-            cluster: "main".into(),
-            insecure: false,
-            carrier: String::new(),
-        }
+    fn home() -> (tempfile::TempDir, Home) {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(Some(dir.path())).unwrap();
+        (dir, home)
+    }
+
+    /// As `msh login` does.
+    fn sign_in(home: &Home, addr: &str, cluster: &str) -> Profile {
+        let profile = home.admit(addr.into(), "ann".into(), cluster.into(), false);
+        write_private(&home.keys(&profile).ssh_key(), addr.as_bytes()).unwrap();
+        home.keep(&profile).unwrap();
+        profile
     }
 
     #[test]
     fn a_profile_is_kept_found_and_forgotten() {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home::open(Some(dir.path())).unwrap();
-        home.keep(&profile()).unwrap();
-        write_private(&home.keys(&profile()).ssh_key(), b"key").unwrap();
+        let (_dir, home) = home();
+        let profile = sign_in(&home, "gate.example.com:3080", "main");
 
-        assert_eq!(home.profile(None).unwrap(), profile());
-        assert_eq!(home.profile(Some("gate.example.com:3080")).unwrap(), profile());
-        let mode = fs::metadata(home.keys(&profile()).ssh_key()).unwrap().permissions().mode();
+        assert_eq!(home.profile(None).unwrap(), profile);
+        assert_eq!(home.profile(Some("gate.example.com:3080")).unwrap(), profile);
+        let mode = fs::metadata(home.keys(&profile).ssh_key()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
 
-        home.forget(&profile()).unwrap();
+        home.forget(&profile).unwrap();
         assert!(home.profile(None).is_err());
-        assert!(!home.keys(&profile()).ssh_key().exists());
+        assert!(!home.root().join("keys/gate.example.com").exists());
     }
 
     #[test]
     fn what_is_noted_of_another_gate_leaves_the_active_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home::open(Some(dir.path())).unwrap();
-        let other = Profile { web_proxy_addr: "other.example.com:443".into(), ..profile() };
-        home.keep(&other).unwrap();
-        home.keep(&profile()).unwrap();
+        let (_dir, home) = home();
+        let other = sign_in(&home, "other.example.com:443", "main");
+        let active = sign_in(&home, "gate.example.com:3080", "main");
 
         home.note(&Profile { carrier: "websocket".into(), ..other.clone() }).unwrap();
 
-        assert_eq!(home.profile(None).unwrap(), profile());
+        assert_eq!(home.profile(None).unwrap(), active);
         assert_eq!(home.profile(Some(&other.web_proxy_addr)).unwrap().carrier, "websocket");
     }
 
     #[test]
-    fn a_cluster_has_one_set_of_lines_in_known_hosts() {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home::open(Some(dir.path())).unwrap();
-        let key = |ssh: &str| model::api::cluster::CaKey {
-            kind: CaKind::Host,
-            ssh: ssh.into(),
-            x509_pem: String::new(),
-            active: true,
-        };
-        fs::create_dir_all(dir.path()).unwrap();
-        fs::write(home.known_hosts(), "other ssh-ed25519 AAAA\n").unwrap();
+    fn gates_on_one_host_live_side_by_side() {
+        let (_dir, home) = home();
+        let one = sign_in(&home, "127.0.0.1:3080", "main");
+        let two = sign_in(&home, "127.0.0.1:4080", "main");
+        let key = |p: &Profile| fs::read_to_string(home.keys(p).ssh_key()).unwrap();
 
-        home.trust_hosts(
-            &profile(),
-            &TrustBundle { keys: vec![key("ssh-ed25519 OLD")], audit_key: String::new() },
-        )
-        .unwrap();
-        home.trust_hosts(
-            &profile(),
-            &TrustBundle { keys: vec![key("ssh-ed25519 NEW")], audit_key: String::new() },
-        )
-        .unwrap();
+        assert_eq!((one.place.as_str(), two.place.as_str()), ("127.0.0.1", "127.0.0.1-4080"));
+        assert_eq!((key(&one).as_str(), key(&two).as_str()), ("127.0.0.1:3080", "127.0.0.1:4080"));
+        assert_eq!((one.title().as_str(), two.title().as_str()), ("127.0.0.1", "127.0.0.1:4080"));
+        assert_eq!(home.all(), [two.clone(), one.clone()]);
+        assert_eq!(home.profile(Some("127.0.0.1:3080")).unwrap(), one);
+        assert_eq!(home.profile(Some("127.0.0.1:4080")).unwrap(), two);
 
-        let text = fs::read_to_string(home.known_hosts()).unwrap();
-        assert_eq!(
-            text,
-            "other ssh-ed25519 AAAA\n@cert-authority gate.example.com,[gate.example.com]:3080,main,*.main ssh-ed25519 NEW *.main type=host\n"
-        );
+        home.forget(&two).unwrap();
+
+        assert_eq!(home.all(), std::slice::from_ref(&one));
+        assert_eq!(key(&one), "127.0.0.1:3080");
+        let error = home.profile(None).unwrap_err().to_string();
+        assert!(error.ends_with("give --proxy=127.0.0.1:3080"), "{error}");
+    }
+
+    #[test]
+    fn a_gate_keeps_its_place_and_leaves_others_theirs() {
+        let (_dir, home) = home();
+        let namesake = sign_in(&home, "gate-4080:3080", "main");
+        let first = sign_in(&home, "gate:3080", "main");
+        let second = sign_in(&home, "gate:4080", "main");
+        home.forget(&first).unwrap();
+
+        let again = sign_in(&home, "gate:4080", "main");
+        let third = sign_in(&home, "gate:5080", "main");
+
+        assert_eq!(namesake.place, "gate-4080");
+        assert_eq!((second.place.as_str(), again.place.as_str()), ("gate-4080-2", "gate-4080-2"));
+        assert_eq!(third.place, "gate");
+        assert_eq!(home.profile(Some("gate-4080")).unwrap(), namesake);
+        assert_eq!(sign_in(&home, "[::1]:3080", "main").place, "__1");
+    }
+
+    #[test]
+    fn a_host_without_a_port_is_its_one_gate() {
+        let (_dir, home) = home();
+        let one = sign_in(&home, "gate:443", "main");
+
+        assert_eq!(home.profile(Some("gate")).unwrap(), one);
+        assert_eq!(home.profile(Some("https://gate:443/web")).unwrap(), one);
+        let wrong_port = home.profile(Some("gate:444")).unwrap_err().to_string();
+        assert_eq!(wrong_port, "not logged in to gate:444: run `msh login --proxy=gate:444`");
+
+        sign_in(&home, "gate:8443", "main");
+
+        let several = home.profile(Some("gate")).unwrap_err().to_string();
+        assert!(several.ends_with("give --proxy=gate:8443 or --proxy=gate:443"), "{several}");
+        let usual = sign_in(&home, "gate:3080", "main");
+        assert_eq!(home.profile(Some("gate")).unwrap(), usual);
+    }
+
+    #[test]
+    fn what_earlier_versions_kept_is_found_where_it_is() {
+        let (dir, home) = home();
+        let text = "web_proxy_addr: gate:4080\nuser: ann\ncluster: main\ninsecure: false\ncarrier: tls\n";
+        fs::write(dir.path().join("gate.yaml"), text).unwrap();
+        fs::write(dir.path().join("current-profile"), "gate\n").unwrap();
+
+        let found = home.profile(None).unwrap();
+        let second = sign_in(&home, "gate:3080", "main");
+
+        assert_eq!((found.place.as_str(), found.turn), ("gate", 0));
+        assert_eq!(home.profile(Some("gate:4080")).unwrap(), found);
+        assert_eq!(home.keys(&found).ssh_key(), dir.path().join("keys/gate/ann"));
+        assert_eq!(second.place, "gate-3080");
+    }
+
+    #[test]
+    fn a_clusters_name_stays_with_who_had_it_first() {
+        let (_dir, home) = home();
+        let first = sign_in(&home, "b:3080", "main");
+        let second = sign_in(&home, "a:3080", "main");
+        let other = sign_in(&home, "c:3080", "other");
+
+        assert_eq!(home.namesake(&first), None);
+        assert_eq!(home.namesake(&second), Some(first.clone()));
+        assert_eq!(home.namesake(&other), None);
+        assert_eq!(sign_in(&home, "a:3080", "main").turn, second.turn);
+
+        home.forget(&first).unwrap();
+        let back = sign_in(&home, "b:3080", "main");
+
+        assert_eq!(home.namesake(&second), None);
+        assert_eq!(home.namesake(&back), Some(second));
     }
 }

@@ -40,6 +40,18 @@ impl fmt::Display for Target {
     }
 }
 
+/// A word or pattern for nodes without the cluster's name: what a `Host` line takes, and no dot.
+///
+/// # Errors
+/// Another character is in it.
+pub(crate) fn bare_name(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '*' | '?');
+    if text.is_empty() || !text.chars().all(good) {
+        return Err("a name or pattern such as web-1 or gpu-*, without a dot".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// One side of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -155,6 +167,14 @@ mod tests {
         assert_eq!(Forward::parse("[::1]:0:[fe80::1]:80").unwrap().host, "fe80::1");
         for bad in ["8080", "x:y:z", "1:2:3:4:5", "99999:h:1"] {
             assert!(Forward::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bare_name_is_no_more_than_a_pattern_for_one_word() {
+        assert_eq!(bare_name("web-*"), Ok("web-*".to_owned()));
+        for other in ["", "web.example", "a b", "a\nProxyCommand x", "!web", "\"a\""] {
+            assert!(bare_name(other).is_err(), "{other}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Entry points for the fuzzer: each decodes arbitrary bytes and, where that works, checks that encoding what was
 //! decoded and decoding it again gives the same value.
 
-use super::{Reader, agent, connection, key, request, transport, userauth, version};
+use super::{Reader, agent, clear, connection, key, request, transport, userauth, version};
 
 macro_rules! round {
     ($type:ty, $data:expr) => {
@@ -16,6 +16,12 @@ macro_rules! round {
 /// Transport messages and the identification line.
 pub fn transport(data: &[u8]) {
     drop(version::scan(data));
+    let (mut whole, mut halves) = (clear::Clear::default(), clear::Clear::default());
+    let (front, back) = data.split_at(data.len() / 2);
+    whole.pass(data);
+    halves.pass(front);
+    halves.pass(back);
+    assert_eq!(whole, halves);
     round!(transport::KexInit<'_>, data);
     round!(transport::Offer<'_>, data);
     round!(transport::Answer<'_>, data);

@@ -6,6 +6,7 @@
 //! nothing here can be asked for more memory than the packet itself holds. Every value encodes back to its bytes.
 
 pub mod agent;
+pub mod clear;
 pub mod connection;
 pub mod key;
 pub mod number;

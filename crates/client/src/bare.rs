@@ -1,9 +1,9 @@
 //! TLS for the beginning of a conversation, bare bytes for the rest: for routes whose inside is sealed by itself.
 //!
-//! An SSH stream is encrypted and authenticated end to end. TLS around it hides who talks to whom while the handshakes
-//! inside are in the clear; after that it costs a second encryption at every hop and protects nothing more. So each
-//! direction leaves TLS by itself: once its sender has written as many bytes as agreed it sends `close_notify`
-//! (RFC 8446, 6.1) and goes on without; whoever reads `close_notify` reads on without. The alert is authenticated:
+//! An SSH stream is encrypted and authenticated end to end. TLS around it hides who talks to whom while the key exchange
+//! inside is in the clear; after that it costs a second encryption at every hop and protects nothing more. So each
+//! direction leaves TLS by itself: once what its sender writes is sealed without it ([`Leave`]), the sender sends
+//! `close_notify` (RFC 8446, 6.1) and goes on without; whoever reads `close_notify` reads on without. The alert is authenticated:
 //! nobody on the way can end TLS early. What a stranger can do to the bare rest, cut or change it, the SSH inside
 //! notices. Both ends of a route do this or neither: the route's name
 //! says so, and inside a WebSocket, which knows no end of one direction, TLS stays.
@@ -12,6 +12,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -21,20 +22,47 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 use wire::client_hello;
 use wire::route::Route;
+use wire::ssh::clear::Clear;
 
 /// The most bytes read ahead of TLS.
 const AHEAD: usize = 64 * 1024;
 const LEAST: usize = 4 * 1024;
 
-/// How many bytes each direction of `route` carries inside TLS before it goes on bare; `None` where it never does.
+/// When a direction leaves TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leave {
+    /// After so many bytes.
+    After(u64),
+    /// Once the SSH inside encrypts, as [`Clear`] sees it; where that is never seen, after so many bytes.
+    OnceSealed(Clear, u64),
+}
+
+/// When each direction of `route` goes on bare; `None` where it never does.
 #[must_use]
-pub const fn leaves_tls_after(route: Route) -> Option<u64> {
+pub fn leaves_tls(route: Route) -> Option<Leave> {
     match route {
-        // More than the handshakes inside take: host certificates and logins stay hidden.
-        Route::Ssh => Some(256 * 1024),
+        // Host certificates and the names in the dial header are in front of the first new keys.
+        Route::Ssh => Some(Leave::OnceSealed(Clear::behind_a_head(), 256 * 1024)),
         // The token and its answer: the stream's own beginning went through the tunnel.
-        Route::Carrier => Some(1),
+        Route::Carrier => Some(Leave::After(1)),
         Route::Auth | Route::Tunnel => None,
+    }
+}
+
+impl Leave {
+    /// Notes what was written; true once it is time.
+    fn is_due(&mut self, written: &[u8]) -> bool {
+        let count = u64::try_from(written.len()).unwrap_or(u64::MAX);
+        match self {
+            Leave::After(left) => {
+                *left = left.saturating_sub(count);
+                *left == 0
+            }
+            Leave::OnceSealed(clear, left) => {
+                *left = left.saturating_sub(count);
+                clear.pass(written) || *left == 0
+            }
+        }
     }
 }
 
@@ -181,13 +209,18 @@ impl<S: Direct> Direct for Records<S> {
     fn writes_to(&self) -> Option<&TcpStream> {
         self.inner.writes_to()
     }
+    fn into_socket(self: Box<Self>) -> Option<OwnedFd> {
+        self.reads_from()?;
+        Box::new(self.inner).into_socket()
+    }
 }
 
 /// How far our direction is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Writing {
-    /// Inside TLS, with so many bytes to go.
-    Sealed(u64),
+    Sealed(Leave),
+    /// The next thing written leaves TLS first.
+    Due,
     /// `close_notify` is on its way.
     Leaving,
     Bare,
@@ -201,9 +234,10 @@ pub struct Bare<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Bare<S> {
-    /// A stream whose own direction leaves TLS after `limit` bytes.
-    pub fn new(tls: impl Into<TlsStream<Records<S>>>, limit: u64) -> Self {
-        Self { tls: tls.into(), writing: Writing::Sealed(limit) }
+    /// A stream whose own direction leaves TLS as `leave` says.
+    pub fn new(tls: impl Into<TlsStream<Records<S>>>, mut leave: Leave) -> Self {
+        let writing = if leave.is_due(&[]) { Writing::Due } else { Writing::Sealed(leave) };
+        Self { tls: tls.into(), writing }
     }
 
     fn below(&mut self) -> Pin<&mut Records<S>> {
@@ -212,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bare<S> {
 
     /// Gets `close_notify` out; ready once our direction is bare.
     fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Writing::Sealed(_) = self.writing {
+        if let Writing::Sealed(_) | Writing::Due = self.writing {
             self.tls.get_mut().1.send_close_notify();
             self.writing = Writing::Leaving;
         }
@@ -245,9 +279,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Bare<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bare<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if let Writing::Sealed(left @ 1..) = self.writing {
-            let count = ready!(Pin::new(&mut self.tls).poll_write(cx, bytes))?;
-            self.writing = Writing::Sealed(left.saturating_sub(count as u64));
+        let this = &mut *self;
+        if let Writing::Sealed(leave) = &mut this.writing {
+            let count = ready!(Pin::new(&mut this.tls).poll_write(cx, bytes))?;
+            if leave.is_due(bytes.get(..count).unwrap_or_default()) {
+                this.writing = Writing::Due;
+            }
             return Poll::Ready(Ok(count));
         }
         ready!(self.poll_leave(cx))?;
@@ -257,7 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bare<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.writing {
             Writing::Bare => self.below().poll_flush(cx),
-            Writing::Sealed(_) | Writing::Leaving => Pin::new(&mut self.tls).poll_flush(cx),
+            Writing::Sealed(_) | Writing::Due | Writing::Leaving => Pin::new(&mut self.tls).poll_flush(cx),
         }
     }
 
@@ -273,6 +310,14 @@ impl<S: Direct> Direct for Bare<S> {
     }
     fn writes_to(&self) -> Option<&TcpStream> {
         self.tls.get_ref().0.writes_to().filter(|_| matches!(self.writing, Writing::Bare))
+    }
+    fn into_socket(self: Box<Self>) -> Option<OwnedFd> {
+        self.writes_to()?;
+        let records = match self.tls {
+            TlsStream::Client(tls) => tls.into_inner().0,
+            TlsStream::Server(tls) => tls.into_inner().0,
+        };
+        Box::new(records).into_socket()
     }
 }
 

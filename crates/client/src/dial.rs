@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use wire::route::{PROXY_SERVER_NAME, Route, UPGRADE_PATH};
 
-use crate::bare::{Bare, Records, leaves_tls_after};
+use crate::bare::{Bare, Records, leaves_tls};
 use crate::connect::{BoxFuture, BoxStream, Connect, ConnectError};
 use crate::hop;
 pub use crate::proxy_env::{HostPort, ProxyEnv};
@@ -213,8 +213,8 @@ impl Dialer {
             secure(Records::new(stream), config, fixed_name(route.server_name()), &self.0.to).await?;
         if stream.get_ref().1.alpn_protocol() == Some(route.alpn()) {
             // In a WebSocket TLS stays: its end is the only end of one direction there is.
-            return Ok(match leaves_tls_after(route).filter(|_| kind == CarrierKind::Tls) {
-                Some(limit) => Box::new(Bare::new(tokio_rustls::TlsStream::from(stream), limit)),
+            return Ok(match leaves_tls(route).filter(|_| kind == CarrierKind::Tls) {
+                Some(leave) => Box::new(Bare::new(tokio_rustls::TlsStream::from(stream), leave)),
                 None => Box::new(Wrapped::new(stream)),
             });
         }

@@ -17,4 +17,7 @@ pub enum Error {
     /// A listener could not be taken over.
     #[error("cannot listen")]
     Listen(#[source] io::Error),
+    /// The system gives no threads or descriptors to pass bytes on with.
+    #[error("cannot start the threads that pass bytes on")]
+    Threads(#[source] io::Error),
 }

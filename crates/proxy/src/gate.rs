@@ -12,7 +12,7 @@ use client::{BoxStream, Keyring};
 use model::{ClusterName, Identity, UserName};
 use pki::Trust;
 use runtime::direct::Wrapped;
-use runtime::{Clock, Place, Random, Scope};
+use runtime::{Clock, Place, Random, Scope, Shunt};
 use tokio::io::{AsyncRead, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -85,6 +85,8 @@ struct Inner {
     tls: Tls,
     doors: Doors,
     scope: Scope,
+    /// Passes on what is only sockets.
+    shunt: Shunt,
 }
 
 /// One connection's circumstances.
@@ -127,7 +129,8 @@ impl Gate {
             settings.clock.clone(),
         )?;
         let doors = Doors::new(&settings.limits);
-        Ok(Self(Arc::new(Inner { settings, tls, doors, scope })))
+        let shunt = Shunt::start().map_err(Error::Threads)?;
+        Ok(Self(Arc::new(Inner { settings, tls, doors, scope, shunt })))
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -251,7 +254,7 @@ impl Gate {
             .and_then(|a| a.map_err(|error| format!("the authority cannot be reached: {error}")));
         let auth = auth.inspect_err(|why| tracing::warn!(%why, "cannot pass a connection on"))?;
         drop(visit.pending);
-        relay(stream, auth).await.map(|_| ()).map_err(|e| e.to_string())
+        relay(stream, auth, None).await.map(|_| ()).map_err(|e| e.to_string())
     }
 
     fn good_for(&self, identity: &Identity) -> Duration {
@@ -313,7 +316,7 @@ impl Gate {
             return Err(format!("{reply:?}"));
         };
         tracing::info!(peer = %visit.peer, user = %identity.display_name(), node = %header.target, trace = %header.trace, "dial");
-        let outcome = relay(stream, node).await;
+        let outcome = relay(stream, node, Some(&self.0.shunt)).await;
         tracing::debug!(trace = %header.trace, ?outcome, "dial over");
         Ok(())
     }

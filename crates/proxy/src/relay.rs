@@ -1,17 +1,19 @@
 //! Copies bytes both ways between two streams, unread, until both directions have ended.
 //!
+//! Where both streams have become sockets and nothing else, they are handed to a thread that only passes bytes on
+//! ([`Shunt`]): a keystroke costs least there. Until then, and where that never comes, bytes are copied here.
+//!
 //! One direction's end is passed on and the other goes on, also when nobody takes more in the first: whoever hung up
-//! may have said something last. A direction holds `SMALL` bytes while idle and up to `LARGE` while busy. One that has
-//! carried much and leads from a socket to a socket goes on inside the kernel. Back-pressure is the streams' own:
-//! nothing is queued here.
+//! may have said something last. A direction holds `SMALL` bytes while idle and up to `LARGE` while busy. Back-pressure
+//! is the streams' own: nothing is queued here.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use runtime::Direct;
-use runtime::direct::{Passage, is_refused};
+use runtime::shunt::End;
+use runtime::{Direct, Shunt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
@@ -20,9 +22,6 @@ const LARGE: usize = 64 * 1024;
 
 /// What one direction moves before other tasks get their turn: a keystroke elsewhere waits behind that much.
 const TURN: usize = 128 * 1024;
-
-/// What a direction carries before it is worth a pipe of the kernel's, if it can have one.
-const WORTH: u64 = 1024 * 1024;
 
 /// How long a client may take to hear that what it reached is gone.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -39,20 +38,10 @@ pub struct Relayed {
     pub back: u64,
 }
 
-/// How a direction's bytes get across.
-enum Way {
-    Copied,
-    /// From socket to socket: nothing is in the buffer.
-    Spliced(Passage),
-    /// Copied for good: no pipe was to be had, or the kernel does not do it.
-    OnlyCopied,
-}
-
 struct Direction {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    way: Way,
     unflushed: bool,
     ended: bool,
     shut: bool,
@@ -69,7 +58,6 @@ impl Direction {
             buffer: Vec::new(),
             start: 0,
             end: 0,
-            way: Way::Copied,
             unflushed: false,
             ended: false,
             shut: false,
@@ -79,14 +67,11 @@ impl Direction {
         }
     }
 
-    /// Lets the kernel go on where it can. Nothing is held here.
-    fn shorten<R: Direct, W: Direct>(&mut self, from: &R, to: &W) {
-        let worth = matches!(self.way, Way::Copied) && self.total >= WORTH;
-        if worth && from.reads_from().is_some() && to.writes_to().is_some() {
-            self.way = Passage::new().map_or(Way::OnlyCopied, Way::Spliced);
-            self.buffer = Vec::new();
-            (self.start, self.end) = (0, 0);
-        }
+    /// Nothing is on its way, and nothing but sockets is left.
+    fn is_plain<R: Direct, W: Direct>(&self, from: &R, to: &W) -> bool {
+        let held = self.start < self.end;
+        let over = self.ended || self.failed.is_some();
+        !held && !over && !self.unflushed && from.reads_from().is_some() && to.writes_to().is_some()
     }
 
     /// Fills the empty buffer. A full one means there is more: the next is larger.
@@ -95,15 +80,6 @@ impl Direction {
         from: &mut R,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if let (Way::Spliced(passage), Some(socket)) = (&mut self.way, from.reads_from()) {
-            match ready!(passage.poll_take(socket, cx)) {
-                Err(error) if is_refused(&error) => self.way = Way::OnlyCopied,
-                taken => {
-                    self.ended = taken? == 0;
-                    return Poll::Ready(Ok(()));
-                }
-            }
-        }
         let wanted = if self.end > 0 && self.end == self.buffer.len() { LARGE } else { SMALL };
         if self.buffer.len() < wanted {
             self.buffer = vec![0; wanted];
@@ -147,7 +123,6 @@ impl Direction {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            self.shorten(from, to);
             if self.poll_fill(from, cx)?.is_pending() {
                 if let Err(error) = ready!(self.poll_out(to, cx)) {
                     self.failed = Some(error);
@@ -164,16 +139,6 @@ impl Direction {
     where
         W: AsyncWrite + Direct + Unpin,
     {
-        if let (Way::Spliced(passage), Some(socket)) = (&mut self.way, to.writes_to()) {
-            while passage.held() > 0 {
-                let count = ready!(passage.poll_give(socket, cx))?;
-                if count == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                self.total += u64::try_from(count).unwrap_or(0);
-                *moved += count;
-            }
-        }
         while self.start < self.end {
             let unsent = self.buffer.get(self.start..self.end).unwrap_or_default();
             let count = ready!(Pin::new(&mut *to).poll_write(cx, unsent))?;
@@ -202,6 +167,13 @@ impl Direction {
     }
 }
 
+/// Why copying stops.
+enum Copied {
+    ToTheEnd,
+    /// Both streams are sockets: whoever only passes bytes on can have them.
+    Plain,
+}
+
 /// Relays between a client `a` and what it reached, `b`, until both directions have ended or one cannot be read, or
 /// 30 s after `b` has ended: nobody answers any more, and the client need not hang up.
 ///
@@ -209,7 +181,7 @@ impl Direction {
 /// The first failure of either stream. One that takes no more is read to its end before that is told. When `b` cannot be
 /// read, `a` is told that nothing more comes, for at most 5 s: its connection to us is whole, and what is sealed
 /// inside knows what is missing.
-pub async fn relay<A, B>(mut a: A, mut b: B) -> io::Result<Relayed>
+pub async fn relay<A, B>(mut a: A, mut b: B, shunt: Option<&Shunt>) -> io::Result<Relayed>
 where
     A: AsyncRead + AsyncWrite + Direct + Unpin,
     B: AsyncRead + AsyncWrite + Direct + Unpin,
@@ -222,16 +194,22 @@ where
             back.lost = true;
             error
         })?;
+        if shunt.is_some() && forth.is_plain(&a, &b) && back.is_plain(&b, &a) {
+            return Poll::Ready(Ok(Copied::Plain));
+        }
         if other.is_pending() {
             return Poll::Pending;
         }
         let rest = linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
         if one.is_ready() || rest.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Ok::<(), io::Error>(()));
+            return Poll::Ready(Ok::<_, io::Error>(Copied::ToTheEnd));
         }
         Poll::Pending
     })
     .await;
+    if let (Ok(Copied::Plain), Some(shunt)) = (&copied, shunt) {
+        return pass_on(a, b, shunt, Relayed { forth: forth.total, back: back.total }).await;
+    }
     if back.lost {
         let _ = timeout(FAREWELL, a.shutdown()).await;
     }
@@ -241,220 +219,15 @@ where
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-    use tokio::net::{TcpListener, TcpStream};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn each_direction_ends_by_itself_and_nothing_is_lost() {
-        let (mut left, a) = duplex(10_000);
-        let (mut right, b) = duplex(300);
-        let sent: Vec<u8> = (0..400_000u32).map(|n| n.to_le_bytes()[1]).collect();
-        let expected = sent.clone();
-
-        let ends = async {
-            let write = async {
-                left.write_all(&sent).await.unwrap();
-                left.shutdown().await.unwrap();
-            };
-            let mut got = Vec::new();
-            tokio::join!(write, async { right.read_to_end(&mut got).await.unwrap() });
-            right.write_all(b"thanks").await.unwrap();
-            right.shutdown().await.unwrap();
-            let mut answer = Vec::new();
-            left.read_to_end(&mut answer).await.unwrap();
-            (got, answer)
-        };
-        let (relayed, (got, answer)) = tokio::join!(relay(a, b), ends);
-
-        assert_eq!(relayed.unwrap(), Relayed { forth: 400_000, back: 6 });
-        assert_eq!(got, expected);
-        assert_eq!(answer, b"thanks");
-    }
-
-    async fn sockets() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (near, listener.accept().await.unwrap().0)
-    }
-
-    #[tokio::test]
-    async fn sockets_that_carry_much_are_left_to_the_kernel_and_nothing_is_lost() {
-        const MUCH: usize = 6 << 20;
-        let (left, mut a) = sockets().await;
-        let (right, mut b) = sockets().await;
-        let pattern = |seed: usize| (0..MUCH).map(move |n| (n.wrapping_mul(seed) >> 7) as u8);
-        let talk = |stream: TcpStream, seed: usize| async move {
-            let (mut from, mut to) = stream.into_split();
-            let send = async {
-                let said: Vec<u8> = pattern(seed).collect();
-                to.write_all(&said).await.unwrap();
-                to.shutdown().await.unwrap();
-            };
-            let mut heard = Vec::new();
-            tokio::join!(send, async { from.read_to_end(&mut heard).await.unwrap() });
-            heard
-        };
-        let (mut forth, mut back) = (Direction::new(), Direction::new());
-        let both = std::future::poll_fn(|cx| {
-            let one = forth.poll_copy(&mut a, &mut b, cx)?;
-            let other = back.poll_copy(&mut b, &mut a, cx)?;
-            if one.is_ready() && other.is_ready() {
-                Poll::Ready(Ok::<(), io::Error>(()))
-            } else {
-                Poll::Pending
-            }
-        });
-
-        let (copied, from_right, from_left) = tokio::join!(both, talk(left, 31), talk(right, 37));
-
-        copied.unwrap();
-        assert!(from_right.iter().copied().eq(pattern(37)) && from_left.iter().copied().eq(pattern(31)));
-        for direction in [forth, back] {
-            assert!(matches!(direction.way, Way::Spliced(_)));
-            assert_eq!((direction.total, direction.buffer.len()), (MUCH as u64, 0));
-        }
-    }
-
-    #[tokio::test]
-    async fn little_is_copied_and_costs_no_pipe() {
-        let (mut left, mut a) = sockets().await;
-        let (mut right, mut b) = sockets().await;
-        left.write_all(b"ls\n").await.unwrap();
-        left.shutdown().await.unwrap();
-        let mut forth = Direction::new();
-
-        std::future::poll_fn(|cx| forth.poll_copy(&mut a, &mut b, cx)).await.unwrap();
-
-        let mut heard = String::new();
-        right.read_to_string(&mut heard).await.unwrap();
-        assert!(heard == "ls\n" && matches!(forth.way, Way::Copied));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_reader_that_stalls_stalls_its_writer_and_nothing_is_queued() {
-        let (mut left, a) = duplex(1000);
-        let (_right, b) = duplex(1000);
-        let flood =
-            async { tokio::time::timeout(Duration::from_secs(1), left.write_all(&[0; 1 << 20])).await };
-        let both = async { tokio::join!(tokio::time::timeout(Duration::from_secs(2), relay(a, b)), flood) };
-
-        let (relayed, flood) = both.await;
-
-        assert!(relayed.is_err() && flood.is_err());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_only_stays_is_let_go_when_what_it_reached_has_ended() {
-        let (mut left, a) = duplex(1000);
-        let (mut right, b) = duplex(1000);
-        right.write_all(b"bye").await.unwrap();
-        right.shutdown().await.unwrap();
-
-        let relayed = timeout(Duration::from_secs(60), relay(a, b)).await;
-
-        assert_eq!(relayed.expect("it ends").unwrap(), Relayed { forth: 0, back: 3 });
-        let mut last = String::new();
-        left.read_to_string(&mut last).await.unwrap();
-        assert_eq!(last, "bye");
-    }
-
-    #[tokio::test]
-    async fn a_broken_stream_ends_the_relay() {
-        let (left, a) = duplex(1000);
-        let (right, b) = duplex(1000);
-        drop(right);
-        let mut left = left;
-        left.write_all(b"x").await.unwrap();
-
-        assert!(relay(a, b).await.is_err());
-    }
-
-    #[tokio::test]
-    async fn a_client_hears_the_end_when_what_it_reached_is_reset() {
-        /// Says something, then breaks.
-        struct Reset(bool);
-        impl Direct for Reset {}
-        impl AsyncRead for Reset {
-            fn poll_read(
-                mut self: Pin<&mut Self>,
-                _: &mut Context<'_>,
-                out: &mut ReadBuf<'_>,
-            ) -> Poll<io::Result<()>> {
-                if std::mem::replace(&mut self.0, true) {
-                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-                }
-                out.put_slice(b"bye");
-                Poll::Ready(Ok(()))
-            }
-        }
-        impl AsyncWrite for Reset {
-            fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, b: &[u8]) -> Poll<io::Result<usize>> {
-                Poll::Ready(Ok(b.len()))
-            }
-            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(Ok(()))
-            }
-            fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(Ok(()))
-            }
-        }
-        /// Counts ends that were passed on.
-        struct Client(tokio::io::DuplexStream, std::sync::Arc<std::sync::atomic::AtomicUsize>);
-        impl Direct for Client {}
-        impl AsyncRead for Client {
-            fn poll_read(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                out: &mut ReadBuf<'_>,
-            ) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.0).poll_read(cx, out)
-            }
-        }
-        impl AsyncWrite for Client {
-            fn poll_write(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                b: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.0).poll_write(cx, b)
-            }
-            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.0).poll_flush(cx)
-            }
-            fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                Pin::new(&mut self.0).poll_shutdown(cx)
-            }
-        }
-        let (mut left, a) = duplex(1000);
-        let ends = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-
-        let relayed = relay(Client(a, ends.clone()), Reset(false)).await;
-
-        let mut last = String::new();
-        left.read_to_string(&mut last).await.unwrap();
-        assert_eq!(relayed.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
-        assert_eq!((last.as_str(), ends.load(std::sync::atomic::Ordering::Relaxed)), ("bye", 1));
-    }
-
-    #[tokio::test]
-    async fn what_was_said_before_hanging_up_arrives_and_so_does_the_end() {
-        let (mut left, a) = duplex(1000);
-        let (mut right, b) = duplex(1000);
-        right.write_all(b"exit 7").await.unwrap();
-        drop(right);
-        left.write_all(b"and another thing").await.unwrap();
-
-        let mut last = String::new();
-        let (relayed, read) = tokio::join!(relay(a, b), left.read_to_string(&mut last));
-
-        assert!(relayed.is_err());
-        assert_eq!((read.unwrap(), last.as_str()), (6, "exit 7"));
-    }
+/// Hands both sockets over and waits for their end.
+async fn pass_on<A: Direct, B: Direct>(a: A, b: B, shunt: &Shunt, before: Relayed) -> io::Result<Relayed> {
+    let (a, b) = (Box::new(a).into_socket(), Box::new(b).into_socket());
+    let (Some(a), Some(b)) = (a, b) else {
+        return Err(io::Error::other("a socket could not be taken from the runtime"));
+    };
+    let passed = shunt.join(End::Socket(a), End::Socket(b), LINGER).await?;
+    Ok(Relayed { forth: before.forth + passed.forth, back: before.back + passed.back })
 }
+
+#[cfg(test)]
+mod tests;

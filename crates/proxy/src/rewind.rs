@@ -3,6 +3,7 @@
 //! Holds no more than the looker's bound, and only until those bytes are read.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -83,5 +84,9 @@ impl<S: Direct> Direct for Rewind<S> {
     }
     fn writes_to(&self) -> Option<&TcpStream> {
         self.inner.writes_to()
+    }
+    fn into_socket(self: Box<Self>) -> Option<OwnedFd> {
+        self.reads_from()?;
+        Box::new(self.inner).into_socket()
     }
 }

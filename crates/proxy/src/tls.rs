@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use client::bare::{Bare, Records, leaves_tls_after};
+use client::bare::{Bare, Records, leaves_tls};
 use client::{BoxStream, Keyring, Material};
 use model::Identity;
 use pki::Trust;
@@ -121,8 +121,8 @@ impl Tls {
         let leaf = leaf.ok_or("no client certificate")?;
         let trust = self.trust.borrow().clone();
         let identity = pki::x509::verify_client(leaf, &trust, self.clock.now()).map_err(|e| e.to_string())?;
-        let stream: BoxStream = match leaves_tls_after(route).filter(|_| !in_web_socket) {
-            Some(limit) => Box::new(Bare::new(tokio_rustls::TlsStream::from(stream), limit)),
+        let stream: BoxStream = match leaves_tls(route).filter(|_| !in_web_socket) {
+            Some(leave) => Box::new(Bare::new(tokio_rustls::TlsStream::from(stream), leave)),
             None => Box::new(Wrapped::new(stream)),
         };
         Ok((stream, identity))

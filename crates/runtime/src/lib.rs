@@ -12,6 +12,7 @@ pub mod lane;
 pub mod places;
 pub mod random;
 pub mod scope;
+pub mod shunt;
 pub mod telemetry;
 
 pub use causes::causes;
@@ -22,3 +23,4 @@ pub use lane::{Aside, Lane};
 pub use places::{Place, Places};
 pub use random::Random;
 pub use scope::{Fault, Scope, Service};
+pub use shunt::Shunt;

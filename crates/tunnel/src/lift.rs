@@ -22,6 +22,12 @@ use crate::{BoxIo, Connect};
 /// Bytes a stream carries, both ways together, before it is worth a connection of its own.
 pub(crate) const WORTH: u64 = 1024 * 1024;
 
+/// Small pieces it carries, both ways together, that are worth one: somebody types. Signing in takes some twenty, and
+/// a command that is over soon is not to pay for a handshake.
+pub(crate) const WORTH_PIECES: u32 = 64;
+/// The most bytes of a small piece.
+const SMALL: usize = 1024;
+
 /// Requests that may be open at a proxy; more streams stay on their tunnels.
 const MAX_OPEN: usize = 4096;
 
@@ -58,6 +64,9 @@ pub(crate) struct Lift {
 pub(crate) trait Place: Send + Sync {
     /// One that is over by now has no use for it.
     fn place(&self, id: StreamId, io: BoxIo);
+
+    /// It carries copies, as far as this side has seen.
+    fn is_busy(&self, id: StreamId) -> bool;
 }
 
 struct Request {
@@ -134,15 +143,26 @@ pub(crate) struct Lifter {
 #[derive(Default)]
 pub(crate) struct Load {
     carried: u64,
+    pieces: u32,
     asked: Option<(Desk, Token)>,
 }
 
 impl Load {
     /// Notes what was carried; true once, when the stream is worth a connection of its own.
     pub(crate) fn add(&mut self, count: usize) -> bool {
-        let before = self.carried;
-        self.carried = before.saturating_add(u64::try_from(count).unwrap_or(0));
-        before < WORTH && self.carried >= WORTH
+        let before = self.is_worth_it();
+        self.carried = self.carried.saturating_add(u64::try_from(count).unwrap_or(0));
+        self.pieces = self.pieces.saturating_add(u32::from(count <= SMALL));
+        !before && self.is_worth_it()
+    }
+
+    fn is_worth_it(&self) -> bool {
+        self.carried >= WORTH || self.pieces >= WORTH_PIECES
+    }
+
+    /// It carries copies, not keystrokes. Half of what is worth a connection: the far side may have seen the rest first.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.carried >= WORTH / 2
     }
 
     /// Makes the request: the token to send, if there is room for one more.
@@ -169,14 +189,20 @@ pub(crate) async fn dial_for(
     scope: runtime::Scope,
 ) {
     while let Some(lift) = wanted.recv().await {
-        let (tunnel, connect) = (tunnel.clone(), connect.clone());
-        scope.spawn_aside("dial for a stream", async move {
+        let (at, connect) = (tunnel.clone(), connect.clone());
+        let work = async move {
             let proxy = connect.name();
             match bring(connect, lift.token).await {
-                Ok(io) => tunnel.place(lift.id, io),
+                Ok(io) => at.place(lift.id, io),
                 Err(why) => tracing::debug!(%proxy, %why, "no connection of its own for a stream"),
             }
-        });
+        };
+        // A connection is watched from the lane it was dialled in.
+        if tunnel.is_busy(lift.id) {
+            scope.spawn_aside("dial for a copy", work);
+        } else {
+            scope.spawn("dial for a stream", work);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! One lock, never held across an await.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub(crate) struct State {
     pub(crate) over: bool,
     /// Connections that streams have of their own, until they take them.
     pub(crate) own: BTreeMap<StreamId, BoxIo>,
+    /// Streams that carry copies.
+    pub(crate) busy: BTreeSet<StreamId>,
     pub(crate) pump: Option<Waker>,
     pub(crate) close: bool,
     pub(crate) close_when_idle: bool,
@@ -59,6 +61,7 @@ impl Shared {
             writers: BTreeMap::new(),
             over: false,
             own: BTreeMap::new(),
+            busy: BTreeSet::new(),
             pump: None,
             close: false,
             close_when_idle: false,
@@ -110,5 +113,9 @@ impl Place for Shared {
         drop(state);
         drop(unused);
         wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    fn is_busy(&self, id: StreamId) -> bool {
+        self.lock().busy.contains(&id)
     }
 }

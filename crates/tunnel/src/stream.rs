@@ -7,6 +7,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
@@ -77,7 +78,12 @@ impl Stream {
 
     /// Notes what was carried; the proxy's side asks for a connection when it is much.
     fn carried(&mut self, count: usize) {
-        if self.load.add(count)
+        let before = self.load.is_busy();
+        let worth_it = self.load.add(count);
+        if !before && self.load.is_busy() {
+            self.shared.lock().busy.insert(self.id);
+        }
+        if worth_it
             && let Some(lifter) = self.shared.lifter()
             && let Some(token) = self.load.ask(lifter, self.weak(), self.id)
         {
@@ -255,6 +261,12 @@ impl Direct for Stream {
     fn writes_to(&self) -> Option<&TcpStream> {
         self.own.as_ref().filter(|_| self.moved_out)?.writes_to()
     }
+    fn into_socket(mut self: Box<Self>) -> Option<OwnedFd> {
+        if !self.moved_in || !self.moved_out {
+            return None;
+        }
+        self.own.take()?.into_socket()
+    }
 }
 
 impl Drop for Stream {
@@ -264,6 +276,7 @@ impl Drop for Stream {
         state.readers.remove(&self.id);
         state.writers.remove(&self.id);
         let unused = state.own.remove(&self.id);
+        state.busy.remove(&self.id);
         state.nudge();
         drop(state);
         // Closing a connection is nothing to do under the lock.

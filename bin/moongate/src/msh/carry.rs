@@ -1,6 +1,6 @@
 //! A connection to a node's SSH service through the gate, and `msh proxy ssh`, which hands it to another program.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use client::BoxStream;
-use runtime::{Direct as _, Random, direct};
+use runtime::shunt::{self, End};
+use runtime::{Direct as _, Random};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::unix::pipe;
 use wire::Reader;
@@ -73,33 +74,48 @@ async fn reply(stream: &mut BoxStream) -> Result<DialReply> {
     DialReply::decode(&mut Reader::new(&bytes))?.context("the gate's answer is cut")
 }
 
-/// Copies between standard input and output and `stream` until the node is done.
+/// Passes bytes between standard input and output and `stream` until the node is done. Once all are pipes and sockets
+/// and nothing else, this thread does nothing but that: keystrokes are quickest so.
 ///
 /// # Errors
 /// Either side broke.
 pub(crate) async fn stdio(stream: BoxStream) -> Result<()> {
     let stream = RefCell::new(stream);
+    let held = Cell::new(0);
+    let (input, output) = (pipe_in(), pipe_out());
+    let pipes = input.is_some() && output.is_some();
     let up = async {
         let mut to_node = Shared(&stream);
-        let copied = match pipe_in() {
-            Some(input) => copy(input, &mut to_node).await,
-            None => copy(tokio::io::stdin(), &mut to_node).await,
+        let copied = match input {
+            Some(input) => copy(input, &mut to_node, &held).await,
+            None => copy(tokio::io::stdin(), &mut to_node, &held).await,
         };
         to_node.shutdown().await.or(copied.map(drop))
     };
     let down = async {
-        match pipe_out() {
-            Some(output) => drain(&stream, output).await,
-            None => copy(Shared(&stream), &mut tokio::io::stdout()).await,
+        match output {
+            Some(mut output) => copy(Shared(&stream), &mut output, &held).await,
+            None => copy(Shared(&stream), &mut tokio::io::stdout(), &held).await,
         }
     };
+    let plain = poll_fn(|_| match &*stream.borrow() {
+        stream if pipes && held.get() == 0 && stream.reads_from().and(stream.writes_to()).is_some() => {
+            Poll::Ready(())
+        }
+        _ => Poll::Pending,
+    });
     // The node's end decides: when it has no more to say, the program on our side is done too. That it takes no more
     // is no end: it may have said something last.
-    tokio::pin!(up, down);
-    let done = tokio::select! {
-        done = &mut down => done,
-        _ = &mut up => down.await,
+    let done = {
+        tokio::pin!(up, down);
+        tokio::select! {
+            biased;
+            done = &mut down => Some(done),
+            _ = &mut up => Some(down.await),
+            () = plain => None,
+        }
     };
+    let Some(done) = done else { return pass_on(stream.into_inner()) };
     match done {
         // The SSH inside knows whether anything is missing, and says so to whoever is still there to hear it.
         Err(cut) if cut.kind() == ErrorKind::UnexpectedEof => bail!("the connection to the gate was cut"),
@@ -110,55 +126,32 @@ pub(crate) async fn stdio(stream: BoxStream) -> Result<()> {
     }
 }
 
-/// Copies to the end; how many bytes.
-async fn copy(mut from: impl AsyncRead + Unpin, to: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<u64> {
+/// Passes on what is left, in this thread: nothing else is to be done in this process.
+fn pass_on(stream: BoxStream) -> Result<()> {
+    let socket = stream.into_socket().context("the socket cannot be taken from the runtime")?;
+    let from = std::io::stdin().as_fd().try_clone_to_owned()?;
+    let to = std::io::stdout().as_fd().try_clone_to_owned()?;
+    shunt::carry(End::Pipes { from, to }, End::Socket(socket))?;
+    Ok(())
+}
+
+/// Copies to the end; how many bytes. `held` counts those who hold bytes just now.
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    to: &mut (impl AsyncWrite + Unpin),
+    held: &Cell<u32>,
+) -> std::io::Result<u64> {
     let (mut buffer, mut all) = (vec![0; CHUNK], 0);
     loop {
         let n = from.read(&mut buffer).await?;
         if n == 0 {
             return to.flush().await.map(|()| all);
         }
+        held.set(held.get() + 1);
         all += n as u64;
         to.write_all(buffer.get(..n).unwrap_or_default()).await?;
         to.flush().await?;
-    }
-}
-
-/// What the node says into a pipe: copied while it comes inside TLS, moved by the kernel once it is bare. How many
-/// bytes.
-async fn drain(stream: &RefCell<BoxStream>, mut pipe: pipe::Sender) -> std::io::Result<u64> {
-    let (mut buffer, mut refused, mut all) = (Vec::new(), false, 0);
-    loop {
-        let moved = if !refused && stream.borrow().reads_from().is_some() {
-            buffer = Vec::new();
-            match poll_fn(|cx| poll_moved(stream, &pipe, cx)).await {
-                Err(error) if direct::is_refused(&error) => {
-                    refused = true;
-                    continue;
-                }
-                moved => moved?,
-            }
-        } else {
-            buffer.resize(CHUNK, 0);
-            let n = Shared(stream).read(&mut buffer).await?;
-            pipe.write_all(buffer.get(..n).unwrap_or_default()).await?;
-            n
-        };
-        if moved == 0 {
-            return Ok(all);
-        }
-        all += moved as u64;
-    }
-}
-
-fn poll_moved(
-    stream: &RefCell<BoxStream>,
-    pipe: &pipe::Sender,
-    cx: &mut Context<'_>,
-) -> Poll<std::io::Result<usize>> {
-    match stream.borrow().reads_from() {
-        Some(socket) => direct::poll_into_pipe(socket, pipe, cx),
-        None => Poll::Ready(Err(ErrorKind::Unsupported.into())),
+        held.set(held.get() - 1);
     }
 }
 
@@ -190,13 +183,13 @@ impl AsyncWrite for Shared<'_> {
 /// Standard input as a pipe read without helper threads; `None` when it is something else.
 fn pipe_in() -> Option<pipe::Receiver> {
     let own = std::io::stdin().as_fd().try_clone_to_owned().ok()?;
-    let _ = rustix::pipe::fcntl_setpipe_size(&own, CHUNK * 4);
+    let _ = rustix::pipe::fcntl_setpipe_size(&own, CHUNK);
     pipe::Receiver::from_owned_fd(own).ok()
 }
 
 /// Standard output as a pipe written without helper threads; `None` when it is something else.
 fn pipe_out() -> Option<pipe::Sender> {
     let own = std::io::stdout().as_fd().try_clone_to_owned().ok()?;
-    let _ = rustix::pipe::fcntl_setpipe_size(&own, CHUNK * 4);
+    let _ = rustix::pipe::fcntl_setpipe_size(&own, CHUNK);
     pipe::Sender::from_owned_fd(own).ok()
 }

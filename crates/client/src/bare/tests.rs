@@ -42,15 +42,19 @@ impl AsyncWrite for Tapped {
 
 /// Both ends, after the handshake, and what the first one sends from then on.
 async fn ends(limit: u64, pipe: usize) -> (Bare<Tapped>, Bare<DuplexStream>, Arc<Mutex<Vec<u8>>>) {
+    ends_that(Leave::After(limit), pipe).await
+}
+
+async fn ends_that(leave: Leave, pipe: usize) -> (Bare<Tapped>, Bare<DuplexStream>, Arc<Mutex<Vec<u8>>>) {
     let (near, far) = duplex(pipe);
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let (near, far) = shake(Tapped { inner: near, seen: seen.clone() }, far, limit).await;
+    let (near, far) = shake(Tapped { inner: near, seen: seen.clone() }, far, leave).await;
     seen.lock().unwrap().clear();
     (near, far, seen)
 }
 
 /// Real TLS between two streams.
-async fn shake<A, B>(near: A, far: B, limit: u64) -> (Bare<A>, Bare<B>)
+async fn shake<A, B>(near: A, far: B, leave: Leave) -> (Bare<A>, Bare<B>)
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
@@ -70,8 +74,8 @@ where
         TlsConnector::from(client).connect(name, Records::new(near)),
         TlsAcceptor::from(Arc::new(server)).accept(Records::new(far)),
     );
-    let near = Bare::new(tokio_rustls::TlsStream::from(near.unwrap()), limit);
-    (near, Bare::new(tokio_rustls::TlsStream::from(far.unwrap()), limit))
+    let near = Bare::new(tokio_rustls::TlsStream::from(near.unwrap()), leave.clone());
+    (near, Bare::new(tokio_rustls::TlsStream::from(far.unwrap()), leave))
 }
 
 /// Bytes that do not repeat soon.
@@ -130,6 +134,57 @@ async fn a_stranger_on_the_way_sees_nothing_of_the_beginning_and_only_the_inside
     let contains = |needle: &[u8]| seen.windows(needle.len()).any(|w| w == needle);
     assert!(!contains(b"host certificate"));
     assert!(seen.ends_with(&sealed), "no second encryption");
+}
+
+/// A packet of SSH in the clear: a number and what it carries.
+fn packet(number: u8, body: &[u8]) -> Vec<u8> {
+    let mut packet = u32::try_from(body.len() + 6).unwrap().to_be_bytes().to_vec();
+    packet.extend([4, number]);
+    packet.extend(body);
+    packet.extend([0; 4]);
+    packet
+}
+
+#[tokio::test]
+async fn an_ssh_direction_leaves_tls_behind_its_new_keys_and_not_before() {
+    let leave = leaves_tls(wire::route::Route::Ssh).expect("the route leaves TLS");
+    let (mut near, mut far, seen) = ends_that(leave, 1 << 20).await;
+    let hidden = [
+        vec![0, 5],
+        b"node1".to_vec(),
+        b"SSH-2.0-x\r\n".to_vec(),
+        packet(20, b"algorithms"),
+        packet(31, &b"a host certificate".repeat(20)),
+        packet(21, b""),
+    ]
+    .concat();
+    for part in hidden.chunks(100) {
+        near.write_all(part).await.unwrap();
+        near.flush().await.unwrap();
+    }
+    let within = seen.lock().unwrap().len();
+    assert!(matches!(near.writing, Writing::Due) && within > hidden.len());
+
+    near.write_all(b"ciphertext").await.unwrap();
+    near.flush().await.unwrap();
+
+    let mut heard = vec![0; hidden.len() + 10];
+    far.read_exact(&mut heard).await.unwrap();
+    assert_eq!(heard, [hidden, b"ciphertext".to_vec()].concat());
+    let seen = seen.lock().unwrap().clone();
+    let contains = |needle: &[u8]| seen.windows(needle.len()).any(|w| w == needle);
+    assert!(!contains(b"node1") && !contains(b"algorithms") && !contains(b"host cert"));
+    assert!(seen.ends_with(b"ciphertext"), "no second encryption");
+}
+
+#[tokio::test]
+async fn a_direction_that_is_no_ssh_stays_in_tls_for_as_long_as_agreed() {
+    let (mut near, _far, _) = ends_that(leaves_tls(wire::route::Route::Ssh).unwrap(), 1 << 20).await;
+    let mut written = 0;
+    while !matches!(near.writing, Writing::Due) {
+        written += near.write(&[b'x'; 10_000]).await.unwrap();
+    }
+    assert!((256 * 1024..300_000).contains(&written), "{written}");
 }
 
 #[tokio::test]
@@ -204,7 +259,7 @@ async fn once_bare_the_socket_itself_may_be_used_and_no_byte_is_lost_or_doubled(
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let far = listener.accept().await.unwrap().0;
-        let (mut near, far) = shake(near, far, limit).await;
+        let (mut near, far) = shake(near, far, Leave::After(limit)).await;
         assert!(near.writes_to().is_none() && far.reads_from().is_none(), "inside TLS at first");
         let said = bytes(if piece == 1 { 100_000 } else { 300_000 }, 5);
 

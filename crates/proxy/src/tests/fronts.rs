@@ -61,7 +61,7 @@ pub(crate) async fn front(scope: &Scope, behind: SocketAddr, temper: Temper) -> 
                     let _ = tls.read(&mut request).await;
                     back.write_all(head).await.unwrap();
                 }
-                let _ = relay(Wrapped::new(tls), back).await;
+                let _ = relay(Wrapped::new(tls), back, None).await;
             });
         }
     });
@@ -84,7 +84,7 @@ pub(crate) async fn connect_proxy(scope: &Scope, behind: SocketAddr) -> SocketAd
                 assert!(head.starts_with(b"CONNECT gate.example:3080 HTTP/1.1\r\n"));
                 let back = TcpStream::connect(behind).await.unwrap();
                 socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-                let _ = relay(socket, back).await;
+                let _ = relay(socket, back, None).await;
             });
         }
     });

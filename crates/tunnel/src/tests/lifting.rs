@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::world::{World, echo, host};
-use crate::lift::{Unclaimed, WORTH};
+use crate::lift::{Unclaimed, WORTH, WORTH_PIECES};
 
 /// More than is worth a connection, in no pattern that repeats soon.
 fn much() -> Vec<u8> {
@@ -79,6 +79,27 @@ async fn little_is_not_worth_a_connection() {
     assert!(round_trip(&world, &said).await == said);
 
     assert_eq!(world.lifts(1), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_somebody_types_on_gets_a_connection_and_outlives_its_tunnel() {
+    let mut world = World::new();
+    world.echoing(1, "web-1");
+    world.until_agents(1).await;
+    let mut stream = world.dial("web-1").unwrap();
+    for _ in 1..WORTH_PIECES / 2 {
+        echo(&mut stream, b"k").await.unwrap();
+    }
+    assert_eq!(world.lifts(1), 0, "a command that is over soon pays for no handshake");
+    for _ in 0..3 {
+        echo(&mut stream, b"k").await.unwrap();
+    }
+    assert_eq!(world.lifts(1), 1);
+
+    world.cut_cables(1);
+    world.until_agents(0).await;
+
+    echo(&mut stream, b"still here").await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

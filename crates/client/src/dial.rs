@@ -142,6 +142,13 @@ impl Dialer {
     }
 
     async fn discover(&self, route: Route) -> Result<BoxStream, ConnectError> {
+        // The authority's route never leaves TLS, and its own address knows no WebSocket.
+        if self.0.env.wants_web_socket() && route != Route::Auth {
+            let (stream, proxy) = self.websocket(route).await.map_err(|failed| failed.error)?;
+            let why = "MOONGATE_CARRIER asks for it".to_owned();
+            self.remember(Some(Carrier { kind: CarrierKind::WebSocket, proxy, why }));
+            return Ok(stream);
+        }
         let known = self.carrier();
         if known.as_ref().is_some_and(|c| c.kind == CarrierKind::WebSocket) {
             match self.websocket(route).await {

@@ -1,4 +1,5 @@
-//! `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, as data: which HTTP proxy stands before a target.
+//! What the environment says of the way: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, as data: which HTTP
+//! proxy stands before a target; and `MOONGATE_CARRIER`.
 //!
 //! The environment is passed in, never read here. Loopback targets are never proxied. Lower-case names win over
 //! upper-case ones, `https_proxy` over `all_proxy` over `http_proxy`: everything we carry is TLS.
@@ -220,11 +221,12 @@ fn same_network(ip: IpAddr, base: IpAddr, bits: u8) -> bool {
     }
 }
 
-/// Which proxy stands before which target.
+/// Which proxy stands before which target, and what carries the bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProxyEnv {
     proxy: Option<HttpProxy>,
     exceptions: Vec<Exception>,
+    web_socket: bool,
 }
 
 impl ProxyEnv {
@@ -234,18 +236,38 @@ impl ProxyEnv {
         Self::default()
     }
 
+    /// True when `MOONGATE_CARRIER` is `websocket`: every connection goes inside a WebSocket, where TLS stays to the end,
+    /// for networks that cut what leaves TLS.
+    #[must_use]
+    pub fn wants_web_socket(&self) -> bool {
+        self.web_socket
+    }
+
     /// Reads environment variables; all others are ignored.
     ///
     /// # Errors
-    /// A proxy is named that cannot be used.
+    /// A proxy is named that cannot be used, or a carrier that there is not.
     pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, BadAddress> {
         const PROXIES: [&str; 6] =
             ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "http_proxy", "HTTP_PROXY"];
         const EXCEPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
         let mut proxies: [Option<String>; 6] = Default::default();
         let mut exceptions: [Option<String>; 2] = Default::default();
+        let mut web_socket = false;
         for (name, value) in vars {
             let value = value.trim().to_owned();
+            if name == "MOONGATE_CARRIER" {
+                web_socket = match value.as_str() {
+                    "websocket" => true,
+                    "" | "auto" => false,
+                    _ => {
+                        return Err(BadAddress::new(
+                            &value,
+                            "is no carrier for MOONGATE_CARRIER: auto or websocket",
+                        ));
+                    }
+                };
+            }
             let all = PROXIES.iter().zip(&mut proxies).chain(EXCEPTIONS.iter().zip(&mut exceptions));
             for (_, slot) in all.filter(|(known, _)| **known == name && !value.is_empty()) {
                 *slot = Some(value.clone());
@@ -258,7 +280,7 @@ impl ProxyEnv {
             .filter(|entry| !entry.is_empty())
             .filter_map(Exception::parse)
             .collect();
-        Ok(Self { proxy, exceptions })
+        Ok(Self { proxy, exceptions, web_socket })
     }
 
     /// The proxy before `host` and `port`, if any.
@@ -347,6 +369,15 @@ mod tests {
             let env = env(&[("HTTPS_PROXY", "http://proxy:3128"), ("NO_PROXY", list)]);
             assert_eq!(env.before(&at(target)).is_some(), proxied, "{list} {target}");
         }
+    }
+
+    #[test]
+    fn a_carrier_is_asked_for_by_its_name() {
+        for (value, wanted) in [("websocket", true), (" websocket ", true), ("auto", false), ("", false)] {
+            assert_eq!(env(&[("MOONGATE_CARRIER", value)]).wants_web_socket(), wanted, "{value}");
+        }
+        let error = ProxyEnv::from_vars([("MOONGATE_CARRIER".into(), "pigeon".into())]).unwrap_err();
+        assert_eq!(error.to_string(), "`pigeon` is no carrier for MOONGATE_CARRIER: auto or websocket");
     }
 
     #[test]

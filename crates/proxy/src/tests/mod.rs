@@ -203,6 +203,21 @@ async fn through_a_front_that_ends_tls_every_route_runs_in_a_websocket() {
 }
 
 #[tokio::test]
+async fn a_websocket_is_used_without_a_front_where_somebody_asks_for_it() {
+    let world = World::new();
+    world.echoing(1, "web-1", None).await;
+    let env = ProxyEnv::from_vars([("MOONGATE_CARRIER".to_owned(), "websocket".to_owned())]).unwrap();
+    let ann = Dialer::new(world.address(), env, world.cluster.keyring(&world.cluster.ann()));
+
+    let (reply, mut stream) = dial(&ann, "web-1").await;
+
+    assert_eq!(reply, DialReply::Ok);
+    line(&mut stream).await;
+    echo(&mut stream, &[7; 500_000]).await;
+    assert_eq!(ann.carrier().unwrap().to_string(), "websocket");
+}
+
+#[tokio::test]
 async fn a_front_that_spoils_the_upgrade_is_named_with_its_cure() {
     let world = World::new();
     for (temper, status) in [(Temper::DropsUpgradeHeaders, "426"), (Temper::AnswersItself, "200")] {

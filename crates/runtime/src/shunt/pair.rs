@@ -361,14 +361,16 @@ impl Pair {
                 return Pumped::Done(Err(error));
             }
         };
-        match (forth, back) {
-            (Stop::Over, Stop::Over) => Pumped::Done(self.outcome()),
-            (_, Stop::Over) => {
-                let linger = self.linger;
-                let until = *self.until.get_or_insert_with(|| Instant::now() + linger);
-                if Instant::now() >= until { Pumped::Done(self.outcome()) } else { Pumped::Lingers }
+        if matches!(back, Stop::Over) {
+            let linger = self.linger;
+            let until = *self.until.get_or_insert_with(|| Instant::now() + linger);
+            if matches!(forth, Stop::Over) || Instant::now() >= until {
+                return Pumped::Done(self.outcome());
             }
+        }
+        match (forth, back) {
             (Stop::Turn, _) | (_, Stop::Turn) => Pumped::Again,
+            (_, Stop::Over) => Pumped::Lingers,
             _ => Pumped::Waits,
         }
     }

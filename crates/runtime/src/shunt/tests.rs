@@ -44,9 +44,14 @@ async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 #[tokio::test]
 async fn what_is_said_at_either_end_arrives_whole_at_the_other() {
     let shunt = Shunt::start().unwrap();
-    for (forth, back, piece) in
-        [(0, 0, 1), (1, 1, 1), (3_000, 0, 7), (0, 200_000, 64_000), (9 << 20, 7 << 20, 30_011)]
-    {
+    for (forth, back, piece) in [
+        (0, 0, 1),
+        (1, 1, 1),
+        (3_000, 0, 7),
+        (0, 200_000, 64_000),
+        (9 << 20, 7 << 20, 30_011),
+        (9 << 20, 0, 65_536),
+    ] {
         let ((client, a), (target, b)) = (sockets(), sockets());
         let (said, answered) = (pattern(forth, 31), pattern(back, 37));
         let joined = shunt.join(a, b, LINGER);

@@ -19,7 +19,7 @@ use crate::rules::{RuleFeed, Rules};
 use crate::settings::Settings;
 use crate::sink::Writer;
 use crate::static_tokens::{StaticTokens, read_static};
-use crate::tunnels::Tunnels;
+use crate::tunnels::{Patience, Tunnels};
 use crate::vault::Vault;
 
 /// The cluster's birth certificate.
@@ -73,7 +73,10 @@ pub(crate) async fn open(settings: Settings, ground: Ground) -> Result<(Arc<Core
     .await?;
     let core = Core {
         hasher: Hasher::new(random.clone()),
-        tunnels: Tunnels::new(settings.times.tunnel_report),
+        tunnels: Tunnels::new(Patience {
+            silent: settings.times.tunnel_report,
+            lost: settings.times.tunnel_lost,
+        }),
         looks: Looks::default(),
         watches: Watches::default(),
         exports: Exports::default(),

@@ -19,6 +19,7 @@ use crate::authority::Core;
 use crate::db::key;
 use crate::host::Host;
 use crate::refusal::{Answer, Refusal};
+use crate::tunnels::Ended;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Caller {
     pub(crate) identity: Option<Identity>,
     /// Where the connection comes from, where that is known.
     pub(crate) peer: Option<SocketAddr>,
+    /// When the connection ended, once it has.
+    pub(crate) ended: Ended,
 }
 
 impl Caller {

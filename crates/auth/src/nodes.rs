@@ -99,7 +99,7 @@ fn check_labels(labels: Labels) -> Answer<Labels> {
 
 pub(crate) async fn report_tunnels(ctx: Ctx, ask: ReportTunnels) -> Answer<Done> {
     let (id, _, _) = ctx.pass.host()?;
-    ctx.core.tunnels.report(id, ask.tunnels, ctx.core.now());
+    ctx.core.tunnels.report(id, ask.tunnels, ctx.caller.ended.clone(), ctx.core.now());
     Ok(Done {})
 }
 

@@ -33,6 +33,7 @@ use crate::gate::{self, Caller};
 use crate::heard::Heard;
 use crate::query::{Fields, read_query};
 use crate::refusal::{Answer, Refusal};
+use crate::tunnels::Ended;
 use crate::{relayed, verbs};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -82,7 +83,7 @@ impl Front {
         };
         let Some(half_open) = self.half_open(peer) else { return };
         let Some(stream) = self.handshake(stream, peer).await else { return };
-        let caller = Caller { identity: self.identity(&stream), peer };
+        let caller = Caller { identity: self.identity(&stream), peer, ended: Ended::default() };
         if !is_relay(&stream) {
             return self.talk(stream, caller, half_open, scope).await;
         }
@@ -138,7 +139,7 @@ impl Front {
         if is_relay(&stream) {
             return tracing::warn!(?peer, "a passed-on connection inside another was closed");
         }
-        let caller = Caller { identity: self.identity(&stream), peer };
+        let caller = Caller { identity: self.identity(&stream), peer, ended: Ended::default() };
         self.talk(stream, caller, half_open, scope).await;
     }
 
@@ -175,6 +176,7 @@ impl Front {
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(15));
         let life = self.life_of(&caller);
+        let _ending = Ending { core: self.core.clone(), ended: caller.ended.clone() };
         let (front, streams) = (self, scope.child("streams"));
         let inner = streams.clone();
         let service = service_fn(move |request| {
@@ -256,6 +258,18 @@ impl Front {
                 respond(StatusCode::OK, NDJSON, ReplyBody::Lines(body))
             }
         })
+    }
+}
+
+/// Tells when a connection ended, however that came about.
+struct Ending {
+    core: Arc<Core>,
+    ended: Ended,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _ = self.ended.set(self.core.now());
     }
 }
 

@@ -78,6 +78,8 @@ pub struct Times {
     pub host_cert: Duration,
     /// A proxy that has not reported for this long has no tunnels.
     pub tunnel_report: Duration,
+    /// The same for a proxy whose connection has ended: long enough to be heard over another one.
+    pub tunnel_lost: Duration,
     /// A live session not announced for this long is gone.
     pub live_session: Duration,
     /// A recording without a live session and without a new segment for this long is abandoned.
@@ -97,6 +99,7 @@ impl Default for Times {
             user_cert: minute * 60 * 12,
             host_cert: minute * 60 * 24 * 7,
             tunnel_report: Duration::from_secs(30),
+            tunnel_lost: Duration::from_secs(4),
             live_session: Duration::from_secs(90),
             abandoned: minute * 60,
             housekeeping: Duration::from_secs(5),

@@ -141,6 +141,12 @@ impl Client {
         within(DEADLINE, self.0.send(request)).await
     }
 
+    /// Counts the connections that have ended or were let go of: who must be heard again then, watches this.
+    #[must_use]
+    pub fn lost(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.0.lost()
+    }
+
     /// Lets go of the connection, so that the next call dials with the keyring's present material.
     pub async fn hang_up(&self) {
         self.0.hang_up().await;

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use runtime::{Random, Scope};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::connect::{Connect, Route};
@@ -34,6 +35,7 @@ pub(crate) struct Link {
     random: Random,
     // Held across the dial on purpose: it is what makes callers share one.
     state: tokio::sync::Mutex<State>,
+    lost: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -46,7 +48,12 @@ struct State {
 
 impl Link {
     pub(crate) fn new(connect: Arc<dyn Connect>, scope: Scope, random: Random) -> Self {
-        Self { connect, scope, random, state: tokio::sync::Mutex::default() }
+        Self { connect, scope, random, state: tokio::sync::Mutex::default(), lost: watch::Sender::default() }
+    }
+
+    /// Counts connections that have ended or were let go of.
+    pub(crate) fn lost(&self) -> watch::Receiver<u64> {
+        self.lost.subscribe()
     }
 
     /// Forgets the connection: streams on it go on, the next call dials.
@@ -55,6 +62,8 @@ impl Link {
         state.live = None;
         state.failures = 0;
         state.not_before = None;
+        drop(state);
+        self.lost.send_modify(|n| *n = n.wrapping_add(1));
     }
 
     /// Sends; once more on a new connection when the old one turns out to be gone before anything was sent.
@@ -109,10 +118,12 @@ impl Link {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|e| CallError::Broken(runtime::causes(&e)))?;
+        let lost = self.lost.clone();
         self.scope.spawn("authority connection", async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error = %runtime::causes(&error), "connection to the authority ended");
             }
+            lost.send_modify(|n| *n = n.wrapping_add(1));
         });
         Ok(sender)
     }

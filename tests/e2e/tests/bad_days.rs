@@ -18,6 +18,8 @@ fn a_killed_proxy_has_its_agents_back() {
     let ann = gate.person("ann", "access", "root").unwrap();
 
     gate.proxy.as_mut().unwrap().kill();
+    // That a silent proxy would be believed for longer is shown where the clock is turned: `auth`.
+    gate.node_is(NODE, "offline").unwrap();
     gate.start_proxy().unwrap();
     gate.answers().unwrap();
     // That it takes ten seconds at most is shown where time is simulated: `tunnel`.

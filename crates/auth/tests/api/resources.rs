@@ -225,6 +225,37 @@ async fn a_nodes_liveness_is_its_tunnels() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_hung_up_has_no_tunnels_unless_it_is_heard_again() {
+    // Silence alone would take longer than this test turns the clock.
+    let world = World::with(|s| s.times.tunnel_report = Duration::from_secs(3 * 86_400)).await;
+    let admin = world.admin().await;
+    let node = world.node("web-1", "dev").await;
+    let proxy = world.proxy().await;
+    let liveness = async || admin.call(&ListNodes::default()).await.unwrap().items[0].node.liveness;
+    let tunnel = TunnelState { id: node.id.clone(), name: "web-1".parse().unwrap(), carrier: "tls".into() };
+    let report = ReportTunnels { tunnels: vec![tunnel] };
+    let mut lost = proxy.client.lost();
+
+    proxy.client.call(&report).await.unwrap();
+    proxy.client.hang_up().await;
+    lost.changed().await.unwrap();
+    proxy.client.call(&report).await.unwrap();
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(liveness().await, Liveness::Online, "it is heard over another connection");
+
+    proxy.client.hang_up().await;
+    let offline = async {
+        while liveness().await == Liveness::Online {
+            world.clock.advance(Duration::from_secs(1));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), offline).await.unwrap();
+
+    proxy.client.call(&report).await.unwrap();
+    assert_eq!(liveness().await, Liveness::Online);
+}
+
+#[tokio::test]
 async fn a_node_reports_for_itself_only() {
     let world = World::new().await;
     let (one, two) = (world.node("web-1", "dev").await, world.node("web-2", "dev").await);

@@ -182,12 +182,20 @@ impl AuthDial for Sealed {
 }
 
 /// Remembers the last report.
-pub(crate) struct Reported(pub(crate) watch::Sender<Vec<TunnelState>>);
+pub(crate) struct Reported {
+    last: watch::Sender<Vec<TunnelState>>,
+    /// Nothing is ever lost here.
+    lost: watch::Sender<u64>,
+}
 
 impl Report for Reported {
     fn tunnels(&self, tunnels: Vec<TunnelState>) -> BoxFuture<'_, Result<(), String>> {
-        self.0.send_replace(tunnels);
+        self.last.send_replace(tunnels);
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn lost(&self) -> watch::Receiver<u64> {
+        self.lost.subscribe()
     }
 }
 
@@ -236,7 +244,8 @@ impl World {
             WebCerts::from_memory(vec![made.cert.der().clone()], &made.signing_key.serialize_der()).unwrap();
         let host_key = ssh::HostKey::plain(Arc::new(ssh::PrivateKey::generate("proxy").unwrap()));
         let registry = tunnel::Registry::new(runtime::Random::seeded(7));
-        let (report, reported) = watch::channel(vec![]);
+        let (last, reported) = watch::channel(vec![]);
+        let report = Reported { last, lost: watch::Sender::default() };
         let proxy = cluster.host_identity(200, "gate", SystemRole::Proxy);
         let settings = Settings {
             cluster: "gate.example".parse().unwrap(),
@@ -255,7 +264,7 @@ impl World {
             clock: cluster.clock.clone(),
             random: Random::seeded(9),
         };
-        let service = Proxy::build(vec![listener], settings, Arc::new(Reported(report))).unwrap();
+        let service = Proxy::build(vec![listener], settings, Arc::new(report)).unwrap();
         let proxy = Scope::root("proxy");
         let running = proxy.clone();
         scope.spawn("proxy", async move { service.run(running).await.unwrap() });

@@ -258,6 +258,27 @@ fn a_local_and_a_remote_forward_carry_bytes() {
 }
 
 #[test]
+fn a_forward_out_of_descriptors_says_so_and_goes_on() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let (target, local) = (echo().unwrap(), free().unwrap());
+    let mut command = ann.program("sh");
+    command.args(["-c", "ulimit -n 32; exec \"$0\" msh \"$@\""]).arg(e2e::gate::executable().unwrap());
+    command.args(["ssh", "-N", "-L", &format!("{local}:127.0.0.1:{target}"), &format!("root@{NODE}")]);
+    let msh = Process::start("few", &mut command, ann.home()).unwrap();
+    let said = |what: &str| until(what, LIMIT, || msh.log().contains(what).then_some(()));
+
+    let connect = || TcpStream::connect(("127.0.0.1", local)).ok();
+    let first = until("the forward", LIMIT, connect).unwrap();
+    let many: Vec<TcpStream> = (0..48).filter_map(|_| connect()).collect();
+    said("cannot accept a connection").unwrap();
+    drop((first, many));
+
+    assert_eq!(said_back(local).unwrap(), b"ping");
+    said("connections are accepted again").unwrap();
+}
+
+#[test]
 fn a_dynamic_forward_is_a_socks_proxy() {
     let gate = Gate::start().unwrap();
     let ann = gate.person("ann", "access", "root").unwrap();

@@ -1,5 +1,6 @@
 //! Forwards of `msh ssh`: `-L`, `-R`, `-D` (SOCKS5) and the agent.
 
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,35 +102,69 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener> {
     Ok(listener)
 }
 
+/// Where connections come from.
+trait Listen: Send + Sync + 'static {
+    type Stream: Send + 'static;
+    /// The next connection.
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+}
+
+impl Listen for TcpListener {
+    type Stream = TcpStream;
+    fn next(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send {
+        self.accept()
+    }
+}
+
 /// Accepts for ever; each connection is a task of the scope.
 fn serve<F, W>(listener: TcpListener, scope: &Scope, work: F)
 where
     F: Fn(TcpStream, SocketAddr) -> W + Send + Sync + 'static,
     W: Future<Output = Result<()>> + Send + 'static,
 {
-    let inner = scope.clone();
-    scope.spawn("forward", async move {
-        let room = Arc::new(Semaphore::new(AT_ONCE));
-        loop {
-            let Ok(permit) = room.clone().acquire_owned().await else { return };
-            let (stream, peer) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of descriptors, most likely: that passes when connections end.
-                    eprintln!("msh: forward: cannot accept a connection: {error}");
-                    tokio::time::sleep(AGAIN).await;
-                    continue;
+    let say = |what: &str| eprintln!("msh: forward: {what}");
+    scope.spawn("forward", accept(listener, scope.clone(), AGAIN, say, work));
+}
+
+/// Accepts for ever. When no connection can be had, says so once and tries `again` after a while; what waits meanwhile
+/// waits with the system.
+async fn accept<L, W>(
+    listener: L,
+    scope: Scope,
+    again: Duration,
+    say: impl Fn(&str) + Clone + Send + 'static,
+    work: impl Fn(L::Stream, SocketAddr) -> W,
+) where
+    L: Listen,
+    W: Future<Output = Result<()>> + Send + 'static,
+{
+    let room = Arc::new(Semaphore::new(AT_ONCE));
+    let mut failing = false;
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let (stream, peer) = match listener.next().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: that passes when connections end.
+                if !failing {
+                    say(&format!("cannot accept a connection, trying again: {error}"));
                 }
-            };
-            let done = work(stream, peer);
-            inner.spawn("forwarded connection", async move {
-                if let Err(error) = done.await {
-                    eprintln!("msh: forward: {error:#}");
-                }
-                drop(permit);
-            });
+                failing = true;
+                tokio::time::sleep(again).await;
+                continue;
+            }
+        };
+        if std::mem::take(&mut failing) {
+            say("connections are accepted again");
         }
-    });
+        let (done, say) = (work(stream, peer), say.clone());
+        scope.spawn("forwarded connection", async move {
+            if let Err(error) = done.await {
+                say(&format!("{error:#}"));
+            }
+            drop(permit);
+        });
+    }
 }
 
 async fn join(mut a: impl AsyncRead + AsyncWrite + Unpin, mut b: impl AsyncRead + AsyncWrite + Unpin) {
@@ -230,5 +265,49 @@ async fn hear(mut incoming: Incoming, remote: Vec<(u16, Forward)>, agent: bool, 
             // Nothing else was asked for: dropping it refuses.
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Fails three times, then has a connection every time.
+    struct OutOfDescriptors(AtomicU32);
+
+    impl Listen for OutOfDescriptors {
+        type Stream = ();
+        async fn next(&self) -> io::Result<((), SocketAddr)> {
+            if self.0.fetch_add(1, Ordering::SeqCst) < 3 {
+                return Err(rustix::io::Errno::MFILE.into());
+            }
+            Ok(((), SocketAddr::from((Ipv4Addr::LOCALHOST, 1))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listener_without_descriptors_says_so_once_waits_and_goes_on() {
+        let (scope, began, again) = (Scope::root("test"), Instant::now(), Duration::from_millis(20));
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let (served, mut done) = tokio::sync::mpsc::channel(1);
+        let told = said.clone();
+        let say = move |what: &str| told.lock().unwrap().push(what.to_owned());
+        let work = move |(), _| {
+            let served = served.clone();
+            async move { Ok(served.send(()).await?) }
+        };
+
+        scope.spawn("forward", accept(OutOfDescriptors(AtomicU32::new(0)), scope.clone(), again, say, work));
+        done.recv().await.unwrap();
+
+        assert!(began.elapsed() >= again * 3, "each try waits");
+        let said = said.lock().unwrap().clone();
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].contains("Too many open files"), "{said:?}");
+        assert_eq!(said[1], "connections are accepted again");
     }
 }

@@ -1,5 +1,6 @@
 //! An SSH connection to a node: the node proves that it is the one meant, the person shows the certificate.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -60,7 +61,7 @@ pub(crate) async fn connect(
         }
     };
     if let Some(banner) = banner {
-        eprintln!("{}", crate::show::clean_lines(&banner));
+        show_banner(&mut std::io::stderr(), &banner)?;
     }
     scope.spawn("ssh", async move {
         if let Err(error) = driver.await {
@@ -68,6 +69,11 @@ pub(crate) async fn connect(
         }
     });
     Ok(Node { connection, incoming })
+}
+
+/// What the node wants read. It is the node's text: no control character of it reaches the terminal.
+fn show_banner(out: &mut impl Write, banner: &str) -> std::io::Result<()> {
+    writeln!(out, "{}", crate::show::clean_lines(banner))
 }
 
 /// The host must show a certificate of this cluster for the node that was meant.
@@ -86,5 +92,23 @@ fn verify(key: &PublicKey, bundle: &TrustBundle, wanted: &NodeTarget) -> Result<
     match host.identity.subject {
         Subject::Host { .. } => Ok(()),
         Subject::User { .. } => Err("the node shows a person's certificate".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_banner_keeps_its_lines_and_none_of_its_controls() {
+        let banner = "Recorded.\r\n\u{1b}]0;title\u{7}\u{1b}[2J\tEnd\rover\u{9b}31m\u{0}\n";
+        let mut shown = Vec::new();
+
+        show_banner(&mut shown, banner).unwrap();
+
+        let shown = String::from_utf8(shown).unwrap();
+        assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
+        assert_eq!(shown.lines().count(), 2, "{shown:?}");
+        assert!(shown.starts_with("Recorded.\n\\u{1b}]0;title"), "{shown:?}");
     }
 }

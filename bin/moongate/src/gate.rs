@@ -126,7 +126,9 @@ pub(crate) fn by_data_dir(data_dir: &Path, addr: &str, scope: &Scope) -> Result<
     let read = |name: &str| {
         let path = dir.join(name);
         std::fs::read_to_string(&path).with_context(|| {
-            format!("cannot read {}: has the authority been started, and may you read it?", path.display())
+            format!("cannot read {}: has the authority been started, and may you read it? (With --proxy=GATE you are yourself, \
+                 as logged in with msh.)",
+                path.display())
         })
     };
     let bundle: TrustBundle = serde_json::from_str(&read("trust.json")?)?;

@@ -170,11 +170,27 @@ impl Source {
         Ok(verifier.finish()?)
     }
 
-    /// Writes it with its proofs into one file.
+    /// Writes it with its proofs into one file; what was there before stays until all of it is there.
     ///
     /// # Errors
     /// A segment cannot be had, or the disk refused.
     pub(crate) async fn save(&self, path: &Path) -> Result<()> {
+        if path.exists() && !path.is_file() {
+            return self.write(path).await;
+        }
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = Path::new(&part);
+        let saved = self.write(part).await.and_then(|()| {
+            std::fs::rename(part, path).with_context(|| format!("cannot write {}", path.display()))
+        });
+        if saved.is_err() {
+            drop(std::fs::remove_file(part));
+        }
+        saved
+    }
+
+    async fn write(&self, path: &Path) -> Result<()> {
         let context = || format!("cannot write {}", path.display());
         // What was on a screen is for the eyes of whoever fetched it.
         let mut options = std::fs::File::options();
@@ -189,7 +205,10 @@ impl Source {
             Ok(file.write_all(&part)?)
         })
         .await?;
-        file.sync_all().with_context(context)
+        if path.is_file() {
+            file.sync_all().with_context(context)?;
+        }
+        Ok(())
     }
 }
 

@@ -113,6 +113,42 @@ pub(crate) fn print<T: Serialize>(
     write_out(&out)
 }
 
+/// Prints what was done, and only then says why it stopped, if it did: what is done is done. For people each step was
+/// told when it was done.
+///
+/// # Errors
+/// The outcome's, or standard output is closed.
+pub(crate) fn print_done<T: Serialize>(
+    format: Format,
+    done: &[T],
+    outcome: anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    print(format, &done, String::new)?;
+    outcome
+}
+
+/// Reads a length of time for the command line, which keeps it as it was written.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn length(text: &str) -> Result<String, model::time::BadTime> {
+    text.parse::<model::time::Span>().map(|_| text.to_owned())
+}
+
+/// Prints a completion script.
+///
+/// # Errors
+/// Standard output is closed.
+pub(crate) fn completion(
+    shell: clap_complete::Shell,
+    mut command: clap::Command,
+    program: &str,
+) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, program, &mut script);
+    write_out(&String::from_utf8_lossy(&script))
+}
+
 /// What was done to a resource that has nothing else to show.
 #[derive(Serialize)]
 pub(crate) struct Done<'a> {

@@ -200,3 +200,61 @@ fn without_root_sessions_run_as_whoever_started_the_node() {
     assert_eq!(std::fs::metadata(there).unwrap().uid(), NOBODY);
     assert_ne!(as_root.code, 0);
 }
+
+#[test]
+fn what_was_made_before_a_refused_document_is_told() {
+    let gate = Gate::start().unwrap();
+    let role = |name: &str, logins: &str| {
+        format!(
+            "kind: role\nversion: v7\nmetadata: {{name: {name}}}\nspec: {{allow: {{logins: {logins}}}}}\n"
+        )
+    };
+    let user = "kind: user\nversion: v2\nmetadata: {name: bob}\nspec: {roles: [dev]}\n";
+    let text = [role("dev", "[root]").as_str(), user, &role("bad", "7"), &role("late", "[]")].join("---\n");
+    let file = gate.dir().join("all.yaml");
+    std::fs::write(&file, text).unwrap();
+    let file = file.display().to_string();
+
+    let ran = gate.mctl(&["create", &file, "--format=json"]).unwrap();
+
+    assert_eq!(ran.code, 1);
+    let made: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let told = |n: usize, field: &str| made.pointer(&format!("/{n}/{field}")).and_then(Value::as_str);
+    assert_eq!((told(0, "kind"), told(0, "name")), (Some("role"), Some("dev")));
+    assert_eq!((told(1, "name"), told(1, "done")), (Some("bob"), Some("created")));
+    assert!(told(1, "link/url").is_some_and(|url| url.starts_with("https://")), "{made}");
+    assert_eq!(made.as_array().map(Vec::len), Some(2));
+    assert!(ran.stderr.contains("document 3 (role/bad), line 11"), "{}", ran.stderr);
+    assert_ne!(gate.mctl(&["get", "role/late"]).unwrap().code, 0);
+}
+
+#[test]
+fn an_admins_changes_touch_what_they_name() {
+    let gate = Gate::start().unwrap();
+    let file = gate.dir().join("bob.yaml");
+    let traits = "{logins: [root], team: [gpu]}";
+    std::fs::write(
+        &file,
+        format!("kind: user\nmetadata: {{name: bob}}\nspec: {{roles: [access], traits: {traits}}}\n"),
+    )
+    .unwrap();
+    gate.mctl(&["create", &file.display().to_string()]).unwrap().ok().unwrap();
+
+    let nothing = gate.mctl(&["users", "update", "bob"]).unwrap();
+    gate.mctl(&["users", "update", "bob", "--set-logins=bob"]).unwrap().ok().unwrap();
+    let bob = gate.mctl_json(&["get", "user/bob", "--format=json"]).unwrap();
+    let removed = gate.mctl(&["users", "rm", "bob,nobody", "--format=json"]).unwrap();
+    let wrong = gate.mctl(&["nodes", "rm", "web-9"]).unwrap();
+    gate.mctl(&["lock", &format!("--node={NODE}")]).unwrap().ok().unwrap();
+    gate.mctl(&["nodes", "rm", NODE]).unwrap().ok().unwrap();
+
+    assert!(
+        nothing.code == 1 && nothing.stderr.contains("--set-roles or --set-logins"),
+        "{}",
+        nothing.stderr
+    );
+    assert_eq!(bob.pointer("/0/spec/traits"), Some(&json!({ "logins": ["bob"], "team": ["gpu"] })));
+    assert!(removed.code == 1 && removed.stderr.contains("cannot remove user nobody"), "{}", removed.stderr);
+    assert!(removed.text().contains("\"name\": \"bob\""), "{}", removed.text());
+    assert!(wrong.stderr.contains("neither a node's id nor its name"), "{}", wrong.stderr);
+}

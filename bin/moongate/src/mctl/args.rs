@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::show::Format;
+use crate::show::{Format, length};
 
 /// Runs a Moongate: users, tokens, nodes, roles, locks, recordings, the audit log.
 #[derive(Debug, Parser)]
@@ -22,9 +22,12 @@ pub(crate) struct Common {
     /// The gate's configuration file; on the authority's host its own certificate is used.
     #[arg(short, long, global = true, env = "MOONGATE_CONFIG_FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The authority's address, when it is not the configured one.
+    /// The authority's address, when it is not the configured one; on the authority's host only.
     #[arg(long, global = true)]
     pub(crate) auth_server: Option<String>,
+    /// Act as the person who is logged in to this gate (host or host:port), whatever a configuration here says.
+    #[arg(long, global = true)]
+    pub(crate) proxy: Option<String>,
     /// Where msh keeps profiles (default ~/.msh), used away from the authority's host.
     #[arg(long, global = true, env = "MOONGATE_HOME", hide_env_values = true)]
     pub(crate) home: Option<PathBuf>,
@@ -117,7 +120,7 @@ pub(crate) enum Users {
         #[arg(long, value_delimiter = ',')]
         logins: Vec<String>,
         /// How long the link is good (at most 48h).
-        #[arg(long, default_value = "1h")]
+        #[arg(long, default_value = "1h", value_parser = length)]
         ttl: String,
         #[command(flatten)]
         out: Out,
@@ -143,7 +146,7 @@ pub(crate) enum Users {
     /// Remove a user.
     Rm {
         /// The names, separated by commas.
-        #[arg(value_delimiter = ',')]
+        #[arg(value_delimiter = ',', required = true)]
         names: Vec<String>,
         #[command(flatten)]
         out: Out,
@@ -153,7 +156,7 @@ pub(crate) enum Users {
         /// The name.
         name: String,
         /// How long the link is good (at most 48h).
-        #[arg(long, default_value = "1h")]
+        #[arg(long, default_value = "1h", value_parser = length)]
         ttl: String,
         #[command(flatten)]
         out: Out,
@@ -174,7 +177,7 @@ pub(crate) enum Tokens {
         #[arg(long, default_value = "")]
         labels: String,
         /// How long it is good.
-        #[arg(long, default_value = "30m")]
+        #[arg(long, default_value = "30m", value_parser = length)]
         ttl: String,
         #[command(flatten)]
         out: Out,
@@ -201,7 +204,7 @@ pub(crate) enum Nodes {
         #[arg(long, value_delimiter = ',', default_value = "node")]
         roles: Vec<String>,
         /// How long the token is good.
-        #[arg(long, default_value = "30m")]
+        #[arg(long, default_value = "30m", value_parser = length)]
         ttl: String,
         /// The token wanted.
         #[arg(long)]
@@ -220,10 +223,10 @@ pub(crate) enum Nodes {
         #[command(flatten)]
         out: Out,
     },
-    /// Forget a node until it reports again.
+    /// Forget a node; to come back it must join again.
     Rm {
-        /// Its id.
-        id: String,
+        /// Its id, or its name where no other has it.
+        node: String,
         #[command(flatten)]
         out: Out,
     },
@@ -240,14 +243,14 @@ pub(crate) struct Lock {
     /// An account on any node.
     #[arg(long)]
     pub(crate) login: Option<String>,
-    /// A node, by id.
+    /// A node, by id, or by name where no other has it.
     #[arg(long, alias = "server-id")]
     pub(crate) node: Option<String>,
     /// Why, for other admins.
     #[arg(long, default_value = "")]
     pub(crate) message: String,
     /// How long (until removed when absent).
-    #[arg(long)]
+    #[arg(long, value_parser = length)]
     pub(crate) ttl: Option<String>,
     #[command(flatten)]
     pub(crate) out: Out,
@@ -261,7 +264,7 @@ pub(crate) enum Recordings {
         #[arg(long, default_value = "")]
         user: String,
         /// Only the last 5h30m.
-        #[arg(long)]
+        #[arg(long, value_parser = length)]
         last: Option<String>,
         /// At most this many.
         #[arg(long, default_value_t = 50)]
@@ -272,6 +275,7 @@ pub(crate) enum Recordings {
     /// Find what was on the screen: rows as they were to be seen, newest recordings first.
     Search {
         /// Words that must all be in one row; `"two words"` for a phrase.
+        #[arg(required = true)]
         text: Vec<String>,
         /// Only this user's.
         #[arg(long, default_value = "")]
@@ -283,7 +287,7 @@ pub(crate) enum Recordings {
         #[arg(long, default_value = "")]
         session: String,
         /// Only sessions that began in the last 5h30m.
-        #[arg(long)]
+        #[arg(long, value_parser = length)]
         last: Option<String>,
         /// At most this many.
         #[arg(long, default_value_t = 50)]
@@ -308,6 +312,8 @@ pub(crate) enum Recordings {
         /// The file (default `<session>.mgr`).
         #[arg(short, long)]
         out_file: Option<PathBuf>,
+        #[command(flatten)]
+        out: Out,
     },
 }
 
@@ -325,7 +331,7 @@ pub(crate) enum Audit {
         #[arg(long, default_value = "")]
         session: String,
         /// Only the last 5h30m.
-        #[arg(long)]
+        #[arg(long, value_parser = length)]
         last: Option<String>,
         /// At most this many.
         #[arg(long, default_value_t = 100)]
@@ -333,8 +339,12 @@ pub(crate) enum Audit {
         #[command(flatten)]
         out: Out,
     },
-    /// Follow the log; one JSON event a line.
-    Tail,
+    /// Follow the log, an event at a time.
+    Tail {
+        /// json (one event a line), text or yaml.
+        #[arg(long, value_enum, default_value = "json")]
+        format: Format,
+    },
     /// Check the whole log's chain and checkpoints; names the first bad index.
     Verify {
         #[command(flatten)]

@@ -37,8 +37,15 @@ pub(crate) async fn recordings(client: Result<Client>, command: Recordings, cloc
             search(&client?, &ask, out.format).await
         }
         Recordings::Verify { session, key, out } => {
-            let offline = key.is_some() && session.parse::<model::SessionId>().is_err();
-            let client = if offline { None } else { Some(client?) };
+            let is_file = session.parse::<model::SessionId>().is_err();
+            let client = match client {
+                _ if is_file && key.is_some() => None,
+                Err(error) if is_file => {
+                    let hint = "no gate to ask for the audit key: give it with --key (see `mctl status`)";
+                    return Err(error.context(hint));
+                }
+                client => Some(client?),
+            };
             let key = audit_key(key.as_deref(), client.as_ref()).await?;
             let source = Source::open(client, &session).await?;
             let id = source.detail().info.id.clone();
@@ -47,11 +54,12 @@ pub(crate) async fn recordings(client: Result<Client>, command: Recordings, cloc
                                "state": report.state, "interrupted": report.interrupted });
             print(out.format, &data, || verdict(&id, &report))
         }
-        Recordings::Download { session, out_file } => {
+        Recordings::Download { session, out_file, out } => {
             let source = Source::open(Some(client?), &session).await?;
             let path = out_file.unwrap_or_else(|| PathBuf::from(format!("{}.mgr", source.detail().info.id)));
             source.save(&path).await?;
-            write_out(&format!("saved {}\n", path.display()))
+            let data = json!({ "id": source.detail().info.id, "file": path });
+            print(out.format, &data, || format!("saved {}\n", path.display()))
         }
     }
 }
@@ -102,16 +110,28 @@ pub(crate) async fn audit_log(client: &Client, command: Audit, clock: &Clock) ->
                 table.text()
             })
         }
-        Audit::Tail => {
+        Audit::Tail { format } => {
             let mut items =
                 client.stream(&TailEvents::default()).await.context("cannot follow the audit log")?;
             while let Some(event) = items.next().await.context("the audit log broke off")? {
-                write_out(&format!("{}\n", serde_json::to_string(&event)?))?;
+                write_out(&told(&event, format)?)?;
             }
             Ok(())
         }
         Audit::Verify { out } => verify(client, out.format).await,
     }
+}
+
+/// One event of those that are followed.
+fn told(event: &AuditEvent, format: Format) -> Result<String> {
+    Ok(match format {
+        Format::Json => format!("{}\n", serde_json::to_string(event)?),
+        Format::Yaml => format!("---\n{}", config::yaml::to_text(&serde_json::to_value(event)?)),
+        Format::Text => {
+            let cells = ["time", "code", "event", "user"].map(|name| clean(&field(event, name)));
+            format!("{} {}\n", cells.join(" "), about(event))
+        }
+    })
 }
 
 fn field(event: &AuditEvent, name: &str) -> String {
@@ -191,7 +211,13 @@ async fn verify(client: &Client, format: Format) -> Result<()> {
 pub(crate) async fn status(client: &Client, format: Format) -> Result<()> {
     let status = client.call(&GetStatus {}).await.context("cannot ask how the cluster does")?;
     let trust = client.call(&GetTrust {}).await.context("cannot ask for the authorities")?;
-    print(format, &status, || {
+    let mut data = serde_json::to_value(&status)?;
+    if let Some(fields) = data.as_object_mut() {
+        let authorities = trust.keys.iter().map(|key| json!({ "kind": key.kind, "active": key.active }));
+        fields.insert("authorities".to_owned(), authorities.collect());
+        fields.insert("audit_key".to_owned(), json!(trust.audit_key));
+    }
+    print(format, &data, || {
         let mut rows = vec![
             ("Cluster".to_owned(), status.cluster.name.to_string()),
             ("Version".to_owned(), status.cluster.version.clone()),
@@ -215,4 +241,24 @@ pub(crate) async fn status(client: &Client, format: Format) -> Result<()> {
         let wide = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         rows.iter().map(|(name, value)| format!("{name:wide$}  {value}\n")).collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_followed_event_is_one_line_that_a_terminal_may_have() {
+        let event = json!({ "time": "2026-01-02T03:04:05Z", "code": "T1000I", "event": "user.login",
+                            "user": "ann\u{1b}[31m", "login": "root" });
+        let event: AuditEvent = serde_json::from_value(event).unwrap();
+
+        let text = told(&event, Format::Text).unwrap();
+        let json = told(&event, Format::Json).unwrap();
+        let yaml = told(&event, Format::Yaml).unwrap();
+
+        assert_eq!(text, "2026-01-02T03:04:05Z T1000I user.login ann\\u{1b}[31m login=root\n");
+        assert_eq!(json.lines().count(), 1);
+        assert!(yaml.starts_with("---\n"), "{yaml}");
+    }
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::args::Lock;
 use super::users::span;
-use crate::show::{Done, Format, print, write_out};
+use crate::show::{Done, Format, print, print_done, write_out};
 
 const KINDS: &str = "role, user, node, token, lock, or all";
 
@@ -35,6 +35,7 @@ fn split(resource: &str) -> (String, Option<&str>) {
 /// There is no such kind or resource.
 pub(crate) async fn get(client: &Client, resource: &str, format: Format) -> Result<()> {
     let (kind, name) = split(resource);
+    anyhow::ensure!(kind != "all" || name.is_none(), "`all` has no names: give kind/name (kinds: {KINDS})");
     let mut found = Vec::new();
     let kinds: Vec<&str> = match kind.as_str() {
         "all" => vec!["role", "user", "node", "token", "lock"],
@@ -138,18 +139,46 @@ pub(crate) async fn create(client: &Client, file: &Path, force: bool, format: Fo
     }
     let documents = config::yaml::read(&text).with_context(|| file.display().to_string())?;
     anyhow::ensure!(!documents.is_empty(), "{} holds no resource", file.display());
-    let mut made = Vec::new();
-    for document in documents {
-        let line = document.at.line;
-        let (done, text) = create_one(client, document.value, force)
-            .await
-            .with_context(|| format!("{}, line {line}", file.display()))?;
-        if format == Format::Text {
-            write_out(&text)?;
+    let (mut made, mut outcome) = (Vec::new(), Ok(()));
+    for (n, document) in documents.into_iter().enumerate() {
+        let which = which(&document, n + 1);
+        match create_one(client, document.value, force).await {
+            Ok((done, text)) => {
+                if format == Format::Text {
+                    write_out(&text)?;
+                }
+                made.push(done);
+            }
+            Err(error) => {
+                outcome = Err(error.context(format!("{}, {which}", file.display())));
+                break;
+            }
         }
-        made.push(done);
     }
-    print(format, &made, String::new)
+    print_done(format, &made, outcome)
+}
+
+/// A document as people find it: its number, kind, name and line.
+fn which(document: &config::yaml::Document, n: usize) -> String {
+    let word =
+        |pointer: &str| document.value.pointer(pointer).and_then(Value::as_str).map(crate::show::clean);
+    let what = match (word("/kind"), word("/metadata/name")) {
+        (Some(kind), Some(name)) => format!(" ({kind}/{name})"),
+        (Some(kind), None) => format!(" (a {kind} without a name)"),
+        (None, _) => String::new(),
+    };
+    format!("document {n}{what}, line {}", document.at.line)
+}
+
+/// Refuses what would be passed over in silence.
+fn only_known(value: &Value, known: &[&str]) -> Result<()> {
+    let spec = value.get("spec").and_then(Value::as_object);
+    match spec.into_iter().flatten().find(|(key, _)| !known.contains(&key.as_str())) {
+        Some((key, _)) => {
+            bail!("spec.{} is not known here (expected one of {})", crate::show::clean(key), known.join(", "))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Makes one: what was made as data, and in words.
@@ -166,6 +195,7 @@ async fn create_one(client: &Client, value: Value, force: bool) -> Result<(Value
             Ok((json!(done), format!("role '{name}' has been created\n")))
         }
         Some("user") => {
+            only_known(&value, &["roles", "traits", "created_by", "expires", "status"])?;
             let name: model::UserName =
                 serde_json::from_value(value.pointer("/metadata/name").cloned().unwrap_or_default())
                     .context("metadata.name is not a user name")?;
@@ -202,7 +232,10 @@ pub(crate) async fn remove(client: &Client, resource: &str, format: Format) -> R
     match kind.as_str() {
         "role" => drop(client.call(&DeleteRole { name: name.parse()? }).await.with_context(context)?),
         "user" => drop(client.call(&DeleteUser { name: name.parse()? }).await.with_context(context)?),
-        "node" => drop(client.call(&DeleteNode { id: name.parse()? }).await.with_context(context)?),
+        "node" => {
+            let id = super::tokens::node_id(client, name).await.with_context(context)?;
+            client.call(&DeleteNode { id }).await.with_context(context)?;
+        }
         "token" => drop(client.call(&DeleteToken { id: name.to_owned() }).await.with_context(context)?),
         "lock" => drop(client.call(&DeleteLock { id: name.parse()? }).await.with_context(context)?),
         other => bail!("`{other}` is not a kind of resource here (expected {KINDS})"),
@@ -220,7 +253,10 @@ pub(crate) async fn lock(client: &Client, wanted: Lock) -> Result<()> {
         user: wanted.user.as_deref().map(str::parse).transpose()?,
         role: wanted.role.as_deref().map(str::parse).transpose()?,
         login: wanted.login.as_deref().map(str::parse).transpose()?,
-        node: wanted.node.as_deref().map(str::parse).transpose()?,
+        node: match &wanted.node {
+            Some(node) => Some(super::tokens::node_id(client, node).await?),
+            None => None,
+        },
     };
     anyhow::ensure!(target != LockTarget::default(), "say whom to lock: --user, --role, --login or --node");
     let ttl = wanted.ttl.as_deref().map(span).transpose()?;
@@ -240,5 +276,30 @@ mod tests {
         assert_eq!(split("roles/vendor"), ("role".to_owned(), Some("vendor")));
         assert_eq!(split("users"), ("user".to_owned(), None));
         assert_eq!(split("role/"), ("role".to_owned(), None));
+    }
+
+    #[test]
+    fn a_document_is_told_as_people_find_it() {
+        let text = "kind: role\nmetadata: {name: dev}\n---\nkind: user\n---\nspec: {}\n";
+        let documents = config::yaml::read(text).unwrap();
+        let told: Vec<String> = documents.iter().zip(1..).map(|(d, n)| which(d, n)).collect();
+
+        assert_eq!(
+            told,
+            [
+                "document 1 (role/dev), line 1",
+                "document 2 (a user without a name), line 4",
+                "document 3, line 6"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_nobody_would_read_is_refused() {
+        let user = |spec: Value| only_known(&json!({ "kind": "user", "spec": spec }), &["roles", "traits"]);
+
+        assert!(user(json!({ "roles": [] })).is_ok());
+        let error = user(json!({ "role": ["dev"] })).unwrap_err().to_string();
+        assert_eq!(error, "spec.role is not known here (expected one of roles, traits)");
     }
 }

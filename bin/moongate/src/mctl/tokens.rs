@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use client::Client;
 use model::api::nodes::{DeleteNode, ListNodes};
 use model::api::tokens::{CreateToken, DeleteToken, ListTokens, NewToken};
 use model::resource::Liveness;
-use model::{Secret, SystemRole, label};
+use model::{NodeId, Secret, SystemRole, label};
 
 use super::args::{Nodes, Tokens};
 use super::users::span;
@@ -121,16 +121,34 @@ pub(crate) async fn nodes(client: &Client, command: Nodes) -> Result<()> {
                 table.text()
             })
         }
-        Nodes::Rm { id, out } => {
-            client
-                .call(&DeleteNode { id: id.parse()? })
-                .await
-                .with_context(|| format!("cannot forget node {id}"))?;
-            let done = Done { done: "deleted", kind: "node", name: &id };
+        Nodes::Rm { node, out } => {
+            let context = || format!("cannot forget node {node}");
+            let id = node_id(client, &node).await.with_context(context)?;
+            client.call(&DeleteNode { id: id.clone() }).await.with_context(context)?;
+            let done = Done { done: "deleted", kind: "node", name: id.as_str() };
             print(out.format, &done, || {
-                format!("Node {id} has been removed; to come back it must join again\n")
+                format!("Node {node} has been removed; to come back it must join again\n")
             })
         }
+    }
+}
+
+/// The id of a node that was named by it, or by a name that no other node has.
+///
+/// # Errors
+/// There is no such node, or there are several.
+pub(crate) async fn node_id(client: &Client, text: &str) -> Result<NodeId> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let page = client.call(&ListNodes::default()).await.context("cannot list nodes")?;
+    let mut ids = page.items.into_iter().filter(|v| v.node.name.as_str() == text).map(|v| v.node.id);
+    match (ids.next(), ids.count()) {
+        (Some(id), 0) => Ok(id),
+        (Some(_), more) => {
+            bail!("{} nodes are called `{text}`: give an id (see `mctl nodes ls`)", more + 1)
+        }
+        (None, _) => bail!("`{text}` is neither a node's id nor its name (see `mctl nodes ls`)"),
     }
 }
 

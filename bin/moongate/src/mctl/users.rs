@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use client::Client;
-use model::api::users::{CreateUser, DeleteUser, InviteLink, ListUsers, ResetUser, UpdateUser};
+use model::api::users::{CreateUser, DeleteUser, GetUser, InviteLink, ListUsers, ResetUser, UpdateUser};
 use model::identity::Traits;
 use model::time::Span;
 use model::{RoleName, UserName};
 
 use super::args::Users;
-use crate::show::{Done, Format, Table, print, write_out};
+use crate::show::{Done, Format, Table, print, print_done, write_out};
 
 /// Runs one of them.
 ///
@@ -34,11 +34,16 @@ pub(crate) async fn run(client: &Client, command: Users) -> Result<()> {
             show_link(out.format, &link, "has been reset", &ttl)
         }
         Users::Update { name, set_roles, set_logins, out } => {
-            let verb = UpdateUser {
-                name: user(&name)?,
-                roles: set_roles.as_deref().map(role_names).transpose()?,
-                traits: set_logins.as_deref().map(login_trait),
+            anyhow::ensure!(
+                set_roles.is_some() || set_logins.is_some(),
+                "say what to change: --set-roles or --set-logins"
+            );
+            let roles = set_roles.as_deref().map(role_names).transpose()?;
+            let traits = match &set_logins {
+                Some(logins) => Some(with_logins(client, &user(&name)?, logins).await?),
+                None => None,
             };
+            let verb = UpdateUser { name: user(&name)?, roles, traits };
             client.call(&verb).await.with_context(|| format!("cannot change user {name}"))?;
             let done = Done { done: "updated", kind: "user", name: &name };
             print(out.format, &done, || format!("User {name} has been updated\n"))
@@ -64,20 +69,34 @@ pub(crate) async fn run(client: &Client, command: Users) -> Result<()> {
             })
         }
         Users::Rm { names, out } => {
+            let (mut done, mut outcome) = (Vec::new(), Ok(()));
             for name in &names {
-                client
-                    .call(&DeleteUser { name: user(name)? })
-                    .await
-                    .with_context(|| format!("cannot remove user {name}"))?;
+                if let Err(error) = remove(client, name).await {
+                    outcome = Err(error.context(format!("cannot remove user {name}")));
+                    break;
+                }
                 if out.format == Format::Text {
                     write_out(&format!("User {name} has been deleted\n"))?;
                 }
+                done.push(Done { done: "deleted", kind: "user", name });
             }
-            let done = |name| Done { done: "deleted", kind: "user", name };
-            let all: Vec<Done<'_>> = names.iter().map(|name| done(name.as_str())).collect();
-            print(out.format, &all, String::new)
+            print_done(out.format, &done, outcome)
         }
     }
+}
+
+async fn remove(client: &Client, name: &str) -> Result<()> {
+    client.call(&DeleteUser { name: user(name)? }).await?;
+    Ok(())
+}
+
+/// The traits somebody has, with these logins in place of the ones before.
+async fn with_logins(client: &Client, name: &UserName, logins: &[String]) -> Result<Traits> {
+    let found = client.call(&GetUser { name: name.clone() }).await;
+    let mut traits = found.with_context(|| format!("cannot read user {name}"))?.traits;
+    traits.remove("logins");
+    traits.extend(login_trait(logins));
+    Ok(traits)
 }
 
 fn user(name: &str) -> Result<UserName> {

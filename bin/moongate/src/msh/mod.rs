@@ -64,7 +64,7 @@ async fn run(msh: Msh) -> Result<ExitCode> {
             ls::recordings(&enter(&common, &scope)?.way.client, &wanted, &clock).await?;
         }
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Msh::command(), "msh", &mut std::io::stdout());
+            crate::show::completion(shell, Msh::command(), "msh")?;
         }
         Command::Version { format } => crate::show::version(format, "msh")?,
         Command::Ssh(wanted) => {

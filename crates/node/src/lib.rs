@@ -30,6 +30,7 @@ pub use spawner::Spawner;
 /// Entry points for fuzzing and corpus replay.
 #[doc(hidden)]
 pub mod fuzz {
+    use crate::spawner::found;
     use crate::spawner::message::{Answer, Question};
 
     /// Decodes both directions of the spawner's messages; what decodes must survive a round trip.
@@ -41,6 +42,14 @@ pub mod fuzz {
             assert_eq!(Answer::decode(&answer.encode()).as_ref(), Ok(&answer));
         }
     }
+
+    /// Decodes what a process that looked an account up has left.
+    pub fn spawner_found(data: &[u8]) {
+        if let Ok(found) = found::decode(data, "ann") {
+            assert_eq!(found::decode(&found::encode(&found), "ann").as_ref(), Ok(&found));
+        }
+    }
+
     /// Watches a conversation: the first byte says how the rest is dealt out to both sides.
     pub fn sftp_watch(data: &[u8]) {
         let mut watcher = crate::sftp::watch::Watcher::new();

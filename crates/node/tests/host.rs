@@ -15,6 +15,7 @@ mod host {
     pub(crate) mod people;
     pub(crate) mod proof;
     pub(crate) mod reach;
+    pub(crate) mod slow;
     pub(crate) mod start;
     pub(crate) mod stay;
     pub(crate) mod strain;
@@ -31,7 +32,9 @@ fn main() -> ExitCode {
     match words.get(1).map(String::as_str) {
         Some(node::spawner::SUBCOMMAND) => {
             let words: Vec<std::ffi::OsString> = words.iter().skip(2).map(Into::into).collect();
-            return exit(node::spawner::main(node::spawner::Orders::read(&words), host::proof::judge));
+            let orders = node::spawner::Orders::read(&words);
+            let names = host::slow::names(&orders);
+            return exit(node::spawner::main(orders, host::proof::judge, names));
         }
         Some(node::sftp::SUBCOMMAND) => return exit(node::sftp::main()),
         Some("without-privileges") => {
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         host::start::TESTS,
         host::halves::TESTS,
         host::proof::TESTS,
+        host::slow::TESTS,
         host::stay::TESTS,
         host::transfer::TESTS,
         host::people::TESTS,

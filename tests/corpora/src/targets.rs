@@ -12,6 +12,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("config_configuration", config::fuzz::configuration),
     ("config_resources", config::fuzz::resources),
     ("node_sftp_watch", node::fuzz::sftp_watch),
+    ("node_spawner_found", node::fuzz::spawner_found),
     ("node_spawner_message", node::fuzz::spawner_message),
     ("pki_certificate", pki::fuzz::certificate),
     ("pki_encoded_identity", pki::fuzz::encoded_identity),

@@ -34,7 +34,10 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     match args.get(1).and_then(|a| a.to_str()) {
         Some(::node::spawner::SUBCOMMAND) => {
             let orders = ::node::spawner::Orders::read(args.get(2..).unwrap_or_default());
-            return ended(::node::spawner::main(orders, privileges::judge).map_err(Into::into));
+            return ended(
+                ::node::spawner::main(orders, privileges::judge, ::node::spawner::Names::SYSTEM)
+                    .map_err(Into::into),
+            );
         }
         Some(::node::sftp::SUBCOMMAND) => return ended(::node::sftp::main().map_err(Into::into)),
         _ => {}

@@ -1,16 +1,34 @@
 //! Local accounts: who they are and whether they may have sessions now.
 //!
 //! Reads the name service, `/etc/shadow` (expiry only; files, not directories such as LDAP) and `/etc/nologin`.
-//! A locked *password* does not lock an account: nobody signs in with passwords here.
+//! A locked *password* does not lock an account: nobody signs in with passwords here. Any of it may take as long as a
+//! server across a network does, so it is done in a process of its own (`lookup`).
 
 use std::ffi::CString;
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, User};
 
+/// Where the names of accounts are known, and how long it may take to hear.
+#[derive(Clone, Copy, Debug)]
+pub struct Names {
+    /// The account of this name. May wait for others; it is called in a process of its own.
+    pub find: fn(&str) -> io::Result<Option<User>>,
+    /// How long one look-up may take.
+    pub patience: Duration,
+}
+
+impl Names {
+    /// The host's own name service.
+    pub const SYSTEM: Self =
+        Self { find: |name| Ok(User::from_name(name)?), patience: Duration::from_secs(60) };
+}
+
 /// One account, resolved once and used for the life of a connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
     pub(crate) login: String,
     pub(crate) uid: Uid,
@@ -42,7 +60,7 @@ impl Powers {
 }
 
 /// Looks a login up and says why not in words fit for the person.
-pub(crate) fn lookup(login: &str, powers: &Powers, today: u64) -> Result<Account, String> {
+pub(crate) fn lookup(login: &str, powers: &Powers, names: &Names, today: u64) -> Result<Account, String> {
     if let Powers::Only(me) = powers
         && me != login
     {
@@ -52,8 +70,7 @@ pub(crate) fn lookup(login: &str, powers: &Powers, today: u64) -> Result<Account
     }
     let unknown = || format!("no account `{login}` on this host");
     let name = CString::new(login).map_err(|_| unknown())?;
-    let user =
-        User::from_name(login).map_err(|e| format!("looking up `{login}`: {e}"))?.ok_or_else(unknown)?;
+    let user = (names.find)(login).map_err(|e| format!("looking up `{login}`: {e}"))?.ok_or_else(unknown)?;
     // Some name services know a name in several spellings; a certificate names one.
     if user.name != login {
         return Err(unknown());
@@ -136,14 +153,14 @@ mod tests {
 
     #[test]
     fn unknown_logins_are_refused_with_words() {
-        let refused = lookup("no-such-account-here", &Powers::Anyone, 0);
+        let refused = lookup("no-such-account-here", &Powers::Anyone, &Names::SYSTEM, 0);
 
         assert!(refused.is_err_and(|words| words.contains("no account")));
     }
 
     #[test]
     fn without_root_only_ones_own_account_is_possible() {
-        let refused = lookup("root", &Powers::Only("ann".into()), 0);
+        let refused = lookup("root", &Powers::Only("ann".into()), &Names::SYSTEM, 0);
 
         assert!(refused.is_err_and(|words| words.contains("only as `ann`")));
     }

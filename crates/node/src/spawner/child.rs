@@ -215,7 +215,7 @@ fn complain(parts: &[&[u8]]) {
 }
 
 /// Ends without running anything of the parent's that was copied by the fork.
-fn leave(code: i32) -> ! {
+pub(super) fn leave(code: i32) -> ! {
     #[expect(unsafe_code, reason = "after fork, exit handlers of the parent must not run")]
     // SAFETY: _exit only ends the process.
     unsafe {

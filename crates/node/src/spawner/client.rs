@@ -1,11 +1,9 @@
 //! The unprivileged half's side: handles that ask the spawner and give back what they hold when dropped.
 //!
-//! One task owns the socket. Questions wait in a queue of [`QUEUE`]; when it is full, askers wait. Answers come in
-//! the order of the questions, so no numbers are needed to match them; ends of programs come in between.
+//! One task owns the socket (`talk`). Questions wait in a queue of [`QUEUE`]; when it is full, askers wait.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,13 +11,14 @@ use std::time::Duration;
 use model::Login;
 use runtime::Scope;
 use ssh::server::Proof;
-use tokio::io::Interest;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::Launched;
 use super::claim::{Claim, MAX_AUTHORITIES};
+use super::lookups::{ASKED, BUSY};
 use super::message::{self, Answer, Exit, MAX, Question, Signal, Size, VERSION};
-use super::{Launched, transport};
+use super::talk::{Ask, Later, Reply, Shared, Talk, read, write};
 use crate::Error;
 use crate::fd::Watched;
 
@@ -28,35 +27,16 @@ pub use super::message::Program;
 /// Questions that may wait.
 const QUEUE: usize = 256;
 
-/// How long the host may take to look an account up: its name service may be across a network.
-const LOOKUP: Duration = Duration::from_secs(60);
-const SLOW_NAMES: &str = "this host takes too long to look the account up: its administrator should see whether its \
-                          name service (LDAP, SSSD) answers";
-
-type Reply = Result<(Answer, Vec<OwnedFd>), Error>;
+/// How long one may wait for a place among the look-ups.
+const ROOM: Duration = Duration::from_secs(10);
+/// How long the spawner may take to say who an account is. It gives up long before that itself.
+const LOOKUP: Duration = Duration::from_secs(90);
+const SILENT: &str = "the privileged half of this service does not answer: the host's administrator should see what \
+                      keeps the process `moongate spawner` from running";
 
 /// Asks the privileged half. Cheap to clone; clones share one conversation.
 #[derive(Clone, Debug)]
 pub struct Spawner(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    asks: mpsc::Sender<Ask>,
-    only: Option<Login>,
-    /// Handles dropped since the task last looked; bounded by how many were given out.
-    dropped: Mutex<Vec<u32>>,
-    notify: Notify,
-    gone: CancellationToken,
-}
-
-#[derive(Debug)]
-struct Ask {
-    /// Encoded, of at most [`MAX`] bytes.
-    question: Vec<u8>,
-    reply: oneshot::Sender<Reply>,
-    /// Where the end of a program is to be told, for Spawn.
-    exit: Option<oneshot::Sender<Exit>>,
-}
 
 impl Spawner {
     /// Greets a launched spawner. The task that talks to it lives in `scope`.
@@ -79,19 +59,12 @@ impl Spawner {
         let shared = Arc::new(Shared {
             asks,
             only,
+            places: Semaphore::new(ASKED),
             dropped: Mutex::default(),
             notify: Notify::new(),
             gone: CancellationToken::new(),
         });
-        let talk = Talk {
-            socket,
-            queue,
-            unsent: VecDeque::new(),
-            answers: VecDeque::new(),
-            exits: BTreeMap::new(),
-            shared: shared.clone(),
-        };
-        scope.spawn("spawner", talk.run(buffer));
+        scope.spawn("spawner", Talk::new(socket, queue, shared.clone()).run(buffer));
         Ok(Self(shared))
     }
 
@@ -121,31 +94,45 @@ impl Spawner {
     /// and starts nothing once the certificate has ended; the next connection brings its own proof.
     ///
     /// # Errors
-    /// [`Error::Refused`] with words for the person: not proven, unknown, expired, closed host, not root, not in time.
+    /// [`Error::Refused`] with words for the person: not proven, unknown, expired, closed host, not root, not in time,
+    /// too many at a time.
     pub async fn lookup(&self, proof: Proof, from: Option<IpAddr>) -> Result<Account, Error> {
         let login: Login =
             proof.login.parse().map_err(|_| Error::Refused("not the name of an account".to_owned()))?;
-        let asked = self.ask(Question::Lookup(Claim { proof, from }));
-        let answered = tokio::time::timeout(LOOKUP, asked).await;
-        let (answer, _) = answered.map_err(|_| Error::Refused(SLOW_NAMES.to_owned()))??;
-        let Answer::Account { account, uid, home, shell, .. } = answer else {
+        let place = tokio::time::timeout(ROOM, self.0.places.acquire()).await;
+        let _place = place.map_err(|_| Error::Refused(BUSY.to_owned()))?.map_err(|_| Error::SpawnerGone)?;
+        let looked = tokio::time::timeout(LOOKUP, self.look_up(login, Claim { proof, from })).await;
+        looked.map_err(|_| Error::Refused(SILENT.to_owned()))?
+    }
+
+    /// Dropped, it is given up there too.
+    async fn look_up(&self, login: Login, claim: Claim) -> Result<Account, Error> {
+        let (tell, found) = oneshot::channel();
+        let (answer, _) = self.ask_with(Question::Lookup(claim), Some(Later::Found(tell))).await?;
+        let Answer::Looking { lookup } = answer else {
             return Err(Error::Protocol("an answer to another question"));
         };
-        let handle = Handle { spawner: self.clone(), handle: account };
-        Ok(Account(Arc::new(Known { handle, uid, home: path(home), shell: path(shell), login })))
+        let handle = Handle { spawner: self.clone(), handle: lookup };
+        match found.await.map_err(|_| Error::SpawnerGone)? {
+            Answer::Found { uid, home, shell, .. } => {
+                Ok(Account(Arc::new(Known { handle, uid, home: path(home), shell: path(shell), login })))
+            }
+            Answer::Denied { reason, .. } => Err(Error::Refused(reason)),
+            _ => Err(Error::Protocol("an answer to another question")),
+        }
     }
 
     async fn ask(&self, question: Question) -> Reply {
         self.ask_with(question, None).await
     }
 
-    async fn ask_with(&self, question: Question, exit: Option<oneshot::Sender<Exit>>) -> Reply {
+    async fn ask_with(&self, question: Question, later: Option<Later>) -> Reply {
         let question = question.encode();
         if question.len() > MAX {
             return Err(Error::Refused("the question is too long".into()));
         }
         let (reply, answer) = oneshot::channel();
-        self.0.asks.send(Ask { question, reply, exit }).await.map_err(|_| Error::SpawnerGone)?;
+        self.0.asks.send(Ask { question, reply, later }).await.map_err(|_| Error::SpawnerGone)?;
         answer.await.unwrap_or(Err(Error::SpawnerGone))
     }
 }
@@ -308,7 +295,7 @@ impl Account {
         let (spawner, account) = self.ask();
         let (tell, exit) = oneshot::channel();
         let question = Question::Spawn { account, pty, program, env };
-        let (answer, fds) = spawner.ask_with(question, Some(tell)).await?;
+        let (answer, fds) = spawner.ask_with(question, Some(Later::Exit(tell))).await?;
         let Answer::Spawned { session, pid } = answer else {
             return Err(Error::Protocol("an answer to another question"));
         };
@@ -394,103 +381,4 @@ fn checked(path: &[u8]) -> Result<Vec<u8>, Error> {
 fn path(bytes: Vec<u8>) -> PathBuf {
     use std::os::unix::ffi::OsStringExt;
     std::ffi::OsString::from_vec(bytes).into()
-}
-
-type Waiting = (oneshot::Sender<Reply>, Option<oneshot::Sender<Exit>>);
-
-struct Talk {
-    socket: Watched,
-    queue: mpsc::Receiver<Ask>,
-    /// Questions on their way, and who waits for the answers: one somebody asked, or all that was given back together.
-    unsent: VecDeque<(Vec<u8>, Option<Waiting>)>,
-    /// Who waits for each answer, in order; nobody for what was given back.
-    answers: VecDeque<Option<Waiting>>,
-    exits: BTreeMap<u32, oneshot::Sender<Exit>>,
-    shared: Arc<Shared>,
-}
-
-impl Talk {
-    async fn run(mut self, mut buffer: Vec<u8>) {
-        let gone = self.shared.gone.clone().drop_guard();
-        if let Err(error) = self.talk(&mut buffer).await {
-            tracing::error!(%error, "spawner lost");
-        }
-        drop(gone);
-    }
-
-    /// Listens at all times: a spawner whose answers nobody takes takes no questions.
-    async fn talk(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
-        let shared = self.shared.clone();
-        loop {
-            // Cancel safe: datagrams are read and written whole or not at all; the others are queues.
-            tokio::select! {
-                got = read(&self.socket, buffer) => match got? {
-                    Some((answer, fds)) => self.hear(answer, fds)?,
-                    None => return Err(Error::SpawnerGone),
-                },
-                sent = write_first(&self.socket, &self.unsent), if !self.unsent.is_empty() => {
-                    sent?;
-                    self.answers.extend(self.unsent.pop_front().map(|(_, waiting)| waiting));
-                }
-                Some(ask) = self.queue.recv(), if self.unsent.is_empty() => {
-                    self.unsent.push_back((ask.question, Some((ask.reply, ask.exit))));
-                }
-                () = shared.notify.notified(), if self.unsent.is_empty() => self.give_back(),
-            }
-        }
-    }
-
-    fn give_back(&mut self) {
-        let dropped =
-            std::mem::take(&mut *self.shared.dropped.lock().unwrap_or_else(PoisonError::into_inner));
-        self.unsent.extend(dropped.into_iter().map(|handle| (Question::Close { handle }.encode(), None)));
-    }
-
-    fn hear(&mut self, answer: Answer, fds: Vec<OwnedFd>) -> Result<(), Error> {
-        if let Answer::Exited { session, exit } = answer {
-            if let Some(tell) = self.exits.remove(&session) {
-                let _ = tell.send(exit);
-            }
-            return Ok(());
-        }
-        let waiting = self.answers.pop_front().ok_or(Error::Protocol("an answer nobody asked for"))?;
-        let Some((reply, exit)) = waiting else { return Ok(()) };
-        if let (Answer::Spawned { session, .. }, Some(tell)) = (&answer, exit) {
-            self.exits.insert(*session, tell);
-        }
-        let unheard = match answer {
-            Answer::Refused { reason } => reply.send(Err(Error::Refused(reason))),
-            answer => reply.send(Ok((answer, fds))),
-        };
-        // An asker that went away drops the descriptors with the answer; what it would have held goes back.
-        if let Err(Ok((answer, _))) = unheard {
-            self.unsent.extend(answer.undone().map(|question| (question.encode(), None)));
-        }
-        Ok(())
-    }
-}
-
-async fn write_first(socket: &Watched, unsent: &VecDeque<(Vec<u8>, Option<Waiting>)>) -> Result<(), Error> {
-    match unsent.front() {
-        Some((question, _)) => write(socket, question).await,
-        None => Ok(()),
-    }
-}
-
-async fn write(socket: &Watched, bytes: &[u8]) -> Result<(), Error> {
-    socket.io(Interest::WRITABLE, |socket| transport::send(socket.as_fd(), bytes, &[])).await.map_err(
-        |error| match error.kind() {
-            std::io::ErrorKind::BrokenPipe => Error::SpawnerGone,
-            _ => Error::Io("asking the spawner", error),
-        },
-    )
-}
-
-async fn read(socket: &Watched, buffer: &mut [u8]) -> Result<Option<(Answer, Vec<OwnedFd>)>, Error> {
-    let got = socket
-        .io(Interest::READABLE, |socket| transport::receive(socket.as_fd(), buffer))
-        .await
-        .map_err(Error::io("hearing the spawner"))?;
-    let Some((len, fds)) = got else { return Ok(None) };
-    Ok(Some((Answer::decode(buffer.get(..len).unwrap_or_default())?, fds)))
 }

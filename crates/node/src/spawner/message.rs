@@ -20,7 +20,7 @@ pub const MAX_ENV: usize = 64;
 /// Longest value of one.
 pub const MAX_VALUE: usize = 4096;
 /// Version of these messages. Both halves are the same executable, so they must agree.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 const MAX_NAME: usize = 128;
 const MAX_TEXT: usize = 4096;
@@ -66,14 +66,14 @@ pub enum Question {
     Lookup(Claim),
     /// A terminal for this account.
     OpenPty {
-        /// From [`Answer::Account`].
+        /// From [`Answer::Found`].
         account: u32,
         /// Its first size.
         size: Size,
     },
     /// Starts a program as the account, in its own session.
     Spawn {
-        /// From [`Answer::Account`].
+        /// From [`Answer::Found`].
         account: u32,
         /// From [`Answer::Pty`]; without one, three pipes are made.
         pty: Option<u32>,
@@ -91,24 +91,25 @@ pub enum Question {
     },
     /// A listening socket only the account can reach, for its forwarded agent.
     AgentSocket {
-        /// From [`Answer::Account`].
+        /// From [`Answer::Found`].
         account: u32,
     },
     /// A listening socket at a path, bound as the account.
     Bind {
-        /// From [`Answer::Account`].
+        /// From [`Answer::Found`].
         account: u32,
         /// Where; relative to the home directory unless absolute.
         path: Vec<u8>,
     },
     /// A connection to the socket at a path, made as the account.
     Connect {
-        /// From [`Answer::Account`].
+        /// From [`Answer::Found`].
         account: u32,
         /// Where; relative to the home directory unless absolute.
         path: Vec<u8>,
     },
-    /// Forgets an account, an unused terminal, or a bound socket (whose path is removed as its account).
+    /// Forgets an account, whether it is found already or not, an unused terminal, or a bound socket (whose path is
+    /// removed as its account).
     Close {
         /// From the answer that gave it.
         handle: u32,
@@ -152,9 +153,14 @@ pub enum Answer {
         /// `None` when it can become any user; else the only user it is.
         only: Option<String>,
     },
-    /// The account exists and may have sessions.
-    Account {
-        /// Its handle.
+    /// The sign-in holds, and the account is being looked up.
+    Looking {
+        /// Its handle, and the account's once it is [`Answer::Found`].
+        lookup: u32,
+    },
+    /// Unasked: the account exists and may have sessions.
+    Found {
+        /// Its handle: the one that was told when it was asked for.
         account: u32,
         /// User id.
         uid: u32,
@@ -191,6 +197,13 @@ pub enum Answer {
     /// No, and why, in words fit for the person.
     Refused {
         /// The words.
+        reason: String,
+    },
+    /// Unasked: the account does not exist, may not have sessions, or could not be looked up in time. Ends the handle.
+    Denied {
+        /// From [`Answer::Looking`].
+        lookup: u32,
+        /// Why, in words fit for the person.
         reason: String,
     },
     /// Unasked: a program ended.
@@ -348,7 +361,7 @@ impl Answer {
                 out.put_u16(*version);
                 out.put_string(only.as_deref().unwrap_or_default().as_bytes());
             }
-            Answer::Account { account, uid, gid, home, shell } => {
+            Answer::Found { account, uid, gid, home, shell } => {
                 out.push(2);
                 out.put_u32(*account);
                 out.put_u32(*uid);
@@ -374,11 +387,7 @@ impl Answer {
             Answer::Done => out.push(6),
             Answer::Refused { reason } => {
                 out.push(7);
-                let mut end = reason.len().min(MAX_TEXT);
-                while !reason.is_char_boundary(end) {
-                    end -= 1;
-                }
-                out.put_string(reason.as_bytes().get(..end).unwrap_or_default());
+                put_reason(&mut out, reason);
             }
             Answer::Exited { session, exit } => {
                 out.push(8);
@@ -389,6 +398,15 @@ impl Answer {
                 };
                 out.extend_from_slice(&fields);
             }
+            Answer::Looking { lookup } => {
+                out.push(9);
+                out.put_u32(*lookup);
+            }
+            Answer::Denied { lookup, reason } => {
+                out.push(10);
+                out.put_u32(*lookup);
+                put_reason(&mut out, reason);
+            }
         }
         out
     }
@@ -396,12 +414,16 @@ impl Answer {
     /// What undoes this answer when nobody heard it: a program that nobody watches must not run.
     pub(super) fn undone(&self) -> Option<Question> {
         match *self {
-            Answer::Account { account: handle, .. } | Answer::Pty { pty: handle, .. } => {
-                Some(Question::Close { handle })
-            }
+            Answer::Looking { lookup: handle }
+            | Answer::Found { account: handle, .. }
+            | Answer::Pty { pty: handle, .. } => Some(Question::Close { handle }),
             Answer::Socket { socket, .. } => (socket != 0).then_some(Question::Close { handle: socket }),
             Answer::Spawned { session, .. } => Some(Question::Signal { session, signal: Signal::Kill }),
-            Answer::Hello { .. } | Answer::Done | Answer::Refused { .. } | Answer::Exited { .. } => None,
+            Answer::Hello { .. }
+            | Answer::Done
+            | Answer::Refused { .. }
+            | Answer::Denied { .. }
+            | Answer::Exited { .. } => None,
         }
     }
 
@@ -416,7 +438,7 @@ impl Answer {
                 version: r.u16()?,
                 only: Some(r.text(MAX_NAME)?.to_owned()).filter(|only| !only.is_empty()),
             },
-            2 => Answer::Account {
+            2 => Answer::Found {
                 account: r.u32()?,
                 uid: r.u32()?,
                 gid: r.u32()?,
@@ -436,11 +458,19 @@ impl Answer {
                     _ => return Err(Malformed("exit status")),
                 },
             },
+            9 => Answer::Looking { lookup: r.u32()? },
+            10 => Answer::Denied { lookup: r.u32()?, reason: r.text(MAX_TEXT)?.to_owned() },
             _ => return Err(Malformed("unknown answer")),
         };
         r.end()?;
         Ok(answer)
     }
+}
+
+/// As much of it as there is room for.
+fn put_reason(out: &mut Vec<u8>, reason: &str) {
+    let end = reason.floor_char_boundary(MAX_TEXT);
+    out.put_string(reason.as_bytes().get(..end).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ fn answers_survive_the_socket() {
     for answer in [
         Answer::Hello { version: 1, only: Some("ann".into()) },
         Answer::Hello { version: 1, only: None },
-        Answer::Account {
+        Answer::Found {
             account: 7,
             uid: 1,
             gid: 2,
@@ -74,7 +74,9 @@ fn answers_survive_the_socket() {
         Answer::Spawned { session: 4, pid: 99 },
         Answer::Socket { socket: 0, path: vec![] },
         Answer::Done,
-        Answer::Refused { reason: "no such account".into() },
+        Answer::Refused { reason: "busy".into() },
+        Answer::Looking { lookup: u32::MAX },
+        Answer::Denied { lookup: 7, reason: "no such account".into() },
         Answer::Exited { session: 4, exit: Exit::Code(255) },
         Answer::Exited { session: 4, exit: Exit::Signal { number: 15, core: true } },
     ] {
@@ -88,4 +90,24 @@ fn a_long_refusal_is_shortened_at_a_character() {
 
     let Ok(Answer::Refused { reason }) = Answer::decode(&answer.encode()) else { panic!("not a refusal") };
     assert_eq!(reason.len(), MAX_TEXT);
+}
+
+#[test]
+fn what_is_said_of_a_look_up_looks_as_its_page_says() {
+    let found = Answer::Found {
+        account: 7,
+        uid: 1000,
+        gid: 60,
+        home: b"/home/ann".to_vec(),
+        shell: b"/bin/sh".to_vec(),
+    };
+    let found_bytes = b"\x02\0\0\0\x07\0\0\x03\xe8\0\0\0\x3c\0\0\0\x09/home/ann\0\0\0\x07/bin/sh";
+    for (answer, bytes) in [
+        (Answer::Looking { lookup: 7 }, b"\x09\0\0\0\x07".as_slice()),
+        (found, found_bytes),
+        (Answer::Denied { lookup: 7, reason: "no".into() }, b"\x0a\0\0\0\x07\0\0\0\x02no"),
+    ] {
+        assert_eq!(answer.encode(), bytes);
+        assert_eq!(Answer::decode(bytes), Ok(answer));
+    }
 }

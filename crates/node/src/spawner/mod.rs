@@ -12,11 +12,15 @@ mod authorities;
 mod child;
 pub mod claim;
 mod client;
+mod finder;
+pub(crate) mod found;
+mod lookups;
 pub mod message;
 mod monitor;
 mod own_env;
 pub mod phase;
 mod signal;
+mod talk;
 mod terminal;
 mod transport;
 
@@ -28,6 +32,7 @@ use std::process::{Command, Stdio};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+pub use account::Names;
 pub use client::{Account, Bound, Pipes, Program, Pty, Running, Spawner};
 pub(crate) use terminal::winsize;
 
@@ -64,13 +69,14 @@ impl Orders {
     }
 }
 
-/// The privileged half's `main`. The socket to the other half is standard input; `judge` reads certificates.
+/// The privileged half's `main`. The socket to the other half is standard input; `judge` reads certificates, `names` knows
+/// accounts.
 ///
 /// Returns when the other half is gone. Must be called while the process has one thread.
 ///
 /// # Errors
 /// The socket failed, or a question was malformed or out of phase: someone else is asking.
-pub fn main(orders: Orders, judge: claim::Judge) -> Result<(), Error> {
+pub fn main(orders: Orders, judge: claim::Judge, names: Names) -> Result<(), Error> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(Error::io("taking the socket"))?;
     let null = std::fs::File::open("/dev/null").map_err(Error::io("opening /dev/null"))?;
     nix::unistd::dup2_stdin(&null).map_err(|e| Error::Io("closing standard input", e.into()))?;
@@ -83,7 +89,7 @@ pub fn main(orders: Orders, judge: claim::Judge) -> Result<(), Error> {
         Some(file) if nix::unistd::Uid::effective().is_root() => Pins::File(file),
         Some(_) | None => Pins::Process,
     };
-    monitor::Monitor::new(socket, Authorities::new(judge, pins), orders.own_env)?.serve()
+    monitor::Monitor::new(socket, Authorities::new(judge, pins), names, orders.own_env)?.serve()
 }
 
 /// A spawner that was started and not yet spoken to.

@@ -1,13 +1,17 @@
-//! The privileged loop: one question at a time, in order, and a word when a program ends.
+//! The privileged loop: one question at a time, in order, and a word when a program ends or an account is known.
 //!
-//! Single-threaded and blocking, because that is what fork and changing users want. Tables are bounded; a handle
+//! Single-threaded, because that is what fork and changing users want. So nothing here waits for anybody but the other
+//! half: what may take long, the look-up of an account, is a process of its own (`lookup`). Tables are bounded; a handle
 //! leads only to what an earlier answer gave. A question that is malformed or out of phase ends the process, and with
 //! it every session. An account is opened only for a sign-in that `authorities` believes; policy is not known here.
+
+mod lookup;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use model::Timestamp;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -17,11 +21,12 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
 use rustix::pipe::PipeFlags;
 
-use super::account::{Account, Powers};
+use super::account::{Account, Names, Powers};
 use super::as_user::{self, as_account};
 use super::authorities::Authorities;
 use super::child::{Plan, Stdio, environment};
-use super::claim::Claim;
+use super::finder::About;
+use super::lookups::Lookups;
 use super::message::{Answer, Exit, MAX, Program, Question, Signal, Size, VERSION};
 use super::phase::{Phase, allowed};
 use super::transport;
@@ -34,10 +39,22 @@ const PIPE: usize = 256 * 1024;
 
 /// What a handle leads to.
 enum Held {
-    Account { account: Account, good_until: Timestamp },
-    Pty { account: u32, terminal: OwnedFd },
+    /// In `lookups`, until it is an account.
+    Lookup,
+    Account {
+        account: Account,
+        good_until: Timestamp,
+    },
+    Pty {
+        account: u32,
+        terminal: OwnedFd,
+    },
     Running(Pid),
-    Bound { account: Account, path: PathBuf, own_directory: bool },
+    Bound {
+        account: Account,
+        path: PathBuf,
+        own_directory: bool,
+    },
 }
 
 /// An answer with the descriptors that go beside it.
@@ -57,25 +74,34 @@ pub(crate) struct Monitor {
     socket: OwnedFd,
     own: OwnedFd,
     powers: Powers,
+    names: Names,
     authorities: Authorities,
     phase: Phase,
     own_env: bool,
     held: BTreeMap<u32, Held>,
+    lookups: Lookups<About>,
     next: u32,
 }
 
 impl Monitor {
     /// `own_env`: accounts' own files add to the environment of their programs.
-    pub(crate) fn new(socket: OwnedFd, authorities: Authorities, own_env: bool) -> Result<Self, Error> {
+    pub(crate) fn new(
+        socket: OwnedFd,
+        authorities: Authorities,
+        names: Names,
+        own_env: bool,
+    ) -> Result<Self, Error> {
         let own = std::fs::File::open("/proc/self/exe").map_err(Error::io("opening our own executable"))?;
         Ok(Self {
             socket,
             own: own.into(),
             powers: Powers::now(),
+            names,
             authorities,
             phase: Phase::Greeting,
             own_env,
             held: BTreeMap::new(),
+            lookups: Lookups::default(),
             next: 1,
         })
     }
@@ -85,11 +111,11 @@ impl Monitor {
         let ended = children_signal().map_err(Error::io("watching for ended programs"))?;
         let mut buffer = vec![0; MAX + 1];
         let outcome = loop {
-            if let Err(error) = wait(self.socket.as_fd(), ended.as_fd()) {
+            if let Err(error) = wait(self.socket.as_fd(), ended.as_fd(), self.patience()) {
                 break Err(Error::Io("waiting for questions", error));
             }
             while let Ok(Some(_)) = ended.read_signal() {}
-            if let Err(error) = self.reap() {
+            if let Err(error) = self.reap().and_then(|()| self.give_up_overdue()) {
                 break Err(error);
             }
             match self.turn(&mut buffer) {
@@ -198,28 +224,6 @@ impl Monitor {
         Ok(Answer::Done.into())
     }
 
-    fn lookup(&mut self, claim: &Claim) -> Result<Reply, Error> {
-        let login = claim.proof.login.as_str();
-        // Words for the log; the person is told no more than a stranger would be.
-        let not_proven = |why| {
-            told_log(login, why);
-            Error::Refused(NOT_PROVEN.to_owned())
-        };
-        let good = self.authorities.judge(claim, now()).map_err(not_proven)?;
-        let account = super::account::lookup(login, &self.powers, today()).map_err(Error::Refused)?;
-        if account.uid.is_root() && !good.logins.iter().any(|login| login == "root") {
-            return Err(not_proven(
-                "it is root's by another name, and the certificate does not name root".into(),
-            ));
-        }
-        let good_until = good.expires_at;
-        let (uid, gid) = (account.uid.as_raw(), account.gid.as_raw());
-        let home = account.home.as_bytes().to_vec();
-        let shell = account.shell.as_bytes().to_vec();
-        let account = self.hold(Held::Account { account, good_until });
-        Ok(Answer::Account { account, uid, gid, home, shell }.into())
-    }
-
     fn open_pty(&mut self, account: u32, size: Size) -> Result<Reply, Error> {
         let owner = self.account(account)?;
         Ok(match super::terminal::open(owner, size) {
@@ -317,12 +321,13 @@ impl Monitor {
                 // Only its end closes a program.
                 self.held.insert(handle, running);
             }
+            Some(Held::Lookup) => self.give_up(handle),
             Some(Held::Account { .. } | Held::Pty { .. }) | None => {}
         }
         Answer::Done.into()
     }
 
-    /// Tells of every program that has ended.
+    /// Tells of every program that has ended, and what look-ups have found.
     fn reap(&mut self) -> Result<(), Error> {
         loop {
             let (pid, exit) = match nix::sys::wait::waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -342,18 +347,21 @@ impl Monitor {
             if let Some(session) = session {
                 self.held.remove(&session);
                 self.say(&Answer::Exited { session, exit }, &[])?;
+            } else {
+                self.looked_up(pid, exit)?;
             }
         }
     }
 
     fn hang_up(self) {
+        self.end_lookups();
         for held in self.held.into_values() {
             match held {
                 Held::Running(child) => {
                     let _ = nix::sys::signal::killpg(child, Sig::SIGHUP);
                 }
                 Held::Bound { account, path, own_directory } => remove_bound(&account, path, own_directory),
-                Held::Account { .. } | Held::Pty { .. } => {}
+                Held::Lookup | Held::Account { .. } | Held::Pty { .. } => {}
             }
         }
     }
@@ -412,16 +420,18 @@ fn children_signal() -> io::Result<SignalFd> {
     Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
 }
 
-fn wait(socket: BorrowedFd<'_>, ended: BorrowedFd<'_>) -> io::Result<()> {
+/// Until there is a question, a child has ended, or this much time is over.
+fn wait(socket: BorrowedFd<'_>, ended: BorrowedFd<'_>, at_most: Option<Duration>) -> io::Result<()> {
+    // Not a moment too early: a poll that comes back with nothing to do comes again.
+    let at_most = at_most.map(|time| time.as_millis().saturating_add(1));
+    let at_most =
+        at_most.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX));
     let mut fds = [PollFd::new(socket, PollFlags::POLLIN), PollFd::new(ended, PollFlags::POLLIN)];
-    match nix::poll::poll(&mut fds, PollTimeout::NONE) {
+    match nix::poll::poll(&mut fds, at_most) {
         Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
-
-/// What a person is told whose sign-in does not open the account.
-const NOT_PROVEN: &str = "the privileged half of this service did not accept the sign-in";
 
 /// Says on the service's standard error what the other half must not be able to hide.
 fn told_log(about: &str, why: String) -> Error {
@@ -434,11 +444,6 @@ fn now() -> Timestamp {
     #[expect(clippy::disallowed_methods, reason = "the spawner has no one to be given a clock by")]
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// Days since 1970, for account expiry.
-fn today() -> u64 {
-    u64::try_from(now().millis()).unwrap_or_default() / 86_400_000
 }
 
 #[cfg(test)]
@@ -454,7 +459,8 @@ mod tests {
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .unwrap();
         let nobody: super::super::claim::Judge = |_, _, _, _| Err("nobody".to_owned());
-        let mut monitor = Monitor::new(ours, Authorities::new(nobody, Pins::Process), false).unwrap();
+        let mut monitor =
+            Monitor::new(ours, Authorities::new(nobody, Pins::Process), Names::SYSTEM, false).unwrap();
         let path = || PathBuf::from("/nowhere");
         let account = || Account {
             login: "ann".into(),

@@ -38,16 +38,42 @@ pub fn allowed(phase: Phase, question: &Question) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::{Program, Signal, Size};
     use super::*;
 
     #[test]
     fn nothing_is_answered_before_hello_and_hello_only_once() {
-        let lookup = Question::Trust { authorities: Vec::new() };
-        let hello = Question::Hello { version: 1 };
+        let claim = super::super::claim::Claim {
+            proof: ssh::server::Proof {
+                session: vec![],
+                login: "ann".into(),
+                algorithm: String::new(),
+                key: vec![],
+                signature: vec![],
+            },
+            from: None,
+        };
+        let path = || b"s".to_vec();
+        let table = [
+            (Question::Hello { version: 1 }, true, false),
+            (Question::Lookup(claim), false, true),
+            (Question::OpenPty { account: 1, size: Size::default() }, false, true),
+            (
+                Question::Spawn { account: 1, pty: None, program: Program::Shell, env: Vec::new() },
+                false,
+                true,
+            ),
+            (Question::Signal { session: 1, signal: Signal::Hup }, false, true),
+            (Question::AgentSocket { account: 1 }, false, true),
+            (Question::Bind { account: 1, path: path() }, false, true),
+            (Question::Connect { account: 1, path: path() }, false, true),
+            (Question::Close { handle: 1 }, false, true),
+            (Question::Trust { authorities: Vec::new() }, false, true),
+        ];
 
-        assert!(!allowed(Phase::Greeting, &lookup));
-        assert!(allowed(Phase::Greeting, &hello));
-        assert!(allowed(Phase::Serving, &lookup));
-        assert!(!allowed(Phase::Serving, &hello));
+        for (question, greeting, serving) in table {
+            assert_eq!(allowed(Phase::Greeting, &question), greeting, "{question:?}");
+            assert_eq!(allowed(Phase::Serving, &question), serving, "{question:?}");
+        }
     }
 }

@@ -31,7 +31,12 @@ where
     // Not a child: the goodbye of a stopping service still has to be said.
     let mut driving = scope.spawn_graceful("ssh connection", driver);
     let from = peer.client.map(|client| client.ip());
-    let account = node.0.deps.spawner.lookup(proof, from).await.map_err(|error| crate::pump::words(&error));
+    let account = tokio::select! {
+        account = node.0.deps.spawner.lookup(proof, from) => account,
+        // Nobody is there any more who would want it.
+        _ = &mut driving => return,
+    };
+    let account = account.map_err(|error| crate::pump::words(&error));
     let visit = Arc::new(Visit {
         node: node.clone(),
         peer,

@@ -15,7 +15,7 @@ use node::spawner::claim::Claim;
 use node::spawner::message::{Answer, Exit, MAX, Question, Signal, Size, VERSION};
 use node::spawner::{Launched, Names, Orders, Program, launch};
 
-use super::gate::{PATIENCE, wait};
+use super::gate::{Gate, PATIENCE, wait};
 use super::halves::ask_and_leave;
 use super::proof;
 use super::start::{Made, command, is_root, me, run, run_on};
@@ -24,6 +24,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("a_slow_look_up_holds_up_nobody_else", nobody_else),
     ("a_look_up_that_takes_too_long_is_given_up_and_named", too_long),
     ("a_look_up_nobody_waits_for_is_given_up", nobody_waits),
+    ("who_hangs_up_is_not_looked_up_any_more", hangs_up),
     ("look_ups_beyond_their_number_are_refused", too_many),
     ("who_finds_no_place_is_told_so", no_place),
     ("an_account_that_is_not_known_yet_opens_nothing", not_yet),
@@ -187,6 +188,20 @@ fn nobody_waits() {
 
         aside(move || waiting.gone()).await;
     });
+}
+
+fn hangs_up() {
+    let slow = Slow::new();
+    slow.hold(&me());
+    let roles = vec![policy::presets::access()];
+    let gate = Gate::on(slow.launch(), me().as_str(), roles, node::serve::Settings::default());
+    let mut client = gate.ssh(&[], &["echo never"]).spawn().unwrap();
+    let waiting = slow.reached(&me())();
+
+    client.kill().unwrap();
+    client.wait().unwrap();
+
+    waiting.gone();
 }
 
 /// A spawner that is spoken to by hand.

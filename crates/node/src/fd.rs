@@ -2,12 +2,18 @@
 //!
 //! Used for what tokio has no type for: terminals and the spawner's socket. Knows nothing of what the bytes mean.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::{Poll, ready};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Handle, Id};
+
+/// The most of one short read: the kernel never gives more of a terminal at a time.
+pub(crate) const SHORT: usize = 4 * 1024;
 
 /// An open descriptor, set not to block, watched by the runtime it was made in.
 #[derive(Debug)]
@@ -44,9 +50,35 @@ impl Watched {
         got.map_err(|error| Some(error).filter(|e| e.kind() != io::ErrorKind::WouldBlock))
     }
 
-    /// Writes some of `bytes`, waiting for room. Cancel safe: what was written is told.
+    /// What is there now, at most [`SHORT`] bytes, waiting for some; nothing is the end. For one reader at a time.
+    /// Takes no more memory than there is to read. Cancel safe.
+    pub(crate) async fn read_short(&self) -> io::Result<Vec<u8>> {
+        poll_fn(|cx| {
+            loop {
+                match self.0.try_io(Interest::READABLE, read_short) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        drop(ready!(self.0.poll_read_ready(cx))?);
+                    }
+                    done => return Poll::Ready(done),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Writes some of `bytes`, waiting for room. For one writer at a time. Cancel safe: what was written is told.
     pub(crate) async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.async_io(Interest::WRITABLE, |fd| Ok(rustix::io::write(fd, bytes)?)).await
+        poll_fn(|cx| {
+            loop {
+                match self.0.try_io(Interest::WRITABLE, |fd| Ok(rustix::io::write(fd, bytes)?)) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        drop(ready!(self.0.poll_write_ready(cx))?);
+                    }
+                    done => return Poll::Ready(done),
+                }
+            }
+        })
+        .await
     }
 
     /// Some other operation that says `WouldBlock` when it must wait.
@@ -56,6 +88,17 @@ impl Watched {
         work: impl FnMut(&OwnedFd) -> io::Result<T>,
     ) -> io::Result<T> {
         self.0.async_io(interest, work).await
+    }
+}
+
+fn read_short(fd: &OwnedFd) -> io::Result<Vec<u8>> {
+    let mut room = [const { MaybeUninit::uninit() }; SHORT];
+    loop {
+        match rustix::io::read(fd, &mut room) {
+            Ok((got, _)) => return Ok(got.to_vec()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
@@ -89,5 +132,45 @@ mod tests {
         });
 
         assert_eq!(got, b"hello");
+    }
+
+    #[tokio::test]
+    async fn a_short_read_waits_and_takes_what_is_there_until_the_end() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let watched = Watched::new(reader.into()).unwrap();
+        {
+            let mut read = std::pin::pin!(watched.read_short());
+            assert!(poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await.is_pending());
+            writer.write_all(b"x").unwrap();
+            assert_eq!(read.await.unwrap(), b"x");
+        }
+
+        writer.write_all(&[b'y'; SHORT + 1]).unwrap();
+        drop(writer);
+
+        assert_eq!(watched.read_short().await.unwrap(), [b'y'; SHORT]);
+        assert_eq!(watched.read_short().await.unwrap(), b"y");
+        assert_eq!(watched.read_short().await.unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn a_write_waits_for_room() {
+        use std::io::Read as _;
+
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let watched = Watched::new(writer.into()).unwrap();
+        let chunk = [b'x'; 64 * 1024];
+        let mut written = 0;
+        loop {
+            let mut write = std::pin::pin!(watched.write(&chunk));
+            match poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await {
+                Poll::Ready(wrote) => written += wrote.unwrap(),
+                Poll::Pending => {
+                    reader.read_exact(&mut vec![0; written]).unwrap();
+                    assert_eq!(write.await.unwrap(), chunk.len());
+                    break;
+                }
+            }
+        }
     }
 }

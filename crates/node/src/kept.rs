@@ -10,16 +10,19 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use runtime::Seldom;
 use session::Tap;
 use ssh::Channel;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::fd::Watched;
-use crate::pump::{self, Break, LAST_BYTES, LAST_WORDS, Notice, PTY_CHUNK, Signals, Sink, Stopped};
+use crate::hearing::Hearing;
+use crate::pump::{self, Break, Notice, Signals, Sink, Stopped};
 use crate::spawner::Running;
 
 /// Output kept for who comes back.
@@ -103,11 +106,17 @@ pub(crate) async fn terminal(
         let next = {
             let visit = shell.visit(here.as_ref(), grace, bell);
             tokio::pin!(visit);
+            let delivered = pin!(shell.signals.deliver(running));
+            let mut delivered = Seldom::new(delivered);
+            let next = pin!(porch.next());
+            let mut next = Seldom::new(next);
+            let told = pin!(bell.ended());
+            let mut told = Seldom::new(told);
             loop {
                 if let (Some(exit), true, None) = (exit, silent, &here) {
                     return (Stopped::Ended(exit), None);
                 }
-                // `read` and `visit` are kept and go on where they were; the others can begin again.
+                // All but `shown`, which can begin again, are kept and go on where they were.
                 tokio::select! {
                     biased;
                     done = &mut read, if !silent => match done {
@@ -118,7 +127,7 @@ pub(crate) async fn terminal(
                         Err(why) => break Err(why.into()),
                     },
                     left = &mut visit => break left.map(|()| None).map_err(Stopped::from),
-                    ended = shell.signals.deliver(running), if exit.is_none() => match ended {
+                    ended = &mut delivered, if exit.is_none() => match ended {
                         Ok(ended) => {
                             exit = Some(ended);
                             exited.cancel();
@@ -128,8 +137,8 @@ pub(crate) async fn terminal(
                     () = shell.output.shown(), if exit.is_some() && silent && here.is_some() => {
                         break Err(exit.map_or(Stopped::HungUp, Stopped::Ended));
                     }
-                    visitor = porch.next() => break Ok(Some(visitor)),
-                    reason = bell.ended() => break Err(Stopped::Told(reason)),
+                    visitor = &mut next => break Ok(Some(visitor)),
+                    reason = &mut told => break Err(Stopped::Told(reason)),
                 }
             }
         };
@@ -160,27 +169,13 @@ struct Shell<'a> {
 impl Shell<'_> {
     /// From the terminal past the tap into the ring, until it is closed; once `exited`, until it is quiet.
     async fn read(&self, exited: &CancellationToken) -> Result<(), Break> {
-        let mut after_exit = 0;
-        while after_exit < LAST_BYTES {
+        let mut hearing = Hearing::new(self.master, exited);
+        loop {
             self.output.room().await;
-            let over = exited.is_cancelled();
-            tokio::select! {
-                ready = self.master.readable() => if ready.is_err() { return Ok(()) },
-                () = exited.cancelled(), if !over => continue,
-                () = tokio::time::sleep(LAST_WORDS), if over => return Ok(()),
-            }
-            let mut buffer = Vec::with_capacity(PTY_CHUNK);
-            match self.master.try_read_into(&mut buffer) {
-                // EIO is how a terminal ends.
-                Ok(0) | Err(Some(_)) => return Ok(()),
-                Ok(n) if over => after_exit += n,
-                Ok(_) => {}
-                Err(None) => continue,
-            }
-            self.tap.output(&buffer).await?;
-            self.output.push(&buffer);
+            let Some(said) = hearing.next().await else { return Ok(()) };
+            self.tap.output(&said).await?;
+            self.output.push(&said);
         }
-        Ok(())
     }
 
     /// Serves who is here until they are gone; waits `grace` for somebody when nobody is. `Err` ends the shell.

@@ -11,6 +11,7 @@ pub mod egress;
 pub mod env;
 mod error;
 mod fd;
+mod hearing;
 mod kept;
 pub mod labels;
 pub mod memory;

@@ -6,9 +6,11 @@
 //! sizes) are still heard.
 
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use runtime::Seldom;
 use session::{EndReason, Outcome, StreamTap, Tap};
 use ssh::{Channel, Received, Request, RequestKind};
 use tokio::sync::Mutex;
@@ -16,18 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::fd::Watched;
+use crate::hearing::Hearing;
 use crate::sftp::watch::{Seen, Watcher};
 use crate::spawner::message::{Exit, Signal};
 use crate::spawner::{Pipes, Running};
 
 /// One read from a pipe.
 const PIPE_CHUNK: usize = 64 * 1024;
-/// One read from a terminal: the kernel never gives more at a time.
-pub(crate) const PTY_CHUNK: usize = 4 * 1024;
-/// How long a terminal's last output may take after its program has ended. Others may hold the terminal open.
-pub(crate) const LAST_WORDS: Duration = Duration::from_millis(250);
-/// How much a terminal may still say then: more than the kernel holds of one.
-pub(crate) const LAST_BYTES: usize = 256 * 1024;
 /// How long a program may take to end after its person has hung up.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the system may take to end it after that.
@@ -119,15 +116,19 @@ pub(crate) async fn terminal(
     };
     let signals = Signals::default();
     let exited = CancellationToken::new();
-    let show = show(&master, channel, tap, &exited);
+    let show = show(Hearing::new(&master, &exited), channel, tap);
     let listen = listen(channel, tap, Sink::Terminal(&master), &signals, notice);
     tokio::pin!(show, listen);
+    let delivered = pin!(signals.deliver(running));
+    let mut delivered = Seldom::new(delivered);
+    let told = pin!(notice.ended());
+    let mut told = Seldom::new(told);
     let (mut exit, mut silent) = (None, false);
     loop {
         if let (Some(exit), true) = (exit, silent) {
             return Stopped::Ended(exit);
         }
-        // `show` and `listen` are kept and go on where they were; the others can begin again.
+        // All are kept and go on where they were.
         tokio::select! {
             // Output first: what was said before an end is still shown.
             biased;
@@ -136,43 +137,23 @@ pub(crate) async fn terminal(
                 Err(why) => return why.into(),
             },
             why = &mut listen => return why.into(),
-            ended = signals.deliver(running), if exit.is_none() => match ended {
+            ended = &mut delivered, if exit.is_none() => match ended {
                 Ok(ended) => {
                     exit = Some(ended);
                     exited.cancel();
                 }
                 Err(why) => return why.into(),
             },
-            reason = notice.ended() => return Stopped::Told(reason),
+            reason = &mut told => return Stopped::Told(reason),
         }
     }
 }
 
-/// From the terminal to the person, until it is closed; once `exited`, until it is quiet.
-async fn show(
-    master: &Watched,
-    channel: &Channel,
-    tap: &Tap,
-    exited: &CancellationToken,
-) -> Result<(), Break> {
-    let mut after_exit = 0;
-    while after_exit < LAST_BYTES {
-        let over = exited.is_cancelled();
-        tokio::select! {
-            ready = master.readable() => if ready.is_err() { return Ok(()) },
-            () = exited.cancelled(), if !over => continue,
-            () = tokio::time::sleep(LAST_WORDS), if over => return Ok(()),
-        }
-        let mut buffer = Vec::with_capacity(PTY_CHUNK);
-        match master.try_read_into(&mut buffer) {
-            // EIO is how a terminal ends.
-            Ok(0) | Err(Some(_)) => return Ok(()),
-            Ok(n) if over => after_exit += n,
-            Ok(_) => {}
-            Err(None) => continue,
-        }
-        tap.output(&buffer).await?;
-        channel.write_all(&buffer).await?;
+/// From the terminal to the person.
+async fn show(mut hearing: Hearing<'_>, channel: &Channel, tap: &Tap) -> Result<(), Break> {
+    while let Some(said) = hearing.next().await {
+        tap.output(&said).await?;
+        channel.write_all(&said).await?;
     }
     Ok(())
 }
@@ -312,6 +293,8 @@ impl Sink<'_> {
                 Sink::Pipe { pipe: None, .. } => return Ok(()),
             };
             let wrote = tokio::select! {
+                // Most often there is room.
+                biased;
                 wrote = to.write(&bytes) => wrote,
                 got = channel.urgent() => {
                     match got? {

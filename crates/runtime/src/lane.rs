@@ -82,14 +82,33 @@ impl<T: Send + 'static> Future for Laned<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let Self { at, lane } = &mut *self;
+        // The usual turn touches nothing but the work and its meter.
+        if let At::Here(work, meter) = &mut self.at {
+            let done = meter.poll(work, cx);
+            if done.is_ready() {
+                self.at = At::Over;
+                return done;
+            }
+            if !meter.busy() {
+                return Poll::Pending;
+            }
+        }
+        self.elsewhere(cx)
+    }
+}
+
+impl<T: Send + 'static> Laned<T> {
+    /// Moves busy work aside, and waits for it there.
+    #[cold]
+    fn elsewhere(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        let Self { at, lane } = self;
         loop {
             match std::mem::replace(at, At::Over) {
                 At::Here(mut work, mut meter) => {
-                    if let Poll::Ready(out) = meter.poll(&mut work, cx) {
-                        return Poll::Ready(out);
-                    }
                     if !meter.busy() {
+                        if let Poll::Ready(out) = meter.poll(&mut work, cx) {
+                            return Poll::Ready(out);
+                        }
                         *at = At::Here(work, meter);
                         return Poll::Pending;
                     }
@@ -160,7 +179,8 @@ impl Meter {
         self.spent += end.saturating_duration_since(start);
         let whole = end.saturating_duration_since(since);
         if whole >= WHILE {
-            let parts = whole.as_nanos() / self.spent.as_nanos().max(1);
+            let nanos = |length: Duration| u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+            let parts = nanos(whole) / nanos(self.spent).max(1);
             self.share = Some(u32::try_from(parts).unwrap_or(u32::MAX));
             (self.since, self.spent) = (Some(end), Duration::ZERO);
         }

@@ -1,5 +1,6 @@
 //! The ground every service stands on: scopes that own tasks, two lanes for them, a clock that is passed in, places for
-//! connections, sockets that pass bytes on without a copy, health, telemetry.
+//! connections, sockets that pass bytes on without a copy, health, telemetry, and a future
+//! that is looked at only when something happened to it.
 //!
 //! Knows no domain word. This is the one room that may call `tokio::spawn`.
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@ pub mod lane;
 pub mod places;
 pub mod random;
 pub mod scope;
+pub mod seldom;
 pub mod shunt;
 pub mod telemetry;
 
@@ -23,4 +25,5 @@ pub use lane::{Aside, Lane};
 pub use places::{Place, Places};
 pub use random::Random;
 pub use scope::{Fault, Scope, Service};
+pub use seldom::Seldom;
 pub use shunt::Shunt;

@@ -1,8 +1,10 @@
 //! Structured concurrency: a scope owns its tasks, and no task outlives its scope.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -11,6 +13,7 @@ use tracing::Instrument;
 
 use crate::causes::Causes;
 use crate::lane::{Lane, Laned, Work};
+use crate::seldom::Seldom;
 
 /// What made a service stop before it was asked to.
 #[derive(Debug)]
@@ -99,7 +102,7 @@ impl Scope {
         F::Output: Send + 'static,
     {
         let token = self.0.token.clone();
-        self.launch(name, async move { token.run_until_cancelled(work).await })
+        self.launch(name, until_cancelled(token, work))
     }
 
     /// As [`Scope::spawn`], in the second lane from the start where there is one: for what opens the descriptors that
@@ -111,7 +114,7 @@ impl Scope {
     {
         let Some(Lane(lane)) = &self.0.lane else { return self.spawn(name, work) };
         let token = self.0.token.clone();
-        lane.spawn(self.tracked(name, async move { token.run_until_cancelled(work).await }))
+        lane.spawn(self.tracked(name, until_cancelled(token, work)))
     }
 
     /// Runs `work` to its own end: it must watch [`Scope::cancelled`] and finish soon after.
@@ -137,7 +140,11 @@ impl Scope {
     }
 
     fn tracked<F: Future + Send + 'static>(&self, name: &'static str, work: F) -> Work<F::Output> {
-        Box::pin(self.0.tasks.track_future(work.instrument(tracing::debug_span!("task", name))))
+        let span = tracing::debug_span!("task", name);
+        if span.is_disabled() {
+            return Box::pin(self.0.tasks.track_future(work));
+        }
+        Box::pin(self.0.tasks.track_future(work.instrument(span)))
     }
 
     /// Asks every task to end. Returns at once.
@@ -174,6 +181,21 @@ impl Scope {
         self.0.tasks.close();
         tokio::time::timeout(grace, self.0.tasks.wait()).await.is_ok()
     }
+}
+
+/// Runs `work` until it is done or `token` cancelled; done first where both are.
+async fn until_cancelled<F: Future>(token: CancellationToken, work: F) -> Option<F::Output> {
+    if token.is_cancelled() {
+        return None;
+    }
+    let cancelled = pin!(token.cancelled());
+    let mut cancelled = Seldom::new(cancelled);
+    let mut work = pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Pin::new(&mut cancelled).poll(cx).map(|()| None),
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -25,6 +25,15 @@ impl Tap {
         if self.0.terms.recording.off() {
             return self.check();
         }
+        self.check()?;
+        match self.0.offer(&frame) {
+            Pushed::Taken | Pushed::Lost => Ok(()),
+            Pushed::Full => self.push_later(frame).await,
+        }
+    }
+
+    /// As [`Tap::push`], once there is room.
+    async fn push_later(&self, frame: Frame<'_>) -> Result<(), Error> {
         loop {
             let room = self.0.room.notified();
             tokio::pin!(room);

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use runtime::Seldom;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 use wire::ssh::request::{GlobalKind, GlobalRequest};
 use wire::ssh::transport::Disconnect;
 
 use crate::Error;
-use crate::hub::{Produced, Shared};
+use crate::hub::{Idle, Produced, Shared};
 use crate::link::{Link, farewell};
 use crate::transport::Transport;
 
@@ -68,7 +69,7 @@ pub struct Driver<S> {
     hub: Arc<Shared>,
     rekey: Rekey,
     keepalive: Option<Keepalive>,
-    timer: Pin<Box<Sleep>>,
+    timer: Seldom<Pin<Box<Sleep>>>,
     heard: Instant,
     asked: u32,
     keys_since: Instant,
@@ -103,7 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             hub,
             rekey,
             keepalive,
-            timer: Box::pin(tokio::time::sleep_until(now + QUIET)),
+            timer: Seldom::new(Box::pin(tokio::time::sleep_until(now + QUIET))),
             heard: now,
             asked: 0,
             keys_since: now,
@@ -115,28 +116,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Seals what channels have to send, up to the bound.
-    fn seal(&mut self, cx: &Context<'_>) -> Result<(), Error> {
-        self.hub.with(|hub| hub.rest(cx.waker()));
+    /// Seals what channels have to send, up to the bound. True when there is no more for now.
+    fn seal(&mut self, cx: &Context<'_>) -> Result<bool, Error> {
+        let idle = self.hub.with(|hub| hub.rest(cx.waker()));
         if self.said_goodbye {
-            return Ok(());
+            return Ok(true);
         }
         if self.transport.output().len() >= LOW {
             // A peer that reads nothing does not put off the end.
             self.watch_end();
-            return Ok(());
+            return Ok(false);
         }
         self.transport.compact();
         if self.transport.worn(self.rekey.bytes) {
             self.transport.rekey()?;
         }
-        while self.transport.may_send() && self.transport.output().len() < BATCH {
+        let mut all = idle != Idle::No;
+        while !all && self.transport.may_send() && self.transport.output().len() < BATCH {
             let hub = &self.hub;
-            if !self.transport.send_some(|out| hub.with(|hub| hub.produce(out)) == Produced::Message)? {
-                break;
-            }
+            let mut produced = Produced::Nothing;
+            self.transport.send_some(|out| {
+                produced = hub.with(|hub| hub.produce(out));
+                produced != Produced::Nothing
+            })?;
+            all = matches!(produced, Produced::Nothing | Produced::Last);
         }
-        self.leave()
+        if idle != Idle::Yes {
+            self.leave()?;
+        }
+        Ok(all || !self.transport.may_send())
     }
 
     /// Whether someone asked for the end (why), or nobody is left (and every channel is done); from then on the
@@ -267,10 +275,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn sleep_until(&mut self, next: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if self.timer.is_elapsed() || next < self.timer.deadline() {
-            self.timer.as_mut().reset(next);
+        let timer = self.timer.get_ref();
+        if timer.is_elapsed() || next < timer.deadline() {
+            self.timer.get_mut().as_mut().reset(next);
         }
-        self.timer.as_mut().poll(cx)
+        Pin::new(&mut self.timer).poll(cx)
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -278,7 +287,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.take_in()?;
         }
         for _ in 0..TURNS {
-            self.seal(cx)?;
+            let all = self.seal(cx)?;
             let wrote = self.write(cx)?;
             if self.said_goodbye {
                 let done = self.transport.output().is_empty();
@@ -291,7 +300,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 continue;
             }
             let Some(read) = self.read(cx)? else { return Poll::Ready(Ok(())) };
-            if !wrote && !read && self.clock(cx)?.is_pending() {
+            let more = read || (wrote && !(all && self.transport.output().is_empty()));
+            if !more && self.clock(cx)?.is_pending() {
                 return Poll::Pending;
             }
         }

@@ -33,7 +33,7 @@ pub fn connection(data: &[u8]) {
                 break;
             }
             out.clear();
-            while shared.with(|hub| hub.produce(&mut out)) == Produced::Message {}
+            while shared.with(|hub| hub.produce(&mut out)) != Produced::Nothing {}
         }
         assert!(shared.with(|hub| hub.held()) <= data.len());
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use runtime::Seldom;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
@@ -173,7 +174,7 @@ pub struct Pump<S> {
     outbox: Vec<u8>,
     sent: usize,
     unflushed: bool,
-    timer: Pin<Box<Sleep>>,
+    timer: Seldom<Pin<Box<Sleep>>>,
     saying_goodbye: bool,
     wakers: Vec<Waker>,
 }
@@ -199,7 +200,7 @@ where
     let (incoming, taken) = mpsc::channel(BACKLOG);
     let mux = Mux::new(side, settings, Duration::ZERO);
     let epoch = Instant::now();
-    let timer = Box::pin(tokio::time::sleep_until(epoch + mux.deadline()));
+    let timer = Seldom::new(Box::pin(tokio::time::sleep_until(epoch + mux.deadline())));
     let shared = Arc::new(Shared::new(mux, epoch, lifter));
     let pump = Pump {
         io,
@@ -292,9 +293,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         self.wakers.drain(..).for_each(Waker::wake);
     }
 
-    /// Sends until the connection is full or nothing is left; true when anything moved.
-    fn write_side(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
-        let mut moved = false;
+    /// Sends until the connection is full or nothing is left.
+    fn write_side(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
         loop {
             if self.sent == self.outbox.len() {
                 self.refill(cx);
@@ -308,10 +308,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                 Poll::Ready(Ok(count)) => {
                     self.sent += count;
                     self.unflushed = true;
-                    moved = true;
                 }
                 Poll::Ready(Err(error)) => return Err(Ended::Broken(error)),
-                Poll::Pending => return Ok(moved),
+                Poll::Pending => return Ok(()),
             }
         }
         if self.unflushed {
@@ -321,7 +320,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                 Poll::Pending => {}
             }
         }
-        Ok(moved)
+        Ok(())
     }
 
     /// Takes the next batch from the streams; registers for being nudged when there is none.
@@ -333,7 +332,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         state.mux.transmit(&mut self.outbox, BATCH);
         self.handle_events(&mut state);
         if self.outbox.is_empty() {
-            state.pump = Some(cx.waker().clone());
+            state.rest(cx.waker());
             self.saying_goodbye |= state.close || state.may_close();
         }
         drop(state);
@@ -372,23 +371,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
 
     /// Lets the state machine's time pass.
     fn clock_side(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
-        if self.timer.as_mut().poll(cx).is_pending() {
+        if Pin::new(&mut self.timer).poll(cx).is_pending() {
             return Ok(false);
         }
         let mut state = self.shared.lock();
         state.mux.tick(self.shared.now()).map_err(Ended::Dead)?;
         let next = self.shared.epoch() + state.mux.deadline();
         drop(state);
-        self.timer.as_mut().reset(next.max(Instant::now() + Duration::from_millis(10)));
+        self.timer.get_mut().as_mut().reset(next.max(Instant::now() + Duration::from_millis(10)));
         self.inbox.shrink();
         Ok(true)
     }
 
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         loop {
-            let moved = self.write_side(cx).and_then(|wrote| {
+            // Only what came in, or time, makes for another turn: all that could be sent was.
+            let moved = self.write_side(cx).and_then(|()| {
                 let read = self.read_side(cx)?;
-                Ok(self.clock_side(cx)? | wrote | read)
+                Ok(self.clock_side(cx)? | read)
             });
             match moved {
                 Err(ended) => return Poll::Ready(ended),

@@ -38,6 +38,14 @@ impl State {
         }
     }
 
+    /// The pump goes to sleep: `waker` is who to nudge.
+    pub(crate) fn rest(&mut self, waker: &Waker) {
+        match &self.pump {
+            Some(old) if old.will_wake(waker) => {}
+            _ => self.pump = Some(waker.clone()),
+        }
+    }
+
     /// True once it shall close and nothing is left to wait for.
     pub(crate) fn may_close(&self) -> bool {
         self.close_when_idle && self.mux.open_streams() == 0

@@ -2,11 +2,13 @@
 //!
 //! The order is the point: no permit, no session; no acknowledged start, no process; no process, no first byte.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::resource::Notice as Told;
 use policy::{Denial, Permit, SshAction};
+use runtime::Seldom;
 use session::event::{SessionRef, Status, kinds};
 use session::{About, EndReason, Kind, Outcome, Session, Stream, Terms};
 use ssh::{Channel, Request};
@@ -292,9 +294,12 @@ impl<'a> Run<'a> {
             let bell = Bell { session: self.session, user: &visit.user, stay: &visit.stay };
             kept::terminal(program, (first, listed.porch()), grace, &bell).await
         };
+        let stopping = pin!(notice::stopping(self.visit, self.session, self.channel));
+        let mut stopping = Seldom::new(stopping);
         let (stopped, last) = tokio::select! {
+            biased;
             pumped = pumped => pumped,
-            never = notice::stopping(self.visit, self.session, self.channel) => match never {},
+            never = &mut stopping => match never {},
         };
         Stop { running: Some(running), last, ..Stop::before(stopped) }
     }

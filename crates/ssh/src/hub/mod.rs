@@ -119,6 +119,17 @@ pub(crate) struct Hub {
     wakes: Vec<Waker>,
 }
 
+/// Whether the driver has anything to do for the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Idle {
+    /// Nothing.
+    Yes,
+    /// Nothing but to end.
+    Ending,
+    /// There may be something to send.
+    No,
+}
+
 /// The hub behind its lock. Wakers run after the lock is released.
 pub(crate) struct Shared(Mutex<Hub>);
 
@@ -130,9 +141,12 @@ impl Shared {
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Hub) -> R) -> R {
         let mut hub = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let out = work(&mut hub);
-        let wakes = std::mem::take(&mut hub.wakes);
+        let Some(first) = hub.wakes.pop() else { return out };
+        // Hardly ever is there a second.
+        let more = if hub.wakes.is_empty() { Vec::new() } else { std::mem::take(&mut hub.wakes) };
         drop(hub);
-        wakes.into_iter().for_each(Waker::wake);
+        more.into_iter().for_each(Waker::wake);
+        first.wake();
         out
     }
 }
@@ -168,12 +182,26 @@ impl Hub {
         self.wakes.extend(self.driver.take());
     }
 
-    /// The driver goes to sleep: `waker` is who to kick.
-    pub(crate) fn rest(&mut self, waker: &Waker) {
+    /// The driver goes to sleep: `waker` is who to kick. Says what there is to do before.
+    pub(crate) fn rest(&mut self, waker: &Waker) -> Idle {
         match &self.driver {
             Some(old) if old.will_wake(waker) => {}
             _ => self.driver = Some(waker.clone()),
         }
+        match (self.has_message(), self.is_ending()) {
+            (true, _) => Idle::No,
+            (false, true) => Idle::Ending,
+            (false, false) => Idle::Yes,
+        }
+    }
+
+    /// [`Hub::produce`] may have something.
+    fn has_message(&self) -> bool {
+        !self.control.is_empty() || !self.ready.is_empty()
+    }
+
+    fn is_ending(&self) -> bool {
+        self.leave.is_some() || self.handles == 0
     }
 
     pub(crate) fn alive(&self) -> Result<(), Error> {
@@ -220,7 +248,7 @@ impl Hub {
 
     /// Whether the connection should end: someone asked (why), or nobody is left; and whether every channel is done.
     pub(crate) fn ending(&self) -> Option<(Option<(u32, String)>, bool)> {
-        (self.leave.is_some() || self.handles == 0).then(|| (self.leave.clone(), self.used == 0))
+        self.is_ending().then(|| (self.leave.clone(), self.used == 0))
     }
 
     // --- slots

@@ -10,6 +10,8 @@ use super::{Chunk, Hub, MAX_DATA, Out, buffer};
 pub(crate) enum Produced {
     /// One message.
     Message,
+    /// One message, and there is no other.
+    Last,
     /// There is nothing to send.
     Nothing,
 }
@@ -20,14 +22,18 @@ impl Hub {
         if let Some(message) = self.control.pop_front() {
             self.control_bytes -= message.len();
             out.extend_from_slice(&message);
-            return Produced::Message;
+            return self.produced();
         }
         while let Some(id) = self.ready.pop_front() {
             if self.take_turn(id, out) {
-                return Produced::Message;
+                return self.produced();
             }
         }
         Produced::Nothing
+    }
+
+    fn produced(&self) -> Produced {
+        if self.has_message() { Produced::Message } else { Produced::Last }
     }
 
     /// One packet of channel `id`, which goes to the end of the round if it has more.

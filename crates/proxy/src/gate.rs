@@ -316,7 +316,11 @@ impl Gate {
             return Err(format!("{reply:?}"));
         };
         tracing::info!(peer = %visit.peer, user = %identity.display_name(), node = %header.target, trace = %header.trace, "dial");
-        let outcome = relay(stream, node, Some(&self.0.shunt)).await;
+        let fallen = node.fallen();
+        let outcome = tokio::select! {
+            outcome = relay(stream, node, Some(&self.0.shunt)) => outcome,
+            () = fallen => Err(std::io::ErrorKind::ConnectionAborted.into()),
+        };
         tracing::debug!(trace = %header.trace, ?outcome, "dial over");
         Ok(())
     }

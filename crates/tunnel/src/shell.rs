@@ -402,6 +402,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     /// Runs the tunnel to its end and says why it ended.
     pub async fn run(mut self) -> Ended {
         let ended = std::future::poll_fn(|cx| self.advance(cx)).await;
+        self.shared.lock().dead = matches!(ended, Ended::Dead(_));
         self.shared.end();
         if matches!(ended, Ended::Closed) {
             let goodbye = std::future::poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx));

@@ -19,6 +19,8 @@ pub(crate) struct State {
     pub(crate) readers: BTreeMap<StreamId, Waker>,
     pub(crate) writers: BTreeMap<StreamId, Waker>,
     pub(crate) over: bool,
+    /// It is, because the peer went silent.
+    pub(crate) dead: bool,
     /// Connections that streams have of their own, until they take them.
     pub(crate) own: BTreeMap<StreamId, BoxIo>,
     /// Streams that carry copies.
@@ -68,6 +70,7 @@ impl Shared {
             readers: BTreeMap::new(),
             writers: BTreeMap::new(),
             over: false,
+            dead: false,
             own: BTreeMap::new(),
             busy: BTreeSet::new(),
             pump: None,

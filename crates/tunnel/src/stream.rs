@@ -9,6 +9,7 @@ use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct Stream {
     shared: Arc<Shared>,
     id: StreamId,
     load: Load,
+    /// It carries copies, for those who wait for its end.
+    busy: Arc<AtomicBool>,
     own: Option<BoxIo>,
     /// Until the peer has answered, if that was asked for.
     patience: Option<Patience>,
@@ -58,6 +61,7 @@ impl Stream {
             shared,
             id,
             load: Load::default(),
+            busy: Arc::default(),
             own: None,
             patience: None,
             moved_in: false,
@@ -81,6 +85,7 @@ impl Stream {
         let before = self.load.is_busy();
         let worth_it = self.load.add(count);
         if !before && self.load.is_busy() {
+            self.busy.store(true, Ordering::Relaxed);
             self.shared.lock().busy.insert(self.id);
         }
         if worth_it
@@ -90,6 +95,26 @@ impl Stream {
             let mut state = self.shared.lock();
             state.mux.lift(self.id, token);
             state.nudge();
+        }
+    }
+
+    /// A node that went silent is found out on its tunnel, in seconds. What somebody types on ends with such a tunnel, as if
+    /// it had stayed there; a copy goes on for as long as its own connection does.
+    fn falls_with_tunnel(&self) -> bool {
+        self.shared.lifter().is_some() && !self.load.is_busy()
+    }
+
+    /// Ready when the stream is to end because its node went silent on the tunnel, also when its socket was taken; never
+    /// for one that carries copies, nor when the tunnel ended in another way.
+    pub fn fallen(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (shared, busy) = (self.shared.clone(), self.busy.clone());
+        async move {
+            let over = shared.ended.subscribe().wait_for(|ended| *ended).await.is_ok();
+            let fallen = over && shared.lock().dead && !busy.load(Ordering::Relaxed);
+            drop(shared);
+            if !fallen {
+                std::future::pending::<()>().await;
+            }
         }
     }
 
@@ -123,6 +148,13 @@ impl Stream {
 
     /// Reads from wherever the peer's direction is.
     fn poll_either(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.moved_in && self.falls_with_tunnel() {
+            let mut state = self.shared.lock();
+            if state.dead {
+                return Poll::Ready(Err(broken()));
+            }
+            state.readers.insert(self.id, cx.waker().clone());
+        }
         if !self.moved_in {
             if let Some(done) = ready!(self.poll_tunnel(cx, out)) {
                 return Poll::Ready(done);

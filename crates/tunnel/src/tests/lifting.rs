@@ -82,7 +82,7 @@ async fn little_is_not_worth_a_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_somebody_types_on_gets_a_connection_and_outlives_its_tunnel() {
+async fn a_stream_somebody_types_on_gets_a_connection_and_ends_with_its_tunnel() {
     let mut world = World::new();
     world.echoing(1, "web-1");
     world.until_agents(1).await;
@@ -95,11 +95,14 @@ async fn a_stream_somebody_types_on_gets_a_connection_and_outlives_its_tunnel() 
         echo(&mut stream, b"k").await.unwrap();
     }
     assert_eq!(world.lifts(1), 1);
+    let fallen = stream.fallen();
 
     world.cut_cables(1);
     world.until_agents(0).await;
 
-    echo(&mut stream, b"still here").await.unwrap();
+    let broken = stream.read_u8().await.unwrap_err();
+    assert_eq!(broken.kind(), std::io::ErrorKind::ConnectionAborted);
+    fallen.await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,6 @@ use std::task::{Context, Poll, ready};
 
 use runtime::Direct;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 use wire::client_hello;
 use wire::route::Route;
@@ -203,14 +202,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Records<S> {
 }
 
 impl<S: Direct> Direct for Records<S> {
-    fn reads_from(&self) -> Option<&TcpStream> {
-        self.inner.reads_from().filter(|_| self.bare && self.start == self.end)
+    fn reads_directly(&self) -> bool {
+        self.bare && self.start == self.end && self.inner.reads_directly()
     }
-    fn writes_to(&self) -> Option<&TcpStream> {
-        self.inner.writes_to()
+    fn writes_directly(&self) -> bool {
+        self.inner.writes_directly()
     }
     fn into_socket(self: Box<Self>) -> Option<OwnedFd> {
-        self.reads_from()?;
+        if !self.reads_directly() {
+            return None;
+        }
         Box::new(self.inner).into_socket()
     }
 }
@@ -305,14 +306,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bare<S> {
 }
 
 impl<S: Direct> Direct for Bare<S> {
-    fn reads_from(&self) -> Option<&TcpStream> {
-        self.tls.get_ref().0.reads_from()
+    fn reads_directly(&self) -> bool {
+        self.tls.get_ref().0.reads_directly()
     }
-    fn writes_to(&self) -> Option<&TcpStream> {
-        self.tls.get_ref().0.writes_to().filter(|_| matches!(self.writing, Writing::Bare))
+    fn writes_directly(&self) -> bool {
+        matches!(self.writing, Writing::Bare) && self.tls.get_ref().0.writes_directly()
     }
     fn into_socket(self: Box<Self>) -> Option<OwnedFd> {
-        self.writes_to()?;
+        if !self.writes_directly() {
+            return None;
+        }
         let records = match self.tls {
             TlsStream::Client(tls) => tls.into_inner().0,
             TlsStream::Server(tls) => tls.into_inner().0,

@@ -71,7 +71,7 @@ impl Direction {
     fn is_plain<R: Direct, W: Direct>(&self, from: &R, to: &W) -> bool {
         let held = self.start < self.end;
         let over = self.ended || self.failed.is_some();
-        !held && !over && !self.unflushed && from.reads_from().is_some() && to.writes_to().is_some()
+        !held && !over && !self.unflushed && from.reads_directly() && to.writes_directly()
     }
 
     /// Fills the empty buffer. A full one means there is more: the next is larger.

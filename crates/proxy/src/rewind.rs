@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 
 use runtime::Direct;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// A stream and the bytes already taken from it.
 #[derive(Debug)]
@@ -79,14 +78,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewind<S> {
 }
 
 impl<S: Direct> Direct for Rewind<S> {
-    fn reads_from(&self) -> Option<&TcpStream> {
-        self.inner.reads_from().filter(|_| self.start == self.seen.len())
+    fn reads_directly(&self) -> bool {
+        self.start == self.seen.len() && self.inner.reads_directly()
     }
-    fn writes_to(&self) -> Option<&TcpStream> {
-        self.inner.writes_to()
+    fn writes_directly(&self) -> bool {
+        self.inner.writes_directly()
     }
     fn into_socket(self: Box<Self>) -> Option<OwnedFd> {
-        self.reads_from()?;
+        if !self.reads_directly() {
+            return None;
+        }
         Box::new(self.inner).into_socket()
     }
 }

@@ -13,29 +13,30 @@ use tokio::net::{TcpStream, UnixStream};
 
 /// A stream that may be nothing but a TCP socket. Once a direction is, it stays so.
 pub trait Direct {
-    /// The socket whose next byte is the next one read here; `None` while anything is in between, or held.
-    fn reads_from(&self) -> Option<&TcpStream> {
-        None
+    /// True when the next byte read here is the socket's next; false while anything is in between, or held.
+    fn reads_directly(&self) -> bool {
+        false
     }
 
-    /// The socket that the next byte written here goes to, everything before it having been handed over.
-    fn writes_to(&self) -> Option<&TcpStream> {
-        None
+    /// True when the next byte written here goes to the socket, everything before it having been handed over.
+    fn writes_directly(&self) -> bool {
+        false
     }
 
     /// The socket itself, where both directions are nothing else; everything around it is gone then. `None`, and the
-    /// stream lost, where [`Direct::reads_from`] or [`Direct::writes_to`] said nothing, or the runtime does not let it go.
+    /// stream lost, where [`Direct::reads_directly`] or [`Direct::writes_directly`] said no, or the runtime does not let
+    /// it go.
     fn into_socket(self: Box<Self>) -> Option<OwnedFd> {
         None
     }
 }
 
 impl Direct for TcpStream {
-    fn reads_from(&self) -> Option<&TcpStream> {
-        Some(self)
+    fn reads_directly(&self) -> bool {
+        true
     }
-    fn writes_to(&self) -> Option<&TcpStream> {
-        Some(self)
+    fn writes_directly(&self) -> bool {
+        true
     }
     fn into_socket(self: Box<Self>) -> Option<OwnedFd> {
         self.into_std().ok().map(OwnedFd::from)
@@ -46,11 +47,11 @@ impl Direct for UnixStream {}
 impl Direct for DuplexStream {}
 
 impl<S: Direct + ?Sized> Direct for Box<S> {
-    fn reads_from(&self) -> Option<&TcpStream> {
-        (**self).reads_from()
+    fn reads_directly(&self) -> bool {
+        (**self).reads_directly()
     }
-    fn writes_to(&self) -> Option<&TcpStream> {
-        (**self).writes_to()
+    fn writes_directly(&self) -> bool {
+        (**self).writes_directly()
     }
     fn into_socket(self: Box<Self>) -> Option<OwnedFd> {
         (*self).into_socket()

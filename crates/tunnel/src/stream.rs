@@ -18,7 +18,6 @@ use model::NodeId;
 use model::time::Span;
 use runtime::Direct;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use wire::mux::{Read, ResetCode, StreamError, StreamId};
 
@@ -287,11 +286,11 @@ impl AsyncWrite for Stream {
 }
 
 impl Direct for Stream {
-    fn reads_from(&self) -> Option<&TcpStream> {
-        self.own.as_ref().filter(|_| self.moved_in)?.reads_from()
+    fn reads_directly(&self) -> bool {
+        self.moved_in && self.own.as_ref().is_some_and(|own| own.reads_directly())
     }
-    fn writes_to(&self) -> Option<&TcpStream> {
-        self.own.as_ref().filter(|_| self.moved_out)?.writes_to()
+    fn writes_directly(&self) -> bool {
+        self.moved_out && self.own.as_ref().is_some_and(|own| own.writes_directly())
     }
     fn into_socket(mut self: Box<Self>) -> Option<OwnedFd> {
         if !self.moved_in || !self.moved_out {

@@ -98,11 +98,10 @@ pub(crate) async fn stdio(stream: BoxStream) -> Result<()> {
             None => copy(Shared(&stream), &mut tokio::io::stdout(), &held).await,
         }
     };
-    let plain = poll_fn(|_| match &*stream.borrow() {
-        stream if pipes && held.get() == 0 && stream.reads_from().and(stream.writes_to()).is_some() => {
-            Poll::Ready(())
-        }
-        _ => Poll::Pending,
+    let plain = poll_fn(|_| {
+        let stream = stream.borrow();
+        let plain = pipes && held.get() == 0 && stream.reads_directly() && stream.writes_directly();
+        if plain { Poll::Ready(()) } else { Poll::Pending }
     });
     // The node's end decides: when it has no more to say, the program on our side is done too. That it takes no more
     // is no end: it may have said something last.

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use proptest::prelude::*;
 use rustls_pki_types::{PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
@@ -213,18 +214,22 @@ async fn nothing_is_held_while_quiet() {
     assert_eq!(far.tls.get_ref().0.ahead.capacity(), 0);
 }
 
+/// The socket below everything.
+fn socket_of(stream: &Bare<TcpStream>) -> &TcpStream {
+    &stream.tls.get_ref().0.inner
+}
+
 /// Writes `say`, past the stream as soon as that is allowed; says how much went past it.
 async fn say_directly(stream: &mut Bare<TcpStream>, say: &[u8], piece: usize) -> usize {
     let mut sent = 0;
-    while stream.writes_to().is_none() && sent < say.len() {
+    while !stream.writes_directly() && sent < say.len() {
         sent += stream.write(&say[sent..say.len().min(sent + piece)]).await.unwrap();
     }
     let within = sent;
-    if let Some(socket) = stream.writes_to() {
-        while sent < say.len() {
-            socket.writable().await.unwrap();
-            sent += socket.try_write(&say[sent..say.len().min(sent + piece)]).unwrap_or(0);
-        }
+    let socket = socket_of(stream);
+    while sent < say.len() {
+        socket.writable().await.unwrap();
+        sent += socket.try_write(&say[sent..say.len().min(sent + piece)]).unwrap_or(0);
     }
     stream.shutdown().await.unwrap();
     sent - within
@@ -233,7 +238,7 @@ async fn say_directly(stream: &mut Bare<TcpStream>, say: &[u8], piece: usize) ->
 /// Reads to the end, past the stream as soon as that is allowed; says how much came past it.
 async fn hear_directly(mut stream: Bare<TcpStream>, piece: usize) -> (Vec<u8>, usize) {
     let (mut heard, mut part) = (Vec::new(), vec![0; piece]);
-    while stream.reads_from().is_none() {
+    while !stream.reads_directly() {
         match stream.read(&mut part).await.unwrap() {
             0 => return (heard, 0),
             count => heard.extend_from_slice(&part[..count]),
@@ -241,7 +246,8 @@ async fn hear_directly(mut stream: Bare<TcpStream>, piece: usize) -> (Vec<u8>, u
     }
     let within = heard.len();
     loop {
-        let socket = stream.reads_from().expect("what was bare stays bare");
+        assert!(stream.reads_directly(), "what was bare stays bare");
+        let socket = socket_of(&stream);
         socket.readable().await.unwrap();
         match socket.try_read(&mut part) {
             Ok(0) => break,
@@ -260,7 +266,7 @@ async fn once_bare_the_socket_itself_may_be_used_and_no_byte_is_lost_or_doubled(
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let far = listener.accept().await.unwrap().0;
         let (mut near, far) = shake(near, far, Leave::After(limit)).await;
-        assert!(near.writes_to().is_none() && far.reads_from().is_none(), "inside TLS at first");
+        assert!(!near.writes_directly() && !far.reads_directly(), "inside TLS at first");
         let said = bytes(if piece == 1 { 100_000 } else { 300_000 }, 5);
 
         let (past, (heard, heard_past)) =

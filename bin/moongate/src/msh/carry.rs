@@ -127,7 +127,10 @@ pub(crate) async fn stdio(stream: BoxStream) -> Result<()> {
 
 /// Passes on what is left, in this thread: nothing else is to be done in this process.
 fn pass_on(stream: BoxStream) -> Result<()> {
-    let socket = stream.into_socket().context("the socket cannot be taken from the runtime")?;
+    let socket = stream.into_socket().context(
+        "lost the connection to the gate while taking over its socket: \
+         connect again, or set MOONGATE_CARRIER=websocket, which does without that",
+    )?;
     let from = std::io::stdin().as_fd().try_clone_to_owned()?;
     let to = std::io::stdout().as_fd().try_clone_to_owned()?;
     shunt::carry(End::Pipes { from, to }, End::Socket(socket))?;

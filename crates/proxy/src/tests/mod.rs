@@ -1,6 +1,7 @@
 //! A proxy on loopback and everyone who comes to it: agents, people, browsers, fronts, strangers.
 
 mod fronts;
+mod typing;
 mod world;
 
 use std::sync::Arc;

@@ -1,8 +1,12 @@
 //! Streams that get a connection of their own, and what may go wrong with it.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::time::Duration;
 
-use super::world::{World, echo, host};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::world::{LIFE, World, echo, header, host};
+use crate::Stream;
 use crate::lift::{Unclaimed, WORTH, WORTH_PIECES};
 
 /// More than is worth a connection, in no pattern that repeats soon.
@@ -103,6 +107,70 @@ async fn a_stream_somebody_types_on_gets_a_connection_and_ends_with_its_tunnel()
     let broken = stream.read_u8().await.unwrap_err();
     assert_eq!(broken.kind(), std::io::ErrorKind::ConnectionAborted);
     fallen.await;
+}
+
+/// A stream with a connection of its own, since somebody typed on it.
+async fn typed_on(world: &World) -> Stream {
+    let (mut stream, lifts) = (world.dial("web-1").unwrap(), world.lifts(1));
+    for _ in 0..WORTH_PIECES {
+        echo(&mut stream, b"k").await.unwrap();
+    }
+    assert_eq!(world.lifts(1), lifts + 1);
+    stream
+}
+
+/// It works and nothing says that it is to end, also when time passes.
+async fn goes_on(stream: &mut Stream, why: &str) {
+    let fallen = stream.fallen();
+    let waited = timeout(Duration::from_secs(60), fallen).await;
+    assert!(waited.is_err(), "{why}");
+    let echoed = echo(stream, b"still here").await;
+    assert!(echoed.is_ok(), "{why}: {echoed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_types_on_goes_on_when_its_tunnel_is_replaced() {
+    type Replace = fn(&World);
+    let ways: [(&str, Replace); 3] = [
+        ("the proxy closed it", |world| world.registry.close()),
+        ("its connection was reset", |world| world.break_cables(1)),
+        ("the node's agent began anew", |world| world.stop_agent(1)),
+    ];
+    for (why, replace) in ways {
+        let mut world = World::new();
+        world.echoing(1, "web-1");
+        world.until_agents(1).await;
+        let mut stream = typed_on(&world).await;
+        let fallen = stream.fallen();
+
+        replace(&world);
+        world.until_replaced(1, "web-1").await;
+
+        goes_on(&mut stream, why).await;
+        assert!(timeout(Duration::from_secs(1), fallen).await.is_err(), "{why}");
+        echo(&mut world.dial("web-1").unwrap(), b"through the new one").await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_types_on_goes_on_when_its_proxy_drains_and_when_a_certificate_ends() {
+    let mut world = World::new();
+    world.echoing(1, "web-1");
+    world.until_agents(1).await;
+    let mut stream = typed_on(&world).await;
+
+    let old = world.replace_proxy();
+    old.drain();
+    world.until_agents(1).await;
+    assert!(old.dial(&header("web-1")).is_err());
+    goes_on(&mut stream, "the proxy drains").await;
+    old.close();
+    goes_on(&mut stream, "the proxy that drained is gone").await;
+
+    let (mut stream, dials) = (typed_on(&world).await, world.dials(1));
+    tokio::time::sleep(LIFE).await;
+    assert_eq!(world.dials(1), dials + 1, "the agent came again with a fresh certificate");
+    goes_on(&mut stream, "the certificate ended").await;
 }
 
 #[tokio::test(start_paused = true)]

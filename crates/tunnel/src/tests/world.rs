@@ -18,10 +18,25 @@ use crate::{Agent, Arrivals, BoxError, BoxFuture, BoxIo, Connect, DialError, Lin
 /// How long certificates last here.
 pub(crate) const LIFE: Duration = Duration::from_secs(86_400);
 
-/// A cable: when cut, bytes vanish and nothing is said.
+/// What happened to a cable.
+#[derive(Default)]
+pub(crate) struct Damage {
+    /// Bytes vanish and nothing is said.
+    cut: AtomicBool,
+    /// Both ends are told.
+    broken: AtomicBool,
+}
+
+impl Damage {
+    fn none_heard(&self) -> io::Result<()> {
+        if self.broken.load(Ordering::SeqCst) { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+    }
+}
+
+/// A cable that comes to harm when the test wants it.
 pub(crate) struct Cable {
     inner: DuplexStream,
-    cut: Arc<AtomicBool>,
+    damage: Arc<Damage>,
 }
 
 impl runtime::Direct for Cable {}
@@ -32,9 +47,10 @@ impl AsyncRead for Cable {
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.damage.none_heard()?;
         let before = out.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, out);
-        if self.cut.load(Ordering::SeqCst) {
+        if self.damage.cut.load(Ordering::SeqCst) {
             out.set_filled(before);
             return Poll::Pending;
         }
@@ -44,7 +60,8 @@ impl AsyncRead for Cable {
 
 impl AsyncWrite for Cable {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.cut.load(Ordering::SeqCst) {
+        self.damage.none_heard()?;
+        if self.damage.cut.load(Ordering::SeqCst) {
             return Poll::Ready(Ok(bytes.len()));
         }
         Pin::new(&mut self.inner).poll_write(cx, bytes)
@@ -57,10 +74,10 @@ impl AsyncWrite for Cable {
     }
 }
 
-pub(crate) fn cable(size: usize) -> (Cable, Cable, Arc<AtomicBool>) {
+pub(crate) fn cable(size: usize) -> (Cable, Cable, Arc<Damage>) {
     let (near, far) = tokio::io::duplex(size);
-    let cut = Arc::new(AtomicBool::new(false));
-    (Cable { inner: near, cut: cut.clone() }, Cable { inner: far, cut: cut.clone() }, cut)
+    let damage = Arc::new(Damage::default());
+    (Cable { inner: near, damage: damage.clone() }, Cable { inner: far, damage: damage.clone() }, damage)
 }
 
 /// What stands between an agent and the proxy.
@@ -72,7 +89,7 @@ struct Road {
     dials: AtomicUsize,
     lifting: AtomicBool,
     lifts: AtomicUsize,
-    cables: Mutex<Vec<Arc<AtomicBool>>>,
+    cables: Mutex<Vec<Arc<Damage>>>,
 }
 
 impl Connect for Arc<Road> {
@@ -82,8 +99,8 @@ impl Connect for Arc<Road> {
             if !self.open.load(Ordering::SeqCst) {
                 return Err("connection refused".into());
             }
-            let (near, far, cut) = cable(256 * 1024);
-            self.cables.lock().unwrap().push(cut);
+            let (near, far, damage) = cable(256 * 1024);
+            self.cables.lock().unwrap().push(damage);
             let (registry, identity) = (self.registry.lock().unwrap().clone(), self.identity.clone());
             self.scope.spawn("serve", async move { registry.serve(far, &identity, "tls", LIFE).await });
             Ok(Box::new(near) as BoxIo)
@@ -118,6 +135,7 @@ pub(crate) struct World {
     pub(crate) registry: Registry,
     pub(crate) scope: Scope,
     roads: BTreeMap<NodeId, Arc<Road>>,
+    agents: BTreeMap<NodeId, Scope>,
     clock: Clock,
 }
 
@@ -144,6 +162,7 @@ impl World {
             registry: Registry::new(Random::seeded(99)),
             scope: Scope::root("world"),
             roads: BTreeMap::new(),
+            agents: BTreeMap::new(),
             clock: Clock::manual(Timestamp::from_secs(1_000_000)),
         }
     }
@@ -179,6 +198,7 @@ impl World {
         let (agent, arrivals) = Agent::new(vec![Arc::new(road)], &self.clock, &Random::seeded(u64::from(n)));
         let links = agent.links();
         let scope = self.scope.child("agent");
+        self.agents.insert(id(n), scope.clone());
         self.scope.spawn("agent", async move { agent.run(scope).await.unwrap() });
         (links, arrivals)
     }
@@ -189,8 +209,28 @@ impl World {
 
     pub(crate) fn cut_cables(&self, n: u8) {
         for cable in self.road(n).cables.lock().unwrap().drain(..) {
-            cable.store(true, Ordering::SeqCst);
+            cable.cut.store(true, Ordering::SeqCst);
         }
+    }
+
+    pub(crate) fn break_cables(&self, n: u8) {
+        for cable in self.road(n).cables.lock().unwrap().drain(..) {
+            cable.broken.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// The agent goes: its tunnels are closed, what its streams are for goes on.
+    pub(crate) fn stop_agent(&self, n: u8) {
+        self.agents[&id(n)].cancel();
+    }
+
+    /// Waits until the only agent's tunnel is gone and it has another; one that was stopped is started anew.
+    pub(crate) async fn until_replaced(&mut self, n: u8, name: &str) {
+        self.until_agents(0).await;
+        if self.agents[&id(n)].is_cancelled() {
+            self.echoing(n, name);
+        }
+        self.until_agents(1).await;
     }
 
     pub(crate) fn close_road(&self, n: u8) {

@@ -1,0 +1,44 @@
+//! Somebody types: their stream has left its tunnel, and only sockets are left of it.
+
+use client::BoxStream;
+use client::dial::Dialer;
+use tokio::time::timeout;
+use wire::dial::DialReply;
+
+use super::world::{PATIENCE, World, dial, echo, line};
+
+/// What an SSH connection begins with, as far as it is in the clear: from here on it leaves TLS.
+const NEW_KEYS: &[u8] = b"SSH-2.0-x\r\n\0\0\0\x0c\x0a\x15\0\0\0\0\0\0\0\0\0\0";
+
+/// Types until the stream has left its tunnel: two sockets are left, and who only passes bytes on has them.
+async fn typed_on(world: &World, dialer: &Dialer) -> BoxStream {
+    let (_, mut stream) = dial(dialer, "web-1").await;
+    line(&mut stream).await;
+    echo(&mut stream, NEW_KEYS).await;
+    let typing = async {
+        while world.registry.open_streams() > 0 {
+            echo(&mut stream, b"k").await;
+        }
+    };
+    timeout(PATIENCE, typing).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn who_types_goes_on_when_the_tunnel_is_replaced() {
+    let world = World::new();
+    world.echoing(1, "web-1", None).await;
+    let dialer = world.dialer(world.cluster.keyring(&world.cluster.ann()));
+    let mut stream = typed_on(&world, &dialer).await;
+    let mut watch = world.registry.watch();
+    let before = *watch.borrow_and_update();
+
+    world.registry.close();
+    // It goes, and the next one comes.
+    timeout(PATIENCE, watch.wait_for(|changes| *changes >= before + 2)).await.unwrap().unwrap();
+
+    echo(&mut stream, b"still typing").await;
+    let (reply, mut other) = dial(&dialer, "web-1").await;
+    assert_eq!(reply, DialReply::Ok);
+    line(&mut other).await;
+}

@@ -1,7 +1,10 @@
 //! Somebody types: their stream has left its tunnel, and only sockets are left of it.
 
+use std::time::Duration;
+
 use client::BoxStream;
 use client::dial::Dialer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use wire::dial::DialReply;
 
@@ -41,4 +44,29 @@ async fn who_types_goes_on_when_the_tunnel_is_replaced() {
     let (reply, mut other) = dial(&dialer, "web-1").await;
     assert_eq!(reply, DialReply::Ok);
     line(&mut other).await;
+}
+
+#[tokio::test]
+async fn a_stopping_proxy_waits_for_who_types_and_for_nobody_else() {
+    let world = World::new();
+    world.echoing(1, "web-1", None).await;
+    let dialer = world.dialer(world.cluster.keyring(&world.cluster.ann()));
+    let mut stream = typed_on(&world, &dialer).await;
+    let gone = async {
+        let mut watch = world.registry.watch();
+        while !world.registry.list().is_empty() {
+            watch.changed().await.unwrap();
+        }
+    };
+    tokio::pin!(gone);
+
+    world.proxy.cancel();
+    let cut = timeout(Duration::from_secs(3), gone.as_mut()).await;
+    assert!(cut.is_err(), "its tunnels stay for as long as somebody talks");
+    echo(&mut stream, b"still typing").await;
+
+    stream.shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    timeout(PATIENCE, gone).await.unwrap();
 }

@@ -10,15 +10,21 @@ fn mctl(home: &Path, args: &[&str]) -> Command {
     command
 }
 
-fn said(home: &Path, args: &[&str]) -> (Option<i32>, String) {
-    let Output { status, stderr, .. } = mctl(home, args).output().unwrap();
-    (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+/// Each of these ends with `code` and says so on standard error.
+fn each_says(home: &Path, code: i32, table: &[(&[&str], &str)]) {
+    for (args, expected) in table {
+        let Output { status, stderr, .. } = mctl(home, args).output().unwrap();
+        let said = String::from_utf8_lossy(&stderr);
+
+        assert_eq!(status.code(), Some(code), "{args:?}: {said}");
+        assert!(said.contains(expected), "{args:?}: {said}");
+    }
 }
 
 #[test]
 fn mistakes_on_the_command_line_are_told_by_the_flag() {
     let dir = tempfile::tempdir().unwrap();
-    let table: [(&[&str], &str); 6] = [
+    let table: &[(&[&str], &str)] = &[
         (
             &["users", "add", "ann", "--roles=access", "--ttl=soon"],
             "'--ttl <TTL>': `soon` is not a length of time",
@@ -29,12 +35,8 @@ fn mistakes_on_the_command_line_are_told_by_the_flag() {
         (&["recordings", "search"], "<TEXT>"),
         (&["get"], "<RESOURCE>"),
     ];
-    for (args, expected) in table {
-        let (code, said) = said(dir.path(), args);
 
-        assert_eq!(code, Some(2), "{args:?}: {said}");
-        assert!(said.contains(expected), "{args:?}: {said}");
-    }
+    each_says(dir.path(), 2, table);
 }
 
 #[test]
@@ -46,7 +48,7 @@ fn who_is_nobody_here_is_told_how_to_be_somebody() {
     )
     .unwrap();
     std::fs::write(dir.path().join("x.mgr"), "").unwrap();
-    let table: [(&[&str], &str); 5] = [
+    let table: &[(&[&str], &str)] = &[
         (&["users", "ls"], "run `msh login"),
         (&["users", "ls", "--proxy=gate"], "not logged in to gate:3080: run `msh login --proxy=gate:3080`"),
         (
@@ -56,12 +58,8 @@ fn who_is_nobody_here_is_told_how_to_be_somebody() {
         (&["users", "ls", "-c", "node.yaml"], "node.yaml runs no auth_service"),
         (&["recordings", "verify", "x.mgr"], "give it with --key"),
     ];
-    for (args, expected) in table {
-        let (code, said) = said(dir.path(), args);
 
-        assert_eq!(code, Some(1), "{args:?}: {said}");
-        assert!(said.contains(expected), "{args:?}: {said}");
-    }
+    each_says(dir.path(), 1, table);
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Two streams and what is between them: nothing is lost, whoever is slow, hangs up or breaks.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use runtime::direct::Wrapped;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, join, sink};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
@@ -105,7 +108,6 @@ async fn a_broken_stream_ends_the_relay() {
 async fn a_client_hears_the_end_when_what_it_reached_is_reset() {
     /// Says something, then breaks.
     struct Reset(bool);
-    impl Direct for Reset {}
     impl AsyncRead for Reset {
         fn poll_read(
             mut self: Pin<&mut Self>,
@@ -119,30 +121,9 @@ async fn a_client_hears_the_end_when_what_it_reached_is_reset() {
             Poll::Ready(Ok(()))
         }
     }
-    impl AsyncWrite for Reset {
-        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, b: &[u8]) -> Poll<io::Result<usize>> {
-            Poll::Ready(Ok(b.len()))
-        }
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
     /// Counts ends that were passed on.
-    struct Client(tokio::io::DuplexStream, std::sync::Arc<std::sync::atomic::AtomicUsize>);
-    impl Direct for Client {}
-    impl AsyncRead for Client {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            out: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_read(cx, out)
-        }
-    }
-    impl AsyncWrite for Client {
+    struct Ends<W>(W, Arc<AtomicUsize>);
+    impl<W: AsyncWrite + Unpin> AsyncWrite for Ends<W> {
         fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, b: &[u8]) -> Poll<io::Result<usize>> {
             Pin::new(&mut self.0).poll_write(cx, b)
         }
@@ -150,19 +131,22 @@ async fn a_client_hears_the_end_when_what_it_reached_is_reset() {
             Pin::new(&mut self.0).poll_flush(cx)
         }
         fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.1.fetch_add(1, Ordering::Relaxed);
             Pin::new(&mut self.0).poll_shutdown(cx)
         }
     }
     let (mut left, a) = duplex(1000);
-    let ends = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let (from, to) = tokio::io::split(a);
+    let ends = Arc::new(AtomicUsize::new(0));
+    let client = Wrapped::new(join(from, Ends(to, ends.clone())));
+    let target = Wrapped::new(join(Reset(false), sink()));
 
-    let relayed = relay(Client(a, ends.clone()), Reset(false), None).await;
+    let relayed = relay(client, target, None).await;
 
     let mut last = String::new();
     left.read_to_string(&mut last).await.unwrap();
     assert_eq!(relayed.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
-    assert_eq!((last.as_str(), ends.load(std::sync::atomic::Ordering::Relaxed)), ("bye", 1));
+    assert_eq!((last.as_str(), ends.load(Ordering::Relaxed)), ("bye", 1));
 }
 
 #[tokio::test]

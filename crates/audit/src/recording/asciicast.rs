@@ -1,7 +1,8 @@
 //! Exports a recording as asciicast v2 or v3, for the asciinema player.
 //!
-//! Lines out, one at a time; memory is one frame. Output bytes become UTF-8: a character cut between frames is held
-//! back until its rest comes, bytes that are no UTF-8 become U+FFFD.
+//! Lines out, one at a time; memory is one frame. Bytes become UTF-8: a character cut between frames is held back until
+//! its rest comes, bytes that are no UTF-8 become U+FFFD. What a command wrote without a terminal gets the carriage
+//! returns that a terminal would have added.
 
 use std::time::Duration;
 
@@ -47,8 +48,9 @@ impl Exporter {
             self.head(&Start::default(), out);
         }
         let (code, text) = match &frame.frame {
-            Frame::Output(bytes) | Frame::Bytes { stream: Stream::Stdout | Stream::Stderr, data: bytes } => {
-                ("o", self.output.text(bytes))
+            Frame::Output(bytes) => ("o", self.output.text(bytes)),
+            Frame::Bytes { stream: Stream::Stdout | Stream::Stderr, data } => {
+                ("o", as_on_terminal(&self.output.text(data)))
             }
             Frame::Input(bytes) => ("i", self.input.text(bytes)),
             Frame::Resize { cols, rows } => ("r", format!("{cols}x{rows}")),
@@ -67,7 +69,7 @@ impl Exporter {
             | Frame::Signal(_)
             | Frame::End { .. } => return,
         };
-        if code == "o" && text.is_empty() {
+        if matches!(code, "o" | "i") && text.is_empty() {
             return;
         }
         self.line(frame.at, code, &text, out);
@@ -78,10 +80,12 @@ impl Exporter {
         if !self.header {
             self.head(&Start::default(), out);
         }
-        if !self.output.held.is_empty() {
-            self.output.held.clear();
-            self.line(Duration::from_micros(self.last), "o", "\u{fffd}", out);
+        for (code, whole) in [("o", self.output.is_whole()), ("i", self.input.is_whole())] {
+            if !whole {
+                self.line(Duration::from_micros(self.last), code, "\u{fffd}", out);
+            }
         }
+        (self.output, self.input) = Default::default();
     }
 
     fn line(&mut self, at: Duration, code: &str, text: &str, out: &mut String) {
@@ -116,7 +120,9 @@ impl Exporter {
             map.insert("timestamp".to_owned(), json!(self.started.secs()));
             map.insert("title".to_owned(), json!(title.trim_end()));
             match self.version {
-                Version::V2 => drop(map.insert("env".to_owned(), json!({"TERM": start.term}))),
+                Version::V2 if !start.term.is_empty() => {
+                    drop(map.insert("env".to_owned(), json!({"TERM": start.term})));
+                }
                 Version::V3 if !start.term.is_empty() => {
                     drop(
                         map.insert(
@@ -125,7 +131,7 @@ impl Exporter {
                         ),
                     );
                 }
-                Version::V3 => {}
+                Version::V2 | Version::V3 => {}
             }
             if !start.command.is_empty() {
                 map.insert("command".to_owned(), json!(start.command));
@@ -134,6 +140,11 @@ impl Exporter {
         out.push_str(&head.to_string());
         out.push('\n');
     }
+}
+
+/// What a program wrote without a terminal, as one would show it: every line begins at the left.
+pub(crate) fn as_on_terminal(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\n', "\r\n")
 }
 
 /// Bytes to text across cuts; holds back at most three bytes.
@@ -182,4 +193,36 @@ fn is_cut(bytes: &[u8]) -> bool {
         Some(_) | None => return false,
     };
     bytes.len() < needed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_without_terminal_is_shown_line_by_line() {
+        let frames = [
+            Frame::Start(Start { command: "make".into(), ..Start::default() }),
+            Frame::Bytes { stream: Stream::Stdout, data: b"one\ntwo\r\n" },
+            Frame::Bytes { stream: Stream::Stderr, data: b"three\n" },
+            Frame::Input(b"\xe6"),
+            Frame::Bytes { stream: Stream::Stdout, data: b"\xe6" },
+        ];
+        let mut exporter = Exporter::new(Version::V2, Timestamp::from_secs(1_000));
+        let mut out = String::new();
+
+        for frame in frames {
+            exporter.push(&TimedFrame { at: Duration::ZERO, frame }, &mut out);
+        }
+        exporter.finish(&mut out);
+
+        let lines = [
+            r#"{"command":"make","height":24,"timestamp":1000,"title":"@ make","version":2,"width":80}"#,
+            r#"[0.000000, "o", "one\r\ntwo\r\n"]"#,
+            r#"[0.000000, "o", "three\r\n"]"#,
+            "[0.000000, \"o\", \"\u{fffd}\"]",
+            "[0.000000, \"i\", \"\u{fffd}\"]",
+        ];
+        assert_eq!(out.lines().collect::<Vec<_>>(), lines);
+    }
 }

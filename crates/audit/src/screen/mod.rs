@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use model::api::timeline::Picture;
 
-use crate::recording::asciicast::Utf8;
+use crate::recording::asciicast::{Utf8, as_on_terminal};
 use crate::recording::{Frame, Stream};
 
 pub use glance::{BETWEEN, Glance, MAX_ACTIVITY, MAX_PICTURES, MAX_TEXT, Row, glance};
@@ -115,7 +115,7 @@ impl Screen {
                 self.terminal.feed_with(text.as_str(), &mut gone);
             }
             Frame::Bytes { stream: Stream::Stdout | Stream::Stderr, data } => {
-                let text = self.text.text(data).replace("\r\n", "\n").replace('\n', "\r\n");
+                let text = as_on_terminal(&self.text.text(data));
                 self.terminal.feed_with(text.as_str(), &mut gone);
             }
             Frame::Start(start) if start.cols > 0 && start.rows > 0 => {

@@ -1,6 +1,6 @@
 //! Addresses of gates as people write and paste them.
 
-use client::proxy_env::HostPort;
+use client::proxy_env::{BadAddress, HostPort};
 
 /// The gate's port unless one is given.
 pub(crate) const PORT: u16 = 3080;
@@ -12,20 +12,26 @@ fn bare(addr: &str) -> &str {
 }
 
 /// `host` or `host:port`, with the default port added; a scheme and a path are dropped.
+///
+/// # Errors
+/// It is no address.
+pub(crate) fn parse(addr: &str) -> Result<HostPort, BadAddress> {
+    HostPort::parse(bare(addr), PORT)
+}
+
+/// The same as text; what is no address stays as it is.
 pub(crate) fn with_port(addr: &str) -> String {
-    let bare = bare(addr);
-    match HostPort::parse(bare, PORT) {
+    match parse(addr) {
         Ok(at) => at.to_string(),
-        Err(_) => bare.to_owned(),
+        Err(_) => bare(addr).to_owned(),
     }
 }
 
 /// The same in two parts, the host without brackets.
 pub(crate) fn host_and_port(addr: &str) -> (String, u16) {
-    let bare = bare(addr);
-    match HostPort::parse(bare, PORT) {
+    match parse(addr) {
         Ok(at) => (at.host, at.port),
-        Err(_) => (bare.to_owned(), PORT),
+        Err(_) => (bare(addr).to_owned(), PORT),
     }
 }
 

@@ -92,8 +92,7 @@ pub(crate) async fn first_contact(
         let web = if insecure { WebTrust::Insecure } else { WebTrust::System };
         return Ok(FirstContact { dialer, web, proven: None });
     };
-    let bundle =
-        client(&dialer, scope).call(&GetTrust {}).await.with_context(|| format!("cannot reach {addr}"))?;
+    let bundle = client(&dialer, scope).call(&GetTrust {}).await.context("cannot check the CA pin")?;
     // Only what the pin vouches for: other authorities in the same answer may be anybody's.
     let bundle = client::host::pinned(bundle, &[pin.to_owned()], dialer.address())?;
     let verified = self::dialer(addr, Keyring::new(Material::trusting(&bundle)?))?;

@@ -51,6 +51,8 @@ fn who_is_nobody_here_is_told_how_to_be_somebody() {
     let table: &[(&[&str], &str)] = &[
         (&["users", "ls"], "run `msh login"),
         (&["users", "ls", "--proxy=gate"], "not logged in to gate:3080: run `msh login --proxy=gate:3080`"),
+        (&["users", "ls", "--proxy="], "`` is not a host or host:port"),
+        (&["users", "ls", "--proxy=gate:web"], "`gate:web` has a port that is not a number"),
         (
             &["users", "ls", "--proxy=gate", "--auth-server=x"],
             "--auth-server is for the authority's own host",

@@ -188,7 +188,7 @@ pub(crate) enum Proxy {
 pub(crate) struct Play {
     /// Session id, or a file made by `mctl recordings download`.
     pub(crate) session: String,
-    /// pty (as it was), text (what was shown), json (one event a line) or asciicast (v2 file).
+    /// pty (as it was), text (what was shown), json (one event a line), or for asciinema: asciicast (v2), asciicast3 (v3).
     #[arg(short, long, default_value = "pty", value_parser = ["pty", "text", "json", "asciicast", "asciicast3"])]
     pub(crate) format: String,
     /// Faster or slower: 0.5x to 16x.

@@ -32,7 +32,7 @@ const CHUNK: usize = 128 * 1024;
 pub(crate) async fn open(way: &Way, node: &str, cluster: &str, class: Class) -> Result<BoxStream> {
     let target = Target::parse(node, cluster).with_context(|| format!("`{node}` is no node"))?;
     let work = async {
-        let mut stream = way.dialer.connect(Route::Ssh).await.context("cannot reach the gate")?;
+        let mut stream = way.dialer.connect(Route::Ssh).await?;
         let mut header = Vec::with_capacity(DialHeader::MAX);
         DialHeader::new(target, TraceId(Random::system().bytes()), class).encode(&mut header);
         stream.write_all(&header).await?;

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::address::{host_and_port, names_port, with_port};
+use crate::address::{self, host_and_port, names_port, with_port};
 
 /// One gate as a person uses it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,10 +112,10 @@ impl Home {
     /// The active profile, or the one of the gate `proxy` (`host:port`; `host` alone where it has one gate).
     ///
     /// # Errors
-    /// Nobody is signed in there, or it could be several.
+    /// It is no address, nobody is signed in there, or it could be several.
     pub(crate) fn profile(&self, proxy: Option<&str>) -> Result<Profile> {
         let Some(addr) = proxy else { return self.current() };
-        let wanted = with_port(addr);
+        let wanted = address::parse(addr)?.to_string();
         let mut all = self.all();
         if let Some(at) = all.iter().position(|p| with_port(&p.web_proxy_addr) == wanted) {
             return Ok(all.swap_remove(at));

@@ -58,8 +58,7 @@ async fn exchange<T: DeserializeOwned>(
     (method, path): (http::Method, &str),
     body: Bytes,
 ) -> Result<T> {
-    let stream =
-        contact.dialer.connect_web(&contact.web).await.with_context(|| format!("cannot reach {host}"))?;
+    let stream = contact.dialer.connect_web(&contact.web).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     scope.spawn("web call", async move { drop(connection.await) });
     let request = http::Request::builder()

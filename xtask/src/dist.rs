@@ -39,6 +39,14 @@ if [ -d /run/systemd/system ]; then
 fi
 ";
 
+/// Nothing goes on running that is no longer there; an upgrade ends nobody's session.
+const BEFORE_REMOVE: &str = "#!/bin/sh
+set -e
+if [ \"$1\" = remove ] && [ -d /run/systemd/system ]; then
+    systemctl stop moongate.service || true
+fi
+";
+
 /// Builds everything into `target/dist`.
 pub(crate) fn run_dist(_arguments: &[String]) -> Result<()> {
     crate::ui::where_possible()?;
@@ -49,7 +57,10 @@ pub(crate) fn run_dist(_arguments: &[String]) -> Result<()> {
     std::fs::remove_dir_all(&out).ok();
     let name = format!("moongate-{version}-linux-{arch}");
     lay_out(&out.join(&name), "")?;
-    run(Command::new("tar").current_dir(&out).args(["-czf", &format!("{name}.tar.gz"), &name]))?;
+    readable(&out.join(&name))?;
+    let mut tar = Command::new("tar");
+    tar.current_dir(&out).args(["--owner=root:0", "--group=root:0"]);
+    run(tar.args(["-czf", &format!("{name}.tar.gz"), &name]))?;
     std::fs::remove_dir_all(out.join(&name))?;
     if which("dpkg-deb").is_some() {
         deb(&out, &version)?;
@@ -83,6 +94,11 @@ fn lay_out(dir: &Path, bin: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whoever unpacks it as root gets what everybody may run and nobody else may change, whoever built it with which umask.
+fn readable(dir: &Path) -> Result<()> {
+    run(Command::new("chmod").args(["-R", "u=rwX,go=rX"]).arg(dir))
+}
+
 fn deb(out: &Path, version: &str) -> Result<()> {
     let arch = String::from_utf8(output(Command::new("dpkg").arg("--print-architecture"))?)?;
     let arch = arch.trim();
@@ -92,7 +108,7 @@ fn deb(out: &Path, version: &str) -> Result<()> {
     let libc = libc.split('-').next().unwrap_or_default();
     let tree = out.join("deb");
     lay_out(&tree, "usr/bin")?;
-    let unit = tree.join("lib/systemd/system");
+    let unit = tree.join("usr/lib/systemd/system");
     std::fs::create_dir_all(&unit)?;
     std::fs::write(unit.join("moongate.service"), UNIT)?;
     std::fs::create_dir_all(tree.join("DEBIAN"))?;
@@ -102,9 +118,12 @@ fn deb(out: &Path, version: &str) -> Result<()> {
          Description: one door in the wall around a private cluster\n Short-lived certificates, nodes that dial out, one public port, sealed recordings.\n"
     );
     std::fs::write(tree.join("DEBIAN/control"), control)?;
-    let after = tree.join("DEBIAN/postinst");
-    std::fs::write(&after, AFTER_INSTALL)?;
-    std::fs::set_permissions(&after, std::fs::Permissions::from_mode(0o755))?;
+    for (name, script) in [("postinst", AFTER_INSTALL), ("prerm", BEFORE_REMOVE)] {
+        let path = tree.join("DEBIAN").join(name);
+        std::fs::write(&path, script)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+    }
+    readable(&tree)?;
     let file = format!("moongate_{version}_{arch}.deb");
     run(Command::new("dpkg-deb").current_dir(out).args(["--root-owner-group", "--build", "deb", &file]))?;
     Ok(std::fs::remove_dir_all(tree)?)

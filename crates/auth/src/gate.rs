@@ -33,12 +33,16 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// A proxy calls, or a host that is one too.
+    pub(crate) fn is_proxy(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.speaks_for(SystemRole::Proxy))
+    }
+
     /// The address a person came from: a proxy is believed about it, nobody else. Never an IPv4 address in IPv6's
     /// clothes: what is told, pinned and counted has one name.
     pub(crate) fn vouched_address(&self, claimed: Option<IpAddr>) -> Option<IpAddr> {
-        let is_proxy = self.identity.as_ref().is_some_and(|i| i.speaks_for(SystemRole::Proxy));
         let peer = self.peer.map(|p| p.ip());
-        let from = if is_proxy { claimed.or(peer) } else { peer };
+        let from = if self.is_proxy() { claimed.or(peer) } else { peer };
         from.map(|ip| ip.to_canonical())
     }
 }

@@ -33,6 +33,7 @@ use crate::gate::{self, Caller};
 use crate::heard::Heard;
 use crate::query::{Fields, read_query};
 use crate::refusal::{Answer, Refusal};
+use crate::settings::Probe;
 use crate::tunnels::Ended;
 use crate::{relayed, verbs};
 
@@ -48,6 +49,8 @@ pub(crate) const CONNECTIONS: usize = 16_384;
 const REQUESTS: u32 = 128;
 /// How long a connection without a certificate lasts: long enough to sign in or join.
 const STRANGER: Duration = Duration::from_secs(120);
+/// Of a proxy it is found out sooner ([`Times`](crate::settings::Times)): which nodes can be reached hangs on it.
+const PROBE: Probe = Probe { after: Duration::from_secs(30), answer: Duration::from_secs(15) };
 /// Lines of a stream waiting for a slow reader; then the source waits.
 const LINES: usize = 16;
 
@@ -165,6 +168,7 @@ impl Front {
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
+        let probe = if caller.is_proxy() { self.core.settings.times.proxy_probe } else { PROBE };
         let mut builder = auto::Builder::new(OnScope(scope.clone()));
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE).keep_alive(true);
         builder
@@ -173,8 +177,8 @@ impl Front {
             .max_concurrent_streams(REQUESTS)
             .initial_stream_window_size(2 * 1024 * 1024)
             .initial_connection_window_size(8 * 1024 * 1024)
-            .keep_alive_interval(Duration::from_secs(30))
-            .keep_alive_timeout(Duration::from_secs(15));
+            .keep_alive_interval(probe.after)
+            .keep_alive_timeout(probe.answer);
         let life = self.life_of(&caller);
         let _ending = Ending { core: self.core.clone(), ended: caller.ended.clone() };
         let (front, streams) = (self, scope.child("streams"));

@@ -69,6 +69,15 @@ pub enum SecondFactor {
 /// The longest life of a person's certificate, whatever roles say.
 pub const LONGEST_USER_CERT: Duration = Duration::from_secs(30 * 3_600);
 
+/// How a connection on which nothing comes any more is told from one on which nothing is said.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe {
+    /// After so much silence the peer is asked for a sign of life.
+    pub after: Duration,
+    /// Without one for so long the connection is over.
+    pub answer: Duration,
+}
+
 /// How long things live and wait. Tests shorten them.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
@@ -80,6 +89,8 @@ pub struct Times {
     pub tunnel_report: Duration,
     /// The same for a proxy whose connection has ended: long enough to be heard over another one.
     pub tunnel_lost: Duration,
+    /// How a proxy's connection that went silent is found to have ended.
+    pub proxy_probe: Probe,
     /// A live session not announced for this long is gone.
     pub live_session: Duration,
     /// A recording without a live session and without a new segment for this long is abandoned.
@@ -100,6 +111,7 @@ impl Default for Times {
             host_cert: minute * 60 * 24 * 7,
             tunnel_report: Duration::from_secs(30),
             tunnel_lost: Duration::from_secs(4),
+            proxy_probe: Probe { after: Duration::from_secs(3), answer: Duration::from_secs(5) },
             live_session: Duration::from_secs(90),
             abandoned: minute * 60,
             housekeeping: Duration::from_secs(5),

@@ -2,7 +2,8 @@
 //!
 //! In memory: after a restart every proxy has told within its reporting interval. A proxy that stays silent longer
 //! than the limit has no tunnels; one whose connection has ended (its process may be gone, and its tunnels with it) has
-//! a few seconds to be heard over another, which a living one does at once.
+//! a few seconds to be heard over another, which a living one does at once. A proxy's connection that went silent ends
+//! within seconds too: it is asked for a sign of life more often than others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

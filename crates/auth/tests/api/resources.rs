@@ -1,7 +1,9 @@
 //! Users, roles, locks, nodes and live sessions: what may be written, and who sees what.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use auth::settings::Probe;
 use model::api::Fault;
 use model::api::access::{EndSession, ListLive, LiveSession, TrackSession};
 use model::api::cluster::{GetCluster, GetClusterConfig, GetStatus, ReportProxy, WatchPolicy};
@@ -13,6 +15,7 @@ use model::api::users::{DeleteUser, GetUser, ListUsers, UpdateUser};
 use model::resource::{Liveness, LockTarget, Role};
 use model::time::Span;
 use model::{NodeId, SessionId};
+use testkit::client::Client;
 
 use crate::world::{Host, World, eventually, fault, presets, refused};
 
@@ -253,6 +256,34 @@ async fn a_proxy_that_hung_up_has_no_tunnels_unless_it_is_heard_again() {
 
     proxy.client.call(&report).await.unwrap();
     assert_eq!(liveness().await, Liveness::Online);
+}
+
+#[tokio::test]
+async fn a_proxy_that_fell_silent_has_no_tunnels_though_nobody_hung_up() {
+    let soon = Duration::from_millis(50);
+    let world = World::with(|s| {
+        s.times.tunnel_report = Duration::from_secs(3 * 86_400);
+        s.times.proxy_probe = Probe { after: soon, answer: soon };
+    })
+    .await;
+    let admin = world.admin().await;
+    let (node, proxy) = (world.node("web-1", "dev").await, world.proxy().await);
+    let shown = proxy.keys.certified(&proxy.certs.tls_cert_pem);
+    let pipe = world.pipe(world.trusting().showing(shown));
+    let client = Client::new(Arc::new(pipe.clone()), &world.scope, world.random.clone());
+    let liveness = async || admin.call(&ListNodes::default()).await.unwrap().items[0].node.liveness;
+    let tunnel = TunnelState { id: node.id.clone(), name: "web-1".parse().unwrap(), carrier: "tls".into() };
+    client.call(&ReportTunnels { tunnels: vec![tunnel] }).await.unwrap();
+    assert_eq!(liveness().await, Liveness::Online);
+
+    pipe.fall_silent();
+
+    let offline = async {
+        while liveness().await == Liveness::Online {
+            world.clock.advance(Duration::from_secs(1));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), offline).await.unwrap();
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! Reads the name service, `/etc/shadow` (expiry only; files, not directories such as LDAP) and `/etc/nologin`.
 //! A locked *password* does not lock an account: nobody signs in with passwords here. Any of it may take as long as a
-//! server across a network does, so it is done in a process of its own (`lookup`).
+//! server across a network does, so it is done by other processes (`finder`).
 
 use std::ffi::CString;
 use std::io;
@@ -15,16 +15,22 @@ use nix::unistd::{Gid, Uid, User};
 /// Where the names of accounts are known, and how long it may take to hear.
 #[derive(Clone, Copy, Debug)]
 pub struct Names {
-    /// The account of this name. May wait for others; it is called in a process of its own.
+    /// The account of this name. May wait for others; it is called in a process that does nothing else.
     pub find: fn(&str) -> io::Result<Option<User>>,
     /// How long one look-up may take.
     pub patience: Duration,
+    /// How long a process that looks accounts up is asked for more of them. What a name service remembers in it is no
+    /// older, and what it leaks is bounded.
+    pub serves: Duration,
 }
 
 impl Names {
-    /// The host's own name service.
-    pub const SYSTEM: Self =
-        Self { find: |name| Ok(User::from_name(name)?), patience: Duration::from_secs(60) };
+    /// The host's own name service. People who come within a few seconds cost one fork.
+    pub const SYSTEM: Self = Self {
+        find: |name| Ok(User::from_name(name)?),
+        patience: Duration::from_secs(60),
+        serves: Duration::from_secs(10),
+    };
 }
 
 /// One account, resolved once and used for the life of a connection.

@@ -1,102 +1,147 @@
-//! The process that looks one account up: forked, answers in memory that both see, and ends.
+//! Processes that look accounts up: forked, asked for one account after the other, and ended after some seconds.
 //!
 //! The name service of a host is code we do not know, and may wait for servers across a network. Here it can hang, crash
-//! or leak without the spawner doing so. The child keeps root's rights, because expiry stands where only root reads
-//! (`/etc/shadow`); it keeps none of the spawner's descriptors, so that no session's end waits for it, and ends with the
-//! spawner.
+//! or leak without the spawner doing so: who hangs is asked nothing more, and another is forked for the next account. The
+//! child keeps root's rights, because expiry stands where only root reads (`/etc/shadow`); it keeps none of the spawner's
+//! descriptors, so that no session's end waits for it, and ends with the spawner.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::io::{self, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
 
 use nix::unistd::{ForkResult, Pid};
 use rustix::fs::MemfdFlags;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::account::{self, Account, Names, Powers};
 use super::child::leave;
 use super::claim::Good;
-use super::found;
-use super::message::Exit;
+use super::{found, transport};
 
-/// The code of a child that has answered.
-const ANSWERED: u8 = 0;
-/// And of one that could not.
+/// The code of a child that is asked no more.
+const DONE: u8 = 0;
+/// And of one that could not go on.
 const FAILED: u8 = 1;
-
-/// What is to be looked up, and how.
-pub(super) struct Wanted<'a> {
-    pub(super) login: &'a str,
-    pub(super) powers: &'a Powers,
-    pub(super) names: &'a Names,
-    /// In days since 1970.
-    pub(super) today: u64,
-}
+/// Longest question: a day and a name, which are many times as long as a login may be.
+const MAX_QUESTION: usize = 4096;
 
 /// What is kept of a question while its account is looked up.
 pub(super) struct About {
     pub(super) login: String,
     /// What its certificate says.
     pub(super) good: Good,
-    pub(super) slip: Slip,
 }
 
-/// Where a child leaves its answer.
+/// A process that looks accounts up, to the spawner. It ends when this is dropped, unless a look-up keeps it.
 #[derive(Debug)]
-pub(super) struct Slip(File);
+pub(super) struct Finder {
+    /// Questions, and how long each answer is.
+    socket: OwnedFd,
+    /// Where the child leaves its answer.
+    slip: File,
+}
 
-/// Forks a child that looks it up. Must be called while the process has one thread.
-pub(super) fn start(wanted: &Wanted<'_>) -> io::Result<(Pid, Slip)> {
-    let slip = Slip(rustix::fs::memfd_create(c"account", MemfdFlags::CLOEXEC)?.into());
+/// Forks one. Must be called while the process has one thread.
+pub(super) fn start(powers: &Powers, names: &Names) -> io::Result<(Pid, Finder)> {
+    let slip: File = rustix::fs::memfd_create(c"account", MemfdFlags::CLOEXEC)?.into();
+    let (socket, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    // Ours alone: the child has nothing else to do than wait.
+    rustix::io::ioctl_fionbio(&socket, true)?;
     let spawner = nix::unistd::getpid();
     #[expect(unsafe_code, reason = "a look-up that hangs must be one that can be killed")]
     // SAFETY: the spawner has one thread, so no lock can be held by a thread that does not exist in the child; the
-    // child does one look-up and ends by itself.
+    // child looks accounts up and ends by itself.
     let forked = unsafe { nix::unistd::fork() }?;
     match forked {
-        ForkResult::Parent { child } => Ok((child, slip)),
-        ForkResult::Child => leave(i32::from(run(wanted, &slip, spawner))),
+        ForkResult::Parent { child } => Ok((child, Finder { socket, slip })),
+        ForkResult::Child => leave(i32::from(run(&theirs, &slip, (powers, names), spawner))),
     }
 }
 
 /// The child's work: its exit code. It never drops what the spawner holds, whose descriptors it has closed.
-fn run(wanted: &Wanted<'_>, slip: &Slip, spawner: Pid) -> u8 {
+fn run(socket: &OwnedFd, slip: &File, (powers, names): (&Powers, &Names), spawner: Pid) -> u8 {
     let bound = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     // It may have ended before that.
-    if bound.is_err() || nix::unistd::getppid() != spawner || close_all_but(slip.0.as_raw_fd()).is_err() {
+    if bound.is_err() || nix::unistd::getppid() != spawner {
         return FAILED;
     }
-    let found = account::lookup(wanted.login, wanted.powers, wanted.names, wanted.today);
-    match (&slip.0).write_all(&found::encode(&found)) {
-        Ok(()) => ANSWERED,
-        Err(_) => FAILED,
+    if close_all_but([socket.as_raw_fd(), slip.as_raw_fd()]).is_err() {
+        return FAILED;
+    }
+    let mut question = [0; MAX_QUESTION];
+    loop {
+        let len = match transport::receive(socket, &mut question) {
+            Ok(Some((len, _))) => len,
+            Ok(None) => return DONE,
+            Err(_) => return FAILED,
+        };
+        let Some((today, login)) = question.get(..len).and_then(asked) else { return FAILED };
+        let found = account::lookup(login, powers, names, today);
+        if answer(socket, slip, &found::encode(&found)).is_err() {
+            return FAILED;
+        }
     }
 }
 
-/// Closes what is open here apart from the three standard descriptors and this one.
-fn close_all_but(kept: RawFd) -> io::Result<()> {
+/// A day and a login.
+fn asked(question: &[u8]) -> Option<(u64, &str)> {
+    let (today, login) = question.split_first_chunk()?;
+    Some((u64::from_be_bytes(*today), std::str::from_utf8(login).ok()?))
+}
+
+fn answer(socket: &OwnedFd, mut slip: &File, found: &[u8]) -> io::Result<()> {
+    slip.rewind()?;
+    slip.write_all(found)?;
+    let len = u32::try_from(found.len()).unwrap_or(u32::MAX);
+    transport::send(socket, &len.to_be_bytes(), &[])
+}
+
+/// Closes what is open here apart from the three standard descriptors and these.
+fn close_all_but(kept: [RawFd; 2]) -> io::Result<()> {
     let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
-    for fd in open.into_iter().filter(|fd| *fd > 2 && *fd != kept) {
+    for fd in open.into_iter().filter(|fd| *fd > 2 && !kept.contains(fd)) {
         // The directory's own is closed already.
         let _ = nix::unistd::close(fd);
     }
     Ok(())
 }
 
-impl Slip {
-    /// What a child that ended like this has found for `login`, or why not in words for the person.
-    pub(super) fn read(mut self, exit: Exit, login: &str) -> Result<Account, String> {
-        let nothing =
-            || format!("looking up `{login}` failed on this host: its name service ended without an answer");
-        if exit != Exit::Code(ANSWERED) {
-            return Err(nothing());
+impl Finder {
+    /// Asks for an account; `today` in days since 1970. Does not wait.
+    pub(super) fn ask(&self, login: &str, today: u64) -> io::Result<()> {
+        let question = [&today.to_be_bytes(), login.as_bytes()].concat();
+        transport::send(&self.socket, &question, &[])
+    }
+
+    /// What it has found for `login`, or why not in words for the person; nothing while it looks. Does not wait.
+    ///
+    /// # Errors
+    /// It can answer no more, or said what is no answer: it is of no further use.
+    pub(super) fn hear(&self, login: &str) -> io::Result<Option<Result<Account, String>>> {
+        let mut len = [0; 4];
+        match transport::receive(&self.socket, &mut len) {
+            Ok(Some((4, _))) => {}
+            Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
         }
-        let mut bytes = Vec::new();
-        let most = u64::try_from(found::MAX).unwrap_or(u64::MAX);
-        // Where to read is shared with the child, which has just written.
-        let got = self.0.rewind().and_then(|()| self.0.take(most).read_to_end(&mut bytes));
-        got.map_err(|_| nothing())?;
-        found::decode(&bytes, login).map_err(|_| nothing())?
+        let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
+        if len > found::MAX {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut bytes = vec![0; len];
+        self.slip.read_exact_at(&mut bytes, 0)?;
+        let found = found::decode(&bytes, login).map_err(|_| io::ErrorKind::InvalidData)?;
+        Ok(Some(found))
+    }
+}
+
+impl AsFd for Finder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }

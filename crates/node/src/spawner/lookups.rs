@@ -1,14 +1,15 @@
-//! Look-ups under way: whether there is room for one more, when each is due, whose end is an answer.
+//! Look-ups under way: whether there is room for one more, which process does it, when each is due.
 //!
-//! Pure: a child is a number and time an argument. A child that was given up counts until it is gone, because one that
-//! hangs in the kernel (a dead file server) does not even die: a host in trouble gets no more of them than [`MOST`].
+//! Pure: a process is a number and whatever its holder keeps of it, and time is an argument. One that was given up counts
+//! until it is gone, because one that hangs in the kernel (a dead file server) does not even die: a host in trouble gets no
+//! more of them than [`MOST`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use nix::unistd::Pid;
 
-/// Most children at a time. Twice what the other half asks for, so that those given up are in nobody's way.
+/// Most look-ups at a time. Twice what the other half asks for, so that those given up are in nobody's way.
 pub(super) const MOST: usize = 2 * ASKED;
 /// Most look-ups the other half asks for at a time; more of its askers wait.
 pub(super) const ASKED: usize = 64;
@@ -17,70 +18,101 @@ pub(super) const ASKED: usize = 64;
 pub(super) const BUSY: &str = "this host is busy looking up as many accounts as it can: try again in a moment; its \
                                administrator should see whether its name service (LDAP, SSSD) answers";
 
-/// Look-ups by handle, each with what it is about.
+/// A process that looks accounts up.
 #[derive(Debug)]
-pub(super) struct Lookups<T> {
-    open: BTreeMap<u32, Open<T>>,
+pub(super) struct Worker<F> {
+    pub(super) child: Pid,
+    /// From when on it is asked nothing more.
+    pub(super) until: Instant,
+    pub(super) finder: F,
+}
+
+/// Look-ups by handle, each with its process and what it is about.
+#[derive(Debug)]
+pub(super) struct Lookups<F, T> {
+    open: BTreeMap<u32, Open<F, T>>,
+    /// Those that have answered and may be asked again.
+    idle: Vec<Worker<F>>,
     /// Killed and not yet collected.
     given_up: BTreeSet<Pid>,
 }
 
 #[derive(Debug)]
-struct Open<T> {
-    child: Pid,
+struct Open<F, T> {
+    worker: Worker<F>,
     due: Instant,
     about: T,
 }
 
-impl<T> Default for Lookups<T> {
+impl<F, T> Default for Lookups<F, T> {
     fn default() -> Self {
-        Self { open: BTreeMap::new(), given_up: BTreeSet::new() }
+        Self { open: BTreeMap::new(), idle: Vec::new(), given_up: BTreeSet::new() }
     }
 }
 
-impl<T> Lookups<T> {
+impl<F, T> Lookups<F, T> {
     /// Whether one more may begin.
     pub(super) fn room(&self) -> bool {
         self.open.len() + self.given_up.len() < MOST
     }
 
-    /// This child looks up for this handle, and has until `due`.
-    pub(super) fn begin(&mut self, handle: u32, child: Pid, due: Instant, about: T) {
-        self.open.insert(handle, Open { child, due, about });
+    /// One that can be asked: the last to have answered, so that the others come to their end.
+    pub(super) fn idle(&mut self) -> Option<Worker<F>> {
+        self.idle.pop()
     }
 
-    /// When the next one has taken too long.
+    /// This one looks up for this handle, and has until `due`.
+    pub(super) fn begin(&mut self, handle: u32, worker: Worker<F>, due: Instant, about: T) {
+        self.open.insert(handle, Open { worker, due, about });
+    }
+
+    /// When there is something to give up or to let go.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.open.values().map(|open| open.due).min()
+        let open = self.open.values().map(|open| open.due);
+        open.chain(self.idle.iter().map(|worker| worker.until)).min()
+    }
+
+    /// Lets those go that are asked no more.
+    pub(super) fn retire(&mut self, now: Instant) {
+        self.idle.retain(|worker| now < worker.until);
     }
 
     /// One that has taken too long: nothing of it counts any more, and its child is to be killed.
     pub(super) fn overdue(&mut self, now: Instant) -> Option<(u32, Pid, T)> {
         let handle = self.open.iter().find(|(_, open)| open.due <= now).map(|(handle, _)| *handle)?;
-        let Open { child, about, .. } = self.open.remove(&handle)?;
-        self.given_up.insert(child);
+        let (child, about) = self.give_up(handle)?;
         Some((handle, child, about))
     }
 
-    /// Nobody waits for this one any more: the child to be killed.
-    pub(super) fn give_up(&mut self, handle: u32) -> Option<Pid> {
-        let Open { child, .. } = self.open.remove(&handle)?;
-        self.given_up.insert(child);
-        Some(child)
+    /// Nothing of this one counts any more: the child to be killed, and what it was about.
+    pub(super) fn give_up(&mut self, handle: u32) -> Option<(Pid, T)> {
+        let Open { worker, about, .. } = self.open.remove(&handle)?;
+        self.given_up.insert(worker.child);
+        Some((worker.child, about))
     }
 
-    /// A child has ended: the look-up that is over with it, unless it was given up or is none of these.
+    /// This one is answered: what it was about. Its process may be asked again while its time lasts.
+    pub(super) fn answered(&mut self, handle: u32, now: Instant) -> Option<T> {
+        let Open { worker, about, .. } = self.open.remove(&handle)?;
+        self.idle.push(worker);
+        self.retire(now);
+        Some(about)
+    }
+
+    /// A child has ended: the look-up that is over without an answer, unless it was given up or had none.
     pub(super) fn ended(&mut self, child: Pid) -> Option<(u32, T)> {
         if self.given_up.remove(&child) {
             return None;
         }
-        let handle = self.open.iter().find(|(_, open)| open.child == child).map(|(handle, _)| *handle)?;
+        self.idle.retain(|worker| worker.child != child);
+        let handle = self.open.iter().find(|(_, open)| open.worker.child == child)?.0;
+        let handle = *handle;
         self.open.remove(&handle).map(|open| (handle, open.about))
     }
 
-    /// Every child that still looks something up.
-    pub(super) fn children(&self) -> impl Iterator<Item = Pid> {
-        self.open.values().map(|open| open.child)
+    /// Every look-up under way: its handle, its process and what it is about.
+    pub(super) fn open(&self) -> impl Iterator<Item = (u32, &Worker<F>, &T)> {
+        self.open.iter().map(|(handle, open)| (*handle, &open.worker, &open.about))
     }
 }
 
@@ -92,62 +124,110 @@ mod tests {
 
     /// What happens, at this second, and what is to follow.
     enum Step {
-        Begin { handle: u32, child: i32, due: u64 },
-        Ended { child: i32, answers: Option<u32> },
+        Begin { handle: u32, child: i32, due: u64, until: u64 },
+        Answered { handle: u32, at: u64, counts: bool },
+        Ended { child: i32, fails: Option<u32> },
         GiveUp { handle: u32, kills: Option<i32> },
         Tick { at: u64, overdue: Option<(u32, i32)> },
+        Asked(Option<i32>),
         Due(Option<u64>),
     }
 
-    #[test]
-    fn an_answer_counts_once_in_time_and_for_who_still_waits() {
-        use Step::{Begin, Due, Ended, GiveUp, Tick};
-        let story = [
-            Due(None),
-            Begin { handle: 1, child: 100, due: 60 },
-            Begin { handle: 2, child: 101, due: 61 },
-            Begin { handle: 3, child: 102, due: 62 },
-            Begin { handle: 4, child: 103, due: 63 },
-            Due(Some(60)),
-            // The last to begin may be the first to be answered.
-            Ended { child: 103, answers: Some(4) },
-            Ended { child: 103, answers: None },
-            // A program's child, not a look-up's.
-            Ended { child: 7, answers: None },
-            GiveUp { handle: 2, kills: Some(101) },
-            GiveUp { handle: 2, kills: None },
-            GiveUp { handle: 9, kills: None },
-            // It may have been done before it was killed; nobody is told.
-            Ended { child: 101, answers: None },
-            Tick { at: 59, overdue: None },
-            Tick { at: 60, overdue: Some((1, 100)) },
-            Tick { at: 60, overdue: None },
-            Ended { child: 100, answers: None },
-            Due(Some(62)),
-            Ended { child: 102, answers: Some(3) },
-            Due(None),
-        ];
+    fn play(story: Vec<Step>) {
         let start = Instant::now();
         let at = |second| start + Duration::from_secs(second);
         let mut lookups = Lookups::default();
 
         for (number, step) in story.into_iter().enumerate() {
             match step {
-                Begin { handle, child, due } => lookups.begin(handle, Pid::from_raw(child), at(due), handle),
-                Ended { child, answers } => {
-                    let expected = answers.map(|handle| (handle, handle));
+                Step::Begin { handle, child, due, until } => {
+                    let worker = Worker { child: Pid::from_raw(child), until: at(until), finder: () };
+                    lookups.begin(handle, worker, at(due), handle);
+                }
+                Step::Answered { handle, at: second, counts } => {
+                    let expected = counts.then_some(handle);
+                    assert_eq!(lookups.answered(handle, at(second)), expected, "step {number}");
+                }
+                Step::Ended { child, fails } => {
+                    let expected = fails.map(|handle| (handle, handle));
                     assert_eq!(lookups.ended(Pid::from_raw(child)), expected, "step {number}");
                 }
-                GiveUp { handle, kills } => {
-                    assert_eq!(lookups.give_up(handle), kills.map(Pid::from_raw), "step {number}");
+                Step::GiveUp { handle, kills } => {
+                    let expected = kills.map(|child| (Pid::from_raw(child), handle));
+                    assert_eq!(lookups.give_up(handle), expected, "step {number}");
                 }
-                Tick { at: second, overdue } => {
+                Step::Tick { at: second, overdue } => {
+                    lookups.retire(at(second));
                     let expected = overdue.map(|(handle, child)| (handle, Pid::from_raw(child), handle));
                     assert_eq!(lookups.overdue(at(second)), expected, "step {number}");
                 }
-                Due(second) => assert_eq!(lookups.next_due(), second.map(at), "step {number}"),
+                Step::Asked(child) => {
+                    let asked = lookups.idle().map(|worker| worker.child);
+                    assert_eq!(asked, child.map(Pid::from_raw), "step {number}");
+                }
+                Step::Due(second) => assert_eq!(lookups.next_due(), second.map(at), "step {number}"),
             }
         }
+    }
+
+    #[test]
+    fn an_answer_counts_once_in_time_and_for_who_still_waits() {
+        use Step::{Answered, Begin, Due, Ended, GiveUp, Tick};
+        play(vec![
+            Due(None),
+            Begin { handle: 1, child: 100, due: 60, until: 10 },
+            Begin { handle: 2, child: 101, due: 61, until: 10 },
+            Begin { handle: 3, child: 102, due: 62, until: 10 },
+            Begin { handle: 4, child: 103, due: 63, until: 10 },
+            Due(Some(60)),
+            // The last to begin may be the first to be answered.
+            Answered { handle: 4, at: 11, counts: true },
+            Answered { handle: 4, at: 11, counts: false },
+            // A program's child, not a look-up's.
+            Ended { child: 7, fails: None },
+            GiveUp { handle: 2, kills: Some(101) },
+            GiveUp { handle: 2, kills: None },
+            GiveUp { handle: 9, kills: None },
+            // It may have been done before it was killed; nobody is told.
+            Answered { handle: 2, at: 12, counts: false },
+            Ended { child: 101, fails: None },
+            Tick { at: 59, overdue: None },
+            Tick { at: 60, overdue: Some((1, 100)) },
+            Tick { at: 60, overdue: None },
+            Ended { child: 100, fails: None },
+            Due(Some(62)),
+            // Its name service ended it.
+            Ended { child: 102, fails: Some(3) },
+            Due(None),
+        ]);
+    }
+
+    #[test]
+    fn who_has_answered_is_asked_again_while_its_time_lasts() {
+        use Step::{Answered, Asked, Begin, Due, Ended, Tick};
+        play(vec![
+            Asked(None),
+            Begin { handle: 1, child: 100, due: 60, until: 10 },
+            // Who looks something up is not asked for more.
+            Asked(None),
+            Begin { handle: 2, child: 101, due: 61, until: 11 },
+            Begin { handle: 3, child: 102, due: 61, until: 12 },
+            Answered { handle: 2, at: 1, counts: true },
+            Answered { handle: 1, at: 1, counts: true },
+            Asked(Some(100)),
+            Begin { handle: 4, child: 100, due: 62, until: 10 },
+            Due(Some(11)),
+            // Too late to be asked again.
+            Answered { handle: 4, at: 10, counts: true },
+            Ended { child: 100, fails: None },
+            // One that ended while it had nothing to do is not asked.
+            Answered { handle: 3, at: 10, counts: true },
+            Ended { child: 102, fails: None },
+            Due(Some(11)),
+            Tick { at: 11, overdue: None },
+            Due(None),
+            Asked(None),
+        ]);
     }
 
     #[test]
@@ -157,7 +237,8 @@ mod tests {
         for number in 0..MOST {
             assert!(lookups.room());
             let number = u32::try_from(number).unwrap();
-            lookups.begin(number, Pid::from_raw(number.cast_signed()), due, ());
+            let child = Pid::from_raw(number.cast_signed());
+            lookups.begin(number, Worker { child, until: due, finder: () }, due, ());
         }
 
         assert!(!lookups.room());

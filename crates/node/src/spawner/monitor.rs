@@ -1,7 +1,7 @@
 //! The privileged loop: one question at a time, in order, and a word when a program ends or an account is known.
 //!
 //! Single-threaded, because that is what fork and changing users want. So nothing here waits for anybody but the other
-//! half: what may take long, the look-up of an account, is a process of its own (`lookup`). Tables are bounded; a handle
+//! half: what may take long, the look-up of an account, is done by other processes (`finder`). Tables are bounded; a handle
 //! leads only to what an earlier answer gave. A question that is malformed or out of phase ends the process, and with
 //! it every session. An account is opened only for a sign-in that `authorities` believes; policy is not known here.
 
@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use model::Timestamp;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -25,7 +24,7 @@ use super::account::{Account, Names, Powers};
 use super::as_user::{self, as_account};
 use super::authorities::Authorities;
 use super::child::{Plan, Stdio, environment};
-use super::finder::About;
+use super::finder::{About, Finder};
 use super::lookups::Lookups;
 use super::message::{Answer, Exit, MAX, Program, Question, Signal, Size, VERSION};
 use super::phase::{Phase, allowed};
@@ -79,7 +78,7 @@ pub(crate) struct Monitor {
     phase: Phase,
     own_env: bool,
     held: BTreeMap<u32, Held>,
-    lookups: Lookups<About>,
+    lookups: Lookups<Finder, About>,
     next: u32,
 }
 
@@ -111,11 +110,13 @@ impl Monitor {
         let ended = children_signal().map_err(Error::io("watching for ended programs"))?;
         let mut buffer = vec![0; MAX + 1];
         let outcome = loop {
-            if let Err(error) = wait(self.socket.as_fd(), ended.as_fd(), self.patience()) {
-                break Err(Error::Io("waiting for questions", error));
-            }
+            let answered = match self.wait(ended.as_fd()) {
+                Ok(answered) => answered,
+                Err(error) => break Err(Error::Io("waiting for questions", error)),
+            };
             while let Ok(Some(_)) = ended.read_signal() {}
-            if let Err(error) = self.reap().and_then(|()| self.give_up_overdue()) {
+            let told = self.hear(&answered).and_then(|()| self.reap()).and_then(|()| self.give_up_overdue());
+            if let Err(error) = told {
                 break Err(error);
             }
             match self.turn(&mut buffer) {
@@ -129,6 +130,26 @@ impl Monitor {
             Err(Error::Io(_, error)) if is_gone(&error) => Ok(()),
             outcome => outcome,
         }
+    }
+
+    /// Until there is a question, a child has ended, an account was found, or it is time to give one up: the look-ups
+    /// that are answered.
+    fn wait(&self, ended: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+        // Not a moment too early: a poll that comes back with nothing to do comes again.
+        let at_most = self.patience().map(|time| time.as_millis().saturating_add(1));
+        let at_most =
+            at_most.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX));
+        let mut fds =
+            vec![PollFd::new(self.socket.as_fd(), PollFlags::POLLIN), PollFd::new(ended, PollFlags::POLLIN)];
+        let about = fds.len();
+        let looked = self.lookups.open();
+        fds.extend(looked.map(|(_, worker, _)| PollFd::new(worker.finder.as_fd(), PollFlags::POLLIN)));
+        match nix::poll::poll(&mut fds, at_most) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let told = fds.iter().skip(about).map(|fd| fd.any().unwrap_or(true));
+        Ok(self.lookups.open().zip(told).filter_map(|((lookup, ..), told)| told.then_some(lookup)).collect())
     }
 
     /// Answers one question if there is one; `false` at the end of the conversation.
@@ -348,7 +369,7 @@ impl Monitor {
                 self.held.remove(&session);
                 self.say(&Answer::Exited { session, exit }, &[])?;
             } else {
-                self.looked_up(pid, exit)?;
+                self.broke_off(pid)?;
             }
         }
     }
@@ -418,19 +439,6 @@ fn children_signal() -> io::Result<SignalFd> {
     let told: SigSet = [Sig::SIGTERM, Sig::SIGINT, Sig::SIGHUP, Sig::SIGQUIT].into_iter().collect();
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_BLOCK, Some(&told), None)?;
     Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
-}
-
-/// Until there is a question, a child has ended, or this much time is over.
-fn wait(socket: BorrowedFd<'_>, ended: BorrowedFd<'_>, at_most: Option<Duration>) -> io::Result<()> {
-    // Not a moment too early: a poll that comes back with nothing to do comes again.
-    let at_most = at_most.map(|time| time.as_millis().saturating_add(1));
-    let at_most =
-        at_most.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX));
-    let mut fds = [PollFd::new(socket, PollFlags::POLLIN), PollFd::new(ended, PollFlags::POLLIN)];
-    match nix::poll::poll(&mut fds, at_most) {
-        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Says on the service's standard error what the other half must not be able to hide.

@@ -29,24 +29,41 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("who_finds_no_place_is_told_so", no_place),
     ("an_account_that_is_not_known_yet_opens_nothing", not_yet),
     ("look_ups_end_with_the_spawner", end_with_it),
+    ("who_come_one_after_the_other_are_looked_up_by_one_process", one_after_the_other),
+    ("who_has_served_its_time_is_asked_no_more", served),
+    ("a_name_service_that_crashes_is_told_and_harms_nobody", crashes),
 ];
+
+/// Which processes have asked for a name, a line for each time.
+const ASKERS: &str = "askers";
+/// Where this is, who asks crashes.
+const CRASHES: &str = "crashes";
 
 /// Where the names of this process are slow.
 static SLOW: OnceLock<PathBuf> = OnceLock::new();
 
-/// The host's names, but who asks for one that has a pipe beside the pins waits for a byte from it.
+/// The host's names, but who asks for one that has a pipe beside the pins waits for a byte from it. Each process that asks
+/// leaves its number there, and ends where there is a file that says so.
 pub(crate) fn names(orders: &Orders) -> Names {
     let Some(directory) = orders.pins.as_deref().and_then(Path::parent) else { return Names::SYSTEM };
-    let patience = std::fs::read_to_string(directory.join("patience")).ok();
-    let patience = patience.map(|seconds| Duration::from_secs(seconds.parse().unwrap()));
+    let seconds = |name| {
+        let seconds = std::fs::read_to_string(directory.join(name)).ok();
+        Duration::from_secs(seconds.map_or(3600, |seconds| seconds.parse().unwrap()))
+    };
     SLOW.set(directory.to_owned()).unwrap();
     let find = |name: &str| {
-        if let Ok(mut pipe) = File::open(SLOW.get().unwrap().join(name)) {
+        let directory = SLOW.get().unwrap();
+        let mut askers = OpenOptions::new().append(true).create(true).open(directory.join(ASKERS))?;
+        writeln!(askers, "{}", std::process::id())?;
+        if directory.join(CRASHES).exists() {
+            std::process::abort();
+        }
+        if let Ok(mut pipe) = File::open(directory.join(name)) {
             pipe.read_exact(&mut [0])?;
         }
         (Names::SYSTEM.find)(name)
     };
-    Names { find, patience: patience.unwrap_or(Duration::from_secs(3600)) }
+    Names { find, patience: seconds("patience"), serves: seconds("serves") }
 }
 
 /// A directory whose spawner has slow names.
@@ -78,6 +95,12 @@ impl Slow {
     /// And no longer does for whom asks now.
     fn let_go(&self, login: &Login) {
         std::fs::remove_file(self.pipe(login)).unwrap();
+    }
+
+    /// Who has asked for names, each time.
+    fn askers(&self) -> Vec<String> {
+        let askers = std::fs::read_to_string(self.0.path().join(ASKERS)).unwrap();
+        askers.lines().map(str::to_owned).collect()
     }
 
     /// Waits until somebody waits for this name.
@@ -335,4 +358,63 @@ fn end_with_it() {
 
         waiting.gone();
     }
+}
+
+fn one_after_the_other() {
+    let slow = Slow::new();
+    run_on(slow.launch(), Some(authority()), |spawner| async move {
+        for _ in 0..3 {
+            spawner.lookup(proof::good(&me()), None).await.unwrap();
+        }
+        let askers = slow.askers();
+        assert!(askers.len() == 3 && askers.iter().all(|asker| *asker == askers[0]), "{askers:?}");
+
+        // While one is at it, somebody else is asked.
+        slow.hold(&me());
+        let held = spawner.lookup(proof::good(&me()), None);
+        let mut held = std::pin::pin!(held);
+        let mut waiting = tokio::select! {
+            held = &mut held => panic!("nobody told it to go on: {held:?}"),
+            waiting = aside(slow.reached(&me())) => waiting,
+        };
+        slow.let_go(&me());
+        spawner.lookup(proof::good(&me()), None).await.unwrap();
+        waiting.tell(1);
+        held.await.unwrap();
+
+        let askers = slow.askers();
+        assert!(askers.len() == 5 && askers[4] != askers[3], "{askers:?}");
+    });
+}
+
+fn served() {
+    let slow = Slow::new();
+    std::fs::write(slow.0.path().join("serves"), "0").unwrap();
+    run_on(slow.launch(), Some(authority()), |spawner| async move {
+        for _ in 0..2 {
+            spawner.lookup(proof::good(&me()), None).await.unwrap();
+        }
+
+        let askers = slow.askers();
+        assert!(askers.len() == 2 && askers[0] != askers[1], "{askers:?}");
+        let is_gone = |asker: &String| !Path::new("/proc").join(asker).exists();
+        aside(move || wait(|| askers.iter().all(is_gone).then_some(()))).await.expect("they stay");
+    });
+}
+
+fn crashes() {
+    let slow = Slow::new();
+    run_on(slow.launch(), Some(authority()), |spawner| async move {
+        // Once in a new process, once in one that has answered before.
+        for _ in 0..2 {
+            std::fs::write(slow.0.path().join(CRASHES), "").unwrap();
+            let refused = spawner.lookup(proof::good(&me()), None).await.unwrap_err().to_string();
+            let told = format!("looking up `{}` failed on this host", me().as_str());
+            assert!(refused.contains(&told), "{refused}");
+
+            std::fs::remove_file(slow.0.path().join(CRASHES)).unwrap();
+            let account = spawner.lookup(proof::good(&me()), None).await.unwrap();
+            assert_eq!(run(&account, "exit 3", &[]).await.2, Exit::Code(3));
+        }
+    });
 }

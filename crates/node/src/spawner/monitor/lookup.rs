@@ -1,7 +1,8 @@
-//! Accounts on their way: begun when a sign-in holds, told when their process has ended, given up when it takes too long.
+//! Accounts on their way: begun when a sign-in holds, told when a process has found them, given up when it takes too long.
 //!
 //! Nothing here waits. What the sign-in was good for is kept until the account is known, and judged then.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal as Sig, kill};
@@ -9,9 +10,9 @@ use nix::unistd::Pid;
 
 use super::super::account::Account;
 use super::super::claim::{Claim, Good};
-use super::super::finder::{self, About, Wanted};
-use super::super::lookups::BUSY;
-use super::super::message::{Answer, Exit};
+use super::super::finder::{self, About, Finder};
+use super::super::lookups::{BUSY, Worker};
+use super::super::message::Answer;
 use super::{Held, Monitor, Reply, now, refused, told_log};
 use crate::Error;
 
@@ -26,16 +27,28 @@ impl Monitor {
         if !self.lookups.room() {
             return Ok(refused(told_log(login, BUSY.to_owned()).to_string()));
         }
-        let wanted = Wanted { login, powers: &self.powers, names: &self.names, today: today() };
-        Ok(match finder::start(&wanted) {
-            Ok((child, slip)) => {
-                let about = About { login: login.to_owned(), good, slip };
+        Ok(match self.ask(login) {
+            Ok(worker) => {
+                let about = About { login: login.to_owned(), good };
                 let lookup = self.hold(Held::Lookup);
-                self.lookups.begin(lookup, child, Instant::now() + self.names.patience, about);
+                self.lookups.begin(lookup, worker, Instant::now() + self.names.patience, about);
                 Answer::Looking { lookup }.into()
             }
             Err(error) => refused(format!("no process to look `{login}` up with: {error}")),
         })
+    }
+
+    /// Somebody who looks it up: one who has nothing to do, or a new one.
+    fn ask(&mut self, login: &str) -> io::Result<Worker<Finder>> {
+        while let Some(worker) = self.lookups.idle() {
+            // One that has just ended is of no use any more.
+            if worker.finder.ask(login, today()).is_ok() {
+                return Ok(worker);
+            }
+        }
+        let (child, finder) = finder::start(&self.powers, &self.names)?;
+        finder.ask(login, today())?;
+        Ok(Worker { child, until: Instant::now() + self.names.serves, finder })
     }
 
     /// Until when the loop may sleep.
@@ -43,8 +56,9 @@ impl Monitor {
         self.lookups.next_due().map(|due| due.saturating_duration_since(Instant::now()))
     }
 
-    /// Gives up what has taken too long, and says which account it was.
+    /// Gives up what has taken too long, and says which account it was. Lets processes go that have served their time.
     pub(super) fn give_up_overdue(&mut self) -> Result<(), Error> {
+        self.lookups.retire(Instant::now());
         while let Some((lookup, child, about)) = self.lookups.overdue(Instant::now()) {
             end(child);
             self.held.remove(&lookup);
@@ -62,19 +76,48 @@ impl Monitor {
 
     /// Nobody waits for it any more.
     pub(super) fn give_up(&mut self, lookup: u32) {
-        self.lookups.give_up(lookup).into_iter().for_each(end);
+        if let Some((child, _)) = self.lookups.give_up(lookup) {
+            end(child);
+        }
     }
 
-    /// Tells what a child has found that ended like this, if it is one that looked an account up.
-    pub(super) fn looked_up(&mut self, child: Pid, exit: Exit) -> Result<(), Error> {
+    /// Tells what was found for those that are answered.
+    pub(super) fn hear(&mut self, answered: &[u32]) -> Result<(), Error> {
+        for lookup in answered {
+            let heard = self.lookups.open().find(|(open, ..)| open == lookup);
+            match heard.map(|(_, worker, about)| worker.finder.hear(&about.login)) {
+                None | Some(Ok(None)) => {}
+                Some(Ok(Some(found))) => {
+                    if let Some(about) = self.lookups.answered(*lookup, Instant::now()) {
+                        self.found(*lookup, about, found)?;
+                    }
+                }
+                Some(Err(_)) => {
+                    if let Some((child, about)) = self.lookups.give_up(*lookup) {
+                        end(child);
+                        let failed = no_answer(&about.login);
+                        self.found(*lookup, about, Err(failed))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells that a child, if it was one that looked an account up, has ended over it.
+    pub(super) fn broke_off(&mut self, child: Pid) -> Result<(), Error> {
         let Some((lookup, about)) = self.lookups.ended(child) else { return Ok(()) };
-        let About { login, good, slip } = about;
+        let failed = no_answer(&about.login);
+        self.found(lookup, about, Err(failed))
+    }
+
+    fn found(&mut self, lookup: u32, about: About, found: Result<Account, String>) -> Result<(), Error> {
         self.held.remove(&lookup);
-        let answer = match slip.read(exit, &login).and_then(|account| may_open(account, &good)) {
+        let answer = match found.and_then(|account| may_open(account, &about.good)) {
             Ok(account) => {
                 let (uid, gid) = (account.uid.as_raw(), account.gid.as_raw());
                 let (home, shell) = (account.home.as_bytes().to_vec(), account.shell.as_bytes().to_vec());
-                self.held.insert(lookup, Held::Account { account, good_until: good.expires_at });
+                self.held.insert(lookup, Held::Account { account, good_until: about.good.expires_at });
                 Answer::Found { account: lookup, uid, gid, home, shell }
             }
             Err(reason) => Answer::Denied { lookup, reason },
@@ -84,8 +127,12 @@ impl Monitor {
 
     /// Ends every look-up under way.
     pub(super) fn end_lookups(&self) {
-        self.lookups.children().for_each(end);
+        self.lookups.open().for_each(|(_, worker, _)| end(worker.child));
     }
+}
+
+fn no_answer(login: &str) -> String {
+    format!("looking up `{login}` failed on this host: its name service ended without an answer")
 }
 
 /// Root's by another name is for those alone whose certificate names root.

@@ -12,7 +12,7 @@ use runtime::Clock;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{mpsc, oneshot, watch as feed};
 
-use self::read::{Readers, as_i64, entry_of, failed, number, read_range};
+use self::read::{Readers, as_i64, entry_of, failed, number, plan_once, read_range};
 use self::watch::SqliteWatch;
 use crate::contract::check_bounds;
 use crate::{Committed, Condition, Entry, Key, Page, Range, Revision, Store, StoreError, Txn, Watch, Write};
@@ -67,6 +67,7 @@ impl SqliteStore {
         connection
             .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-2048;")
             .map_err(failed)?;
+        plan_once(&connection).map_err(failed)?;
         connection.execute_batch(SCHEMA).map_err(failed)?;
         let revision = number(&connection, "revision")?;
         let (jobs, queue) = mpsc::channel(QUEUE);

@@ -142,7 +142,7 @@ pub(crate) fn create(
     now: Timestamp,
 ) -> Result<Txn, Error> {
     for (kind, word) in [(CaKind::Host, "host"), (CaKind::User, "user")] {
-        let ssh = pki::Authority::generate(KeyType::Ed25519, &random.bytes::<32>())?;
+        let ssh = pki::Authority::generate(KeyType::EcdsaP256, &random.bytes::<32>())?;
         let tls = pki::Authority::generate(KeyType::EcdsaP256, &random.bytes::<32>())?;
         let x509_pem = pki::x509::authority_certificate(&tls, kind, cluster, random.bytes::<16>(), now)?;
         let record = CaRecord {

@@ -205,6 +205,9 @@ impl<S: Direct> Direct for Records<S> {
     fn reads_directly(&self) -> bool {
         self.bare && self.start == self.end && self.inner.reads_directly()
     }
+    fn read_now(&self, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.reads_directly() { self.inner.read_now(out) } else { Poll::Pending }
+    }
     fn writes_directly(&self) -> bool {
         self.inner.writes_directly()
     }
@@ -308,6 +311,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bare<S> {
 impl<S: Direct> Direct for Bare<S> {
     fn reads_directly(&self) -> bool {
         self.tls.get_ref().0.reads_directly()
+    }
+    fn read_now(&self, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.tls.get_ref().0.read_now(out)
     }
     fn writes_directly(&self) -> bool {
         matches!(self.writing, Writing::Bare) && self.tls.get_ref().0.writes_directly()

@@ -8,6 +8,8 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -21,6 +23,16 @@ pub trait Direct {
     /// True when the next byte written here goes to the socket, everything before it having been handed over.
     fn writes_directly(&self) -> bool {
         false
+    }
+
+    /// Reads what has arrived at the socket, past the runtime's own watch over it; pending when nothing has, or where
+    /// [`Direct::reads_directly`] says no. Wakes nobody: for a task that is at it anyway. Where all threads are busy, the one that watches hears
+    /// of a byte late.
+    ///
+    /// # Errors
+    /// The socket's.
+    fn read_now(&self, _out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
     }
 
     /// The socket itself, where both directions are nothing else; everything around it is gone then. `None`, and the
@@ -38,6 +50,16 @@ impl Direct for TcpStream {
     fn writes_directly(&self) -> bool {
         true
     }
+    fn read_now(&self, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match rustix::net::recv(self, out.initialize_unfilled(), RecvFlags::DONTWAIT) {
+            Ok((_, count)) => {
+                out.advance(count);
+                Poll::Ready(Ok(()))
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error.into())),
+        }
+    }
     fn into_socket(self: Box<Self>) -> Option<OwnedFd> {
         self.into_std().ok().map(OwnedFd::from)
     }
@@ -52,6 +74,9 @@ impl<S: Direct + ?Sized> Direct for Box<S> {
     }
     fn writes_directly(&self) -> bool {
         (**self).writes_directly()
+    }
+    fn read_now(&self, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        (**self).read_now(out)
     }
     fn into_socket(self: Box<Self>) -> Option<OwnedFd> {
         (*self).into_socket()
@@ -110,5 +135,79 @@ impl<S: AsyncWrite + Unpin, K: Unpin> AsyncWrite for Wrapped<S, K> {
     }
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn sockets() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (near, listener.accept().await.unwrap().0)
+    }
+
+    /// Reads past the runtime where there is something, and through it where there is not; says how often past it.
+    async fn hear(mut socket: TcpStream) -> (Vec<u8>, usize) {
+        let (mut heard, mut past) = (Vec::new(), 0);
+        loop {
+            let mut room = [0; 1000];
+            let mut out = ReadBuf::new(&mut room);
+            let count = match socket.read_now(&mut out) {
+                Poll::Ready(read) => {
+                    read.unwrap();
+                    past += 1;
+                    out.filled().len()
+                }
+                Poll::Pending => poll_fn(|cx| {
+                    let mut out = ReadBuf::new(&mut room);
+                    let read = Pin::new(&mut socket).poll_read(cx, &mut out);
+                    read.map_ok(|()| out.filled().len())
+                })
+                .await
+                .unwrap(),
+            };
+            if count == 0 {
+                return (heard, past);
+            }
+            heard.extend_from_slice(&room[..count]);
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_reads_past_the_runtime_loses_nothing_and_is_still_woken() {
+        let (mut near, far) = sockets().await;
+        let said: Vec<u8> = (0..300_000u32).map(|n| n.to_le_bytes()[1]).collect();
+        let speak = async {
+            for piece in said.chunks(7_001) {
+                near.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            near.shutdown().await.unwrap();
+        };
+
+        let ((heard, past), ()) = tokio::join!(hear(far), speak);
+
+        assert!(heard == said && past > 0, "{past}");
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_told() {
+        let (near, mut far) = sockets().await;
+        far.write_all(b"unread").await.unwrap();
+        near.readable().await.unwrap();
+        drop(near);
+        far.readable().await.unwrap();
+
+        let mut room = [0; 10];
+        let read = far.read_now(&mut ReadBuf::new(&mut room));
+
+        assert!(matches!(read, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset));
     }
 }

@@ -160,7 +160,13 @@ impl Stream {
             }
             self.moved_in = true;
         }
-        ready!(self.poll_own(cx))?.poll_read(cx, out)
+        let busy = self.load.is_busy();
+        let mut own = ready!(self.poll_own(cx))?;
+        match own.as_mut().poll_read(cx, out) {
+            // A key among copies does not wait until the thread that watches sockets has had its turn.
+            Poll::Pending if busy => own.read_now(out),
+            read => read,
+        }
     }
 
     /// Ready with an error when the peer has been silent for too long.

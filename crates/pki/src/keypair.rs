@@ -136,7 +136,7 @@ impl KeyPair {
         let mut reader = Reader::new(WHAT, bytes.strip_prefix(MAGIC).ok_or_else(malformed)?);
         let (cipher, kdf, options) = (reader.text()?, reader.text()?, reader.string()?);
         if cipher != "none" || kdf != "none" || !options.is_empty() {
-            return Err(Error::UnsupportedKey("with a passphrase".to_owned()));
+            return Err(Error::Passphrase);
         }
         if reader.u32()? != 1 {
             return Err(malformed());
@@ -169,7 +169,7 @@ impl KeyPair {
                 secret.get_mut(start..).ok_or_else(malformed)?.copy_from_slice(digits);
                 KeyType::EcdsaP256
             }
-            other => return Err(Error::UnsupportedKey(crate::ssh::shown(other))),
+            other => return Err(Error::UnsupportedPrivateKey(crate::ssh::shown(other))),
         };
         reader.string()?;
         Private::from_secret(key_type, &secret).map(Self)

@@ -35,9 +35,18 @@ pub enum Error {
     /// Longer than the bound.
     #[error("{0} is longer than {1} bytes")]
     TooLong(&'static str, usize),
-    /// A kind of key we do not use.
-    #[error("keys of type `{0}` are not supported (use ed25519, ecdsa or rsa with at least 2048 bits)")]
+    /// More of them than the bound.
+    #[error("there are more than {1} {0}")]
+    TooMany(&'static str, usize),
+    /// A kind of public key we do not use.
+    #[error("keys of type `{0}` are not supported (use ed25519, ecdsa or rsa with 2048 to 8192 bits)")]
     UnsupportedKey(String),
+    /// A kind of private key we do not keep.
+    #[error("private keys of type `{0}` are not supported (use ed25519 or ecdsa with 256 bits)")]
+    UnsupportedPrivateKey(String),
+    /// A private key that only its owner can open.
+    #[error("the private key has a passphrase: take it off with `ssh-keygen -p`")]
+    Passphrase,
     /// The signer is not a trusted authority.
     #[error("the certificate is not signed by a trusted authority")]
     Untrusted,
@@ -68,9 +77,12 @@ pub enum Error {
     /// What the certificate says twice does not agree.
     #[error("the certificate contradicts itself: {0}")]
     Contradiction(&'static str),
-    /// A name that would be read as two, or as none.
-    #[error("`{0}` cannot be a principal: it is empty or has a comma, space or control character")]
-    BadPrincipal(String),
+    /// A name that would be read as two, as none, or as somebody else's; and why.
+    #[error("`{0}` cannot be a name in a certificate: it {1}")]
+    BadPrincipal(String, &'static str),
+    /// It names nobody, which elsewhere means everybody.
+    #[error("the certificate is good for no name")]
+    NoPrincipal,
     /// The certificate it would come from says no.
     #[error("this certificate must not lead to another")]
     ReissueForbidden,

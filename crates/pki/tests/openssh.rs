@@ -220,7 +220,7 @@ fn a_certificate_without_principals_is_refused() {
 
     let (cert, trust) = made_by_keygen(&dir, &[]);
 
-    assert_eq!(verify_user(&cert, &trust, None, now()), Err(Error::BadPrincipal(String::new())));
+    assert_eq!(verify_user(&cert, &trust, None, now()), Err(Error::NoPrincipal));
 }
 
 #[test]
@@ -229,4 +229,23 @@ fn weak_keys_are_refused() {
     dir.keygen(&["-q", "-t", "rsa", "-b", "1024", "-N", "", "-f", "weak"]);
 
     assert!(matches!(dir.read("weak.pub").parse::<PublicKey>(), Err(Error::UnsupportedKey(_))));
+}
+
+#[test]
+fn private_keys_we_do_not_keep_are_refused_with_the_reason() {
+    let dir = Dir::new("unkept");
+    let table: [(&str, &[&str], Error); 3] = [
+        ("locked", &["-t", "ed25519", "-N", "open sesame"], Error::Passphrase),
+        ("rsa", &["-t", "rsa", "-b", "2048", "-N", ""], Error::UnsupportedPrivateKey("ssh-rsa".to_owned())),
+        (
+            "wide",
+            &["-t", "ecdsa", "-b", "384", "-N", ""],
+            Error::UnsupportedPrivateKey("ecdsa-sha2-nistp384".to_owned()),
+        ),
+    ];
+    for (name, words, expected) in table {
+        dir.keygen(&[&["-q", "-f", name], words].concat());
+
+        assert_eq!(KeyPair::from_openssh(&dir.read(name)).unwrap_err(), expected, "{name}");
+    }
 }

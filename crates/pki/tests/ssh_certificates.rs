@@ -244,9 +244,16 @@ fn nobody_gets_a_certificate_good_for_every_account() {
 #[test]
 fn names_that_would_be_read_as_two_or_as_patterns_are_refused_at_issuance() {
     let world = world();
-    for bad in ["*.example", "gpu-?", "!web-1", "", "a,b", "a b", "a\nb", "a\0b", "\u{2003}"] {
+    let long = "a".repeat(256);
+    let table: [(&str, &[&str]); 4] = [
+        ("it has a wildcard", &["*.example", "gpu-?", "!web-1"]),
+        ("it is empty", &[""]),
+        ("it has a comma, space or control character", &["a,b", "a b", "a\nb", "a\0b", "\u{2003}"]),
+        ("it is longer than 255 bytes", &[&long]),
+    ];
+    for (why, bad) in table.iter().flat_map(|(why, names)| names.iter().map(move |name| (why, name))) {
         let key = key(10).ssh_public();
-        let extra = [bad.to_owned()];
+        let extra = [(*bad).to_owned()];
         let request = HostRequest {
             key: &key,
             identity: &node(),
@@ -255,8 +262,34 @@ fn names_that_would_be_read_as_two_or_as_patterns_are_refused_at_issuance() {
             nonce: [8; 32],
             now: now(),
         };
-        assert!(matches!(issue_host(&world.host_ca, &request), Err(Error::BadPrincipal(_))), "{bad:?}");
+        let refused = issue_host(&world.host_ca, &request).unwrap_err();
+        assert!(matches!(refused, Error::BadPrincipal(..)), "{bad:?}: {refused}");
+        assert!(refused.to_string().contains(why), "{bad:?}: {refused}");
     }
+}
+
+#[test]
+fn more_logins_than_a_certificate_holds_are_counted_and_not_called_bytes() {
+    let world = world();
+    let Subject::User { name, roles, traits, .. } = ann().subject else { unreachable!() };
+    let with = |count: usize| {
+        let logins = (0..count).map(|n| format!("u{n}").parse().unwrap()).collect();
+        let subject =
+            Subject::User { name: name.clone(), roles: roles.clone(), traits: traits.clone(), logins };
+        let (key, identity) = (key(10).ssh_public(), Identity { subject, ..ann() });
+        let request = UserRequest {
+            key: &key,
+            identity: &identity,
+            permits: ALL,
+            serial: 1,
+            nonce: [0; 32],
+            now: now(),
+        };
+        issue_user(&world.user_ca, &request)
+    };
+
+    assert_eq!(with(256).unwrap().principals().len(), 256);
+    assert_eq!(with(257).unwrap_err().to_string(), "there are more than 256 principals");
 }
 
 #[test]

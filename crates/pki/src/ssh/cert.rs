@@ -264,7 +264,7 @@ fn read_principals(packed: &[u8]) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     while !reader.is_empty() {
         if names.len() == MAX_PRINCIPALS {
-            return Err(Error::TooLong("the list of principals", MAX_PRINCIPALS));
+            return Err(Error::TooMany("principals", MAX_PRINCIPALS));
         }
         names.push(reader.text()?.to_owned());
     }

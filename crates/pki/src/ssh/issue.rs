@@ -12,6 +12,12 @@ use crate::{BACKDATE, Error, Signer, identity};
 /// a certificate without any principal would be good for every account on servers that do not look closely.
 const NO_LOGIN: &str = "-moongate-nologin";
 
+/// Why a name with `*`, `?` or `!` is refused.
+pub(crate) const WILD: &str = "has a wildcard and would be good for others too";
+
+/// The longest name, in bytes: DNS allows no longer one (RFC 1035 section 2.3.4).
+const MAX_NAME: usize = 255;
+
 /// What a user certificate is made of.
 #[derive(Debug)]
 pub struct UserRequest<'a> {
@@ -110,7 +116,7 @@ pub fn issue_host(ca: &dyn Signer, request: &HostRequest<'_>) -> Result<Certific
         let extra = principal(extra)?;
         // Stock clients read a host's names as patterns: `gpu-?` would be a good name for nine other hosts.
         if extra.contains(['*', '?', '!']) {
-            return Err(Error::BadPrincipal(shown(&extra)));
+            return Err(Error::BadPrincipal(shown(&extra), WILD));
         }
         if !principals.contains(&extra) {
             principals.push(extra);
@@ -149,11 +155,14 @@ pub fn host_principals(id: &NodeId, name: &NodeName, cluster: &ClusterName) -> V
 
 /// Lets a name become a principal, or says why not.
 pub(crate) fn principal(name: &str) -> Result<String, Error> {
-    let bad = |c: char| c == ',' || c.is_whitespace() || c.is_control();
-    if name.is_empty() || name.len() > 255 || name.contains(bad) {
-        return Err(Error::BadPrincipal(shown(name)));
-    }
-    Ok(name.to_owned())
+    let parts = |c: char| c == ',' || c.is_whitespace() || c.is_control();
+    let why = match name {
+        "" => "is empty",
+        long if long.len() > MAX_NAME => "is longer than 255 bytes",
+        cut if cut.contains(parts) => "has a comma, space or control character",
+        good => return Ok(good.to_owned()),
+    };
+    Err(Error::BadPrincipal(shown(name), why))
 }
 
 fn nested(data: &[u8]) -> Vec<u8> {

@@ -9,8 +9,8 @@ mod key;
 mod verify;
 
 pub use cert::{CertKind, Certificate};
-pub(crate) use issue::principal;
 pub use issue::{HostRequest, UserRequest, host_principals, issue_host, issue_user};
+pub(crate) use issue::{WILD, principal};
 pub use key::{Algorithm, PublicKey};
 pub(crate) use key::{shown, signature_blob};
 pub use verify::{VerifiedHost, VerifiedUser, claimed_identity, verify_host, verify_user};

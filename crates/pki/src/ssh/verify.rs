@@ -1,7 +1,7 @@
 //! Decides whether to believe an SSH certificate.
 //!
-//! In this order: kind, authority (a plain key, by raw bytes), signature, time, critical options, names, identity.
-//! What a certificate says twice must agree.
+//! In this order: kind, authority (a plain key, by raw bytes), signature, time, form of the names, critical options, the
+//! name wanted, identity. What a certificate says twice must agree.
 
 use std::net::IpAddr;
 
@@ -20,7 +20,7 @@ pub struct VerifiedUser {
     pub identity: Identity,
     /// The key whose signatures speak for them.
     pub key: PublicKey,
-    /// The certificate's names: local accounts it is good for.
+    /// Local accounts it is good for: the identity's logins, each of them a name of the certificate too.
     pub principals: Vec<String>,
     /// What it lets servers allow.
     pub permits: Permits,
@@ -129,7 +129,7 @@ pub fn verify_host(
     Ok(VerifiedHost { key: body.key.clone(), principals: body.principals.clone(), expires_at, identity })
 }
 
-/// Kind, authority, signature and time.
+/// Kind, authority, signature, time and the form of the names.
 fn believe(
     cert: &Certificate,
     kind: CertKind,
@@ -148,12 +148,10 @@ fn believe(
     if now >= seconds(body.valid_before) {
         return Err(Error::Expired(seconds(body.valid_before)));
     }
-    match body.principals.iter().find(|p| super::issue::principal(p).is_err()) {
-        Some(bad) => Err(Error::BadPrincipal(shown(bad))),
-        // Elsewhere no names means every name.
-        None if body.principals.is_empty() => Err(Error::BadPrincipal(String::new())),
-        None => Ok(()),
+    if body.principals.is_empty() {
+        return Err(Error::NoPrincipal);
     }
+    body.principals.iter().try_for_each(|name| super::issue::principal(name).map(drop))
 }
 
 /// The identity a certificate claims, verified by nobody: for showing people their own.

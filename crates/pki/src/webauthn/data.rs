@@ -66,7 +66,7 @@ impl PasskeyKey {
             (Some(1), Some(-8), Some(6), Some(x), None) => {
                 Self::Ed25519(x.try_into().map_err(|_| MALFORMED)?)
             }
-            _ => return Err(Error::UnsupportedKey("another than ES256 and EdDSA".to_owned())),
+            _ => return Err(Error::Passkey("its key is neither ES256 nor EdDSA")),
         };
         Ok((key, bytes.len() - cbor.rest().len()))
     }

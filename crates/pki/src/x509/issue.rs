@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use super::spki::{Issuing, SubjectKey};
 use super::{AUTH_NAME, IDENTITY_OID, PROXY_NAME, pem};
 use crate::signer::Signer;
-use crate::ssh::{host_principals, principal};
+use crate::ssh::{WILD, host_principals, principal, shown};
 use crate::{BACKDATE, Error, identity};
 
 /// How long an authority's own certificate is good.
@@ -138,10 +138,10 @@ fn alt_names(leaf: &Leaf<'_>) -> Result<Vec<SanType>, Error> {
     // The fixed names decide who is believed to be a proxy or an authority: they come with the role, nobody gets
     // them by asking, nor by calling a host so.
     if let Some(reserved) = names.iter().find(|n| n.to_ascii_lowercase().ends_with(RESERVED)) {
-        return Err(Error::BadPrincipal(reserved.clone()));
+        return Err(Error::BadPrincipal(shown(reserved), "is kept for proxies and authorities"));
     }
     if let Some(wild) = leaf.names.iter().find(|n| n.contains('*')) {
-        return Err(Error::BadPrincipal(wild.clone()));
+        return Err(Error::BadPrincipal(shown(wild), WILD));
     }
     if roles.contains(&SystemRole::Proxy) {
         names.push(PROXY_NAME.to_owned());
@@ -155,7 +155,7 @@ fn alt_names(leaf: &Leaf<'_>) -> Result<Vec<SanType>, Error> {
         .filter(|n| seen.insert(n.to_ascii_lowercase()))
         // A host may be called what DNS does not allow (`gpu_1`): SSH takes it, TLS does without.
         .filter_map(|n| match alt_name(n) {
-            Err(Error::BadPrincipal(_)) if n == name.as_str() || n.starts_with(name.as_str()) => None,
+            Err(Error::BadPrincipal(..)) if n == name.as_str() || n.starts_with(name.as_str()) => None,
             made => Some(made),
         })
         .collect()
@@ -166,7 +166,7 @@ fn alt_name(name: &str) -> Result<SanType, Error> {
     if let Ok(ip) = name.parse::<IpAddr>() {
         return Ok(SanType::IpAddress(ip));
     }
-    let bad = || Error::BadPrincipal(name.clone());
+    let bad = || Error::BadPrincipal(shown(&name), "is neither a DNS name nor an address");
     let label = |l: &str| {
         !l.is_empty() && l.len() <= 63 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_*".contains(&b))
     };

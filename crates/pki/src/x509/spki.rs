@@ -52,7 +52,10 @@ impl SubjectKey {
             }
             "1.2.840.113549.1.1.1" => match info.parsed() {
                 Ok(PublicKey::RSA(key)) if (2048..=8192).contains(&key.key_size()) => &rcgen::PKCS_RSA_SHA256,
-                _ => return Err(Error::UnsupportedKey("rsa".to_owned())),
+                Ok(PublicKey::RSA(key)) => {
+                    return Err(Error::UnsupportedKey(format!("rsa with {} bits", key.key_size())));
+                }
+                Ok(_) | Err(_) => return Err(Error::Malformed(WHAT)),
             },
             other => return Err(Error::UnsupportedKey(other.chars().take(64).collect())),
         };

@@ -138,9 +138,24 @@ fn names_that_mean_many_or_none_are_refused() {
         assert!(matches!(refused, Error::BadPrincipal(..)), "{bad:?}: {refused}");
         assert!(refused.to_string().contains(why), "{bad:?}: {refused}");
     }
-    // A host's own name may be one that DNS does not allow: TLS does without it.
-    let odd = leaf(&world.host_ca, &host("gpu_1", &[SystemRole::Node]), &[]).unwrap();
-    assert!(verify_client(&odd, &world.trust, now()).is_ok());
+}
+
+#[test]
+fn a_host_may_be_called_what_dns_does_not_allow_and_tls_does_without_that_name() {
+    let world = world();
+    let long = "Rack-".repeat(13);
+    for name in ["gpu_1", "rack..1", "Rack..1", "rack-1.", &long] {
+        let odd = leaf(&world.host_ca, &host(name, &[SystemRole::Node]), &["gpu.example.com"]).unwrap();
+        assert!(verify_client(&odd, &world.trust, now()).is_ok(), "{name}");
+        assert!(verify_server(&odd, &world.trust, &named("gpu.example.com"), now()).is_ok(), "{name}");
+
+        // What it asks for beyond that is refused all the same.
+        let asked = format!("{name}..example.com");
+        let refused = leaf(&world.host_ca, &host(name, &[SystemRole::Node]), &[&asked]);
+        assert!(matches!(refused, Err(Error::BadPrincipal(..))), "{asked}");
+    }
+    let elsewhere = Identity { cluster: "a..b".parse().unwrap(), ..node() };
+    assert!(leaf(&world.host_ca, &elsewhere, &[]).is_ok());
 }
 
 #[test]

@@ -133,31 +133,30 @@ pub fn self_signed(
 
 fn alt_names(leaf: &Leaf<'_>) -> Result<Vec<SanType>, Error> {
     let Subject::Host { id, name, roles } = &leaf.identity.subject else { return Ok(Vec::new()) };
-    let mut names = host_principals(id, name, &leaf.identity.cluster);
-    names.extend_from_slice(leaf.names);
+    let own = host_principals(id, name, &leaf.identity.cluster);
     // The fixed names decide who is believed to be a proxy or an authority: they come with the role, nobody gets
     // them by asking, nor by calling a host so.
-    if let Some(reserved) = names.iter().find(|n| n.to_ascii_lowercase().ends_with(RESERVED)) {
+    if let Some(reserved) = own.iter().chain(leaf.names).find(|n| n.to_ascii_lowercase().ends_with(RESERVED))
+    {
         return Err(Error::BadPrincipal(shown(reserved), "is kept for proxies and authorities"));
     }
     if let Some(wild) = leaf.names.iter().find(|n| n.contains('*')) {
         return Err(Error::BadPrincipal(shown(wild), WILD));
     }
+    let mut fixed = Vec::new();
     if roles.contains(&SystemRole::Proxy) {
-        names.push(PROXY_NAME.to_owned());
+        fixed.push(PROXY_NAME.to_owned());
     }
     if roles.contains(&SystemRole::Auth) {
-        names.push(AUTH_NAME.to_owned());
+        fixed.push(AUTH_NAME.to_owned());
     }
+    // A host or a cluster may be called what DNS does not allow (`rack..1`): SSH takes it, TLS does without.
+    let own = own.iter().filter(|n| alt_name(n).is_ok());
     let mut seen = std::collections::BTreeSet::new();
-    names
-        .iter()
+    own.chain(leaf.names)
+        .chain(&fixed)
         .filter(|n| seen.insert(n.to_ascii_lowercase()))
-        // A host may be called what DNS does not allow (`gpu_1`): SSH takes it, TLS does without.
-        .filter_map(|n| match alt_name(n) {
-            Err(Error::BadPrincipal(..)) if n == name.as_str() || n.starts_with(name.as_str()) => None,
-            made => Some(made),
-        })
+        .map(|n| alt_name(n))
         .collect()
 }
 

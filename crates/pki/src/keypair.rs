@@ -75,22 +75,23 @@ impl KeyPair {
     /// # Errors
     /// Not such a key.
     pub fn from_pkcs8_pem(text: &str) -> Result<Self, Error> {
-        x509::private_from_pkcs8(&x509::der_from_pem("PRIVATE KEY", text)?).map(Self)
+        x509::private_from_pkcs8(&Zeroizing::new(x509::der_from_pem("PRIVATE KEY", text)?)).map(Self)
     }
 
     /// The private key as `ssh-keygen` writes it, without passphrase. `check` is any random number.
     #[must_use]
     pub fn to_openssh(&self, comment: &str, check: u32) -> Zeroizing<String> {
         let public = self.ssh_public();
-        let mut inner = Zeroizing::new(Vec::new());
+        // Room for all of it: what grows leaves behind what it was.
+        let room = 512 + comment.len();
+        let mut inner = Zeroizing::new(Vec::with_capacity(room));
         put_u32(&mut inner, check);
         put_u32(&mut inner, check);
         put_string(&mut inner, public.algorithm().as_str().as_bytes());
         match self.key_type() {
             KeyType::Ed25519 => {
                 put_string(&mut inner, self.public_key());
-                let mut both = Zeroizing::new(self.0.secret().to_vec());
-                both.extend_from_slice(self.public_key());
+                let both = Zeroizing::new([self.0.secret(), self.public_key()].concat());
                 put_string(&mut inner, &both);
             }
             KeyType::EcdsaP256 => {
@@ -102,7 +103,8 @@ impl KeyPair {
         put_string(&mut inner, comment.as_bytes());
         let pad = (8 - inner.len() % 8) % 8;
         inner.extend((1..=8u8).take(pad));
-        let mut out = Zeroizing::new(MAGIC.to_vec());
+        let mut out = Zeroizing::new(Vec::with_capacity(2 * room));
+        out.extend_from_slice(MAGIC);
         put_string(&mut out, b"none");
         put_string(&mut out, b"none");
         put_string(&mut out, b"");
@@ -110,7 +112,9 @@ impl KeyPair {
         put_string(&mut out, public.blob());
         put_string(&mut out, &inner);
         let encoded = Zeroizing::new(STANDARD.encode(&*out));
-        let mut text = Zeroizing::new(format!("{BEGIN}\n"));
+        let mut text = Zeroizing::new(String::with_capacity(2 * encoded.len() + 2 * BEGIN.len()));
+        text.push_str(BEGIN);
+        text.push('\n');
         for line in encoded.as_bytes().chunks(70) {
             text.extend(line.iter().copied().map(char::from));
             text.push('\n');
@@ -130,9 +134,7 @@ impl KeyPair {
         }
         let malformed = || Error::Malformed(WHAT);
         let body = text.trim().strip_prefix(BEGIN).and_then(|t| t.strip_suffix(END)).ok_or_else(malformed)?;
-        let packed: Zeroizing<String> =
-            Zeroizing::new(body.chars().filter(|c| !c.is_ascii_whitespace()).collect());
-        let bytes = Zeroizing::new(STANDARD.decode(packed.as_bytes()).map_err(|_| malformed())?);
+        let bytes = Zeroizing::new(x509::decode(body).ok_or_else(malformed)?);
         let mut reader = Reader::new(WHAT, bytes.strip_prefix(MAGIC).ok_or_else(malformed)?);
         let (cipher, kdf, options) = (reader.text()?, reader.text()?, reader.string()?);
         if cipher != "none" || kdf != "none" || !options.is_empty() {

@@ -138,10 +138,8 @@ impl Private {
 
 /// An ECPrivateKey (RFC 5915) over P-256 without its public half, which the library then computes.
 fn sec1(scalar: &[u8; 32]) -> Zeroizing<Vec<u8>> {
-    let mut der = Zeroizing::new(vec![0x30, 49, 0x02, 1, 1, 0x04, 32]);
-    der.extend_from_slice(scalar);
-    der.extend_from_slice(&[0xa0, 10, 0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]);
-    der
+    let curve = [0xa0, 10, 0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+    Zeroizing::new([&[0x30, 49, 0x02, 1, 1, 0x04, 32][..], scalar, &curve].concat())
 }
 
 /// One private key of a certificate authority (or the cluster's audit key).

@@ -10,6 +10,7 @@ mod verify;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::CertificateDer;
+use zeroize::Zeroizing;
 
 pub use issue::{Leaf, authority_certificate, issue, self_signed};
 pub(crate) use spki::{private_from_pkcs8, spki_der};
@@ -26,11 +27,15 @@ pub const PROXY_NAME: &str = "proxy.moongate.internal";
 /// The name authorities present.
 pub const AUTH_NAME: &str = "auth.moongate.internal";
 
-/// Wraps DER in PEM.
+/// Wraps DER in PEM. It may be a private key: no copy of it is left behind.
 #[must_use]
 pub fn pem(label: &str, der: &[u8]) -> String {
-    let encoded = STANDARD.encode(der);
-    let mut out = format!("-----BEGIN {label}-----\n");
+    let encoded = Zeroizing::new(STANDARD.encode(der));
+    // Room for all of it, line ends included: what grows leaves what it was.
+    let mut out = String::with_capacity(encoded.len() + encoded.len() / 64 + 2 * label.len() + 40);
+    out.push_str("-----BEGIN ");
+    out.push_str(label);
+    out.push_str("-----\n");
     for line in encoded.as_bytes().chunks(64) {
         out.extend(line.iter().copied().map(char::from));
         out.push('\n');
@@ -62,11 +67,17 @@ fn ders_from_pem(label: &'static str, text: &str) -> Result<Vec<Vec<u8>>, Error>
     let mut rest = text;
     while let Some((_, after)) = rest.split_once(&begin) {
         let (body, after) = after.split_once(&end).ok_or(Error::Malformed(label))?;
-        let packed: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-        found.push(STANDARD.decode(packed).map_err(|_| Error::Malformed(label))?);
+        found.push(decode(body).ok_or(Error::Malformed(label))?);
         rest = after;
     }
     Ok(found)
+}
+
+/// Base64 with white space. It may be a private key: no copy of it is left behind.
+pub(crate) fn decode(body: &str) -> Option<Vec<u8>> {
+    let mut packed = Zeroizing::new(String::with_capacity(body.len()));
+    packed.extend(body.chars().filter(|c| !c.is_ascii_whitespace()));
+    STANDARD.decode(packed.as_bytes()).ok()
 }
 
 /// Reads one certificate from PEM.

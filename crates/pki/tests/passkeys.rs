@@ -68,6 +68,29 @@ fn what_does_not_fit_is_refused() {
 }
 
 #[test]
+fn a_self_attestation_is_by_the_key_itself_and_says_so() {
+    let (device, origins) = (passkey(), origins());
+    let made = |(client, object): (Vec<u8>, Vec<u8>)| expected(&origins).made(&client, &object);
+    let (client, mut broken) = device.make_attested(CHALLENGE, 0x26);
+    let at = broken.windows(4).position(|w| w == b"\x63sig").unwrap();
+    broken[at + 20] ^= 1;
+
+    assert_eq!(made(device.make_attested(CHALLENGE, 0x26)).unwrap().id, device.id);
+    assert_eq!(
+        made(device.make_attested(CHALLENGE, 0x27)),
+        Err(Error::Passkey("its attestation is by another kind of key"))
+    );
+    assert_eq!(made((client, broken)), Err(Error::BadSignature));
+}
+
+#[test]
+fn a_passkey_is_kept_in_one_form() {
+    for bad in [&[][..], &[1; 64], &[1; 66], &[2; 32], &[2; 34], &[3; 33]] {
+        assert_eq!(PasskeyKey::from_bytes(bad), Err(Error::Malformed("passkey")), "{bad:?}");
+    }
+}
+
+#[test]
 fn only_the_key_that_was_made_signs() {
     let origins = origins();
     let device = passkey();

@@ -22,6 +22,14 @@ impl PasskeyKey {
     /// The numbers by which registrations ask for them, best first.
     pub const ALGORITHMS: [i64; 2] = [-7, -8];
 
+    /// Its number among [`PasskeyKey::ALGORITHMS`].
+    pub(super) fn algorithm(self) -> i64 {
+        match self {
+            Self::Es256(_) => -7,
+            Self::Ed25519(_) => -8,
+        }
+    }
+
     /// One byte for the kind, then the key.
     #[must_use]
     pub fn to_bytes(self) -> Vec<u8> {

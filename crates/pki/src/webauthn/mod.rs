@@ -113,7 +113,10 @@ impl Expected<'_> {
         let attestation = Attestation::decode(attestation)?;
         let data = self.check("webauthn.create", client, attestation.data)?;
         let (id, key) = data.made.ok_or(Error::Passkey("there is no key in it"))?;
-        if let Some(signature) = attestation.signature {
+        if let Some((algorithm, signature)) = attestation.own {
+            if algorithm != key.algorithm() {
+                return Err(Error::Passkey("its attestation is by another kind of key"));
+            }
             key.verify(&signed(attestation.data, client), signature)?;
         }
         Ok(Made { id: id.to_vec(), key, counter: data.counter })
@@ -144,10 +147,10 @@ fn signed(authenticator: &[u8], client: &[u8]) -> Vec<u8> {
     [authenticator, digest(&SHA256, client).as_ref()].concat()
 }
 
-/// An attestation object: its data, and the signature of a self attestation.
+/// An attestation object: its data, and a self attestation's algorithm and signature (section 8.2).
 struct Attestation<'a> {
     data: &'a [u8],
-    signature: Option<&'a [u8]>,
+    own: Option<(i64, &'a [u8])>,
 }
 
 impl<'a> Attestation<'a> {
@@ -173,17 +176,17 @@ impl<'a> Attestation<'a> {
         let mut statement = Cbor::new(statement.ok_or(MALFORMED)?);
         let pairs = statement.map()?;
         match (format, pairs) {
-            (Some("none"), 0) => Ok(Self { data, signature: None }),
+            (Some("none"), 0) => Ok(Self { data, own: None }),
             (Some("packed"), 2) => {
-                let mut signature = None;
+                let (mut algorithm, mut signature) = (None, None);
                 for _ in 0..pairs {
                     match statement.text()? {
-                        "alg" => drop(statement.number()?),
+                        "alg" => algorithm = Some(statement.number()?),
                         "sig" => signature = Some(statement.bytes()?),
                         _ => return Err(MALFORMED),
                     }
                 }
-                Ok(Self { data, signature: Some(signature.ok_or(MALFORMED)?) })
+                Ok(Self { data, own: Some(algorithm.zip(signature).ok_or(MALFORMED)?) })
             }
             _ => Err(Error::Passkey("its attestation is none we asked for")),
         }

@@ -43,6 +43,28 @@ impl Authenticator {
 
     /// Client data and attestation object.
     pub(crate) fn make(&self, challenge: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let mut object = b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData".to_vec();
+        object.extend(cbor_bytes(&self.made()));
+        (self.client("webauthn.create", challenge), object)
+    }
+
+    /// The same with a self attestation that claims `algorithm`, as CBOR writes it: 0x26 for -7.
+    #[allow(dead_code, reason = "each test file uses its part")]
+    pub(crate) fn make_attested(&self, challenge: &[u8], algorithm: u8) -> (Vec<u8>, Vec<u8>) {
+        let (client, data) = (self.client("webauthn.create", challenge), self.made());
+        let message = [&data[..], digest(&SHA256, &client).as_ref()].concat();
+        let signature = self.key.sign(&SystemRandom::new(), &message).unwrap();
+        let mut object = b"\xa3\x63fmt\x66packed\x67attStmt\xa2\x63alg".to_vec();
+        object.push(algorithm);
+        object.extend(b"\x63sig");
+        object.extend(cbor_bytes(signature.as_ref()));
+        object.extend(b"\x68authData");
+        object.extend(cbor_bytes(&data));
+        (client, object)
+    }
+
+    /// Authenticator data with the new key.
+    fn made(&self) -> Vec<u8> {
         let point = self.key.public_key().as_ref();
         let mut data = self.data(0x40);
         data.extend([0; 16]);
@@ -53,9 +75,7 @@ impl Authenticator {
         data.extend(&point[1..33]);
         data.extend([0x22, 0x58, 0x20]);
         data.extend(&point[33..]);
-        let mut object = b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData".to_vec();
-        object.extend(cbor_bytes(&data));
-        (self.client("webauthn.create", challenge), object)
+        data
     }
 
     /// Client data, authenticator data and signature.

@@ -9,11 +9,14 @@ use crate::{KeyPair, Trust, identity, ssh, x509};
 pub fn ssh_blob(data: &[u8]) {
     if let Ok(cert) = ssh::Certificate::from_blob(data) {
         let _ = ssh::verify_user(&cert, &Trust::default(), None, model::Timestamp::default());
+        // What trust in no authority never reaches.
+        let _ = ssh::claimed_identity(&cert);
         let _ = cert.to_string().parse::<ssh::Certificate>();
     }
     if let Ok(key) = ssh::PublicKey::from_blob(data) {
         let _ = key.verify(data, data);
     }
+    let _ = ssh::from_address(data, Some(std::net::Ipv4Addr::LOCALHOST.into()));
 }
 
 /// SSH keys, certificates and private keys as text; PEM.
@@ -37,6 +40,7 @@ pub fn encoded_identity(data: &[u8]) {
 pub fn certificate(data: &[u8]) {
     let der = CertificateDer::from(data);
     let _ = x509::verify_client(&der, &Trust::default(), model::Timestamp::default());
+    let _ = x509::read_identity(&der);
     let _ = x509::pin(&der);
 }
 

@@ -136,6 +136,13 @@ fn every_kind_of_key_ssh_keygen_makes_is_read_and_verified() {
         let mut changed = signature.clone();
         *changed.last_mut().unwrap() ^= 1;
         assert!(key.verify(&changed, &envelope).is_err(), "{name}");
+        // By another algorithm than the key's; `ssh-rsa` is RSA with SHA-1.
+        let len = u32::from_be_bytes(signature[..4].try_into().unwrap()) as usize;
+        for other in ["ssh-rsa", "ssh-dss", "ecdsa-sha2-nistp256-cert-v01@openssh.com"] {
+            let renamed =
+                [&(other.len() as u32).to_be_bytes(), other.as_bytes(), &signature[4 + len..]].concat();
+            assert_eq!(key.verify(&renamed, &envelope), Err(Error::BadSignature), "{name} as {other}");
+        }
 
         // And certificates over each of them.
         let world = world();

@@ -3,11 +3,13 @@
 
 mod common;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use common::*;
-use model::api::cluster::CaKind;
+use model::api::cluster::{CaKey, CaKind, TrustBundle};
 use model::{Identity, Subject, SystemRole};
 use pki::x509::{self, Leaf, verify_client, verify_server};
-use pki::{Authority, Error, KeyPair, KeyType, Signer};
+use pki::{Authority, Error, KeyPair, KeyType, Signer, Trust};
 use rustls_pki_types::{CertificateDer, ServerName};
 
 fn leaf(ca: &dyn Signer, identity: &Identity, names: &[&str]) -> Result<CertificateDer<'static>, Error> {
@@ -200,6 +202,63 @@ fn keys_survive_their_files() {
             assert!(pair.ssh_public().verify(&signed, b"x").is_ok());
         }
     }
+}
+
+#[test]
+fn no_changed_byte_of_a_private_key_makes_another_key() {
+    for key_type in [KeyType::Ed25519, KeyType::EcdsaP256] {
+        let pair = KeyPair::generate(key_type, &[42; 32]).unwrap();
+        let text = pair.to_openssh("me", 7);
+        let (first, last) =
+            ("-----BEGIN OPENSSH PRIVATE KEY-----\n", "\n-----END OPENSSH PRIVATE KEY-----\n");
+        let packed = text.strip_prefix(first).unwrap().strip_suffix(last).unwrap().replace('\n', "");
+        let bytes = STANDARD.decode(packed).unwrap();
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            let read = KeyPair::from_openssh(&format!("{first}{}{last}", STANDARD.encode(changed)));
+            assert!(read.is_err() || read.unwrap().public_key() == pair.public_key(), "byte {at}");
+        }
+    }
+}
+
+#[test]
+fn pem_holds_one_block_of_the_kind_that_is_wanted() {
+    let world = world();
+    let pem = entry(&world.host_ca, CaKind::Host).x509_pem;
+    let cut = pem.replace("-----END CERTIFICATE-----", "");
+
+    assert!(x509::certificate_from_pem(&format!("a note\n{pem}another\n")).is_ok());
+    for bad in ["", "CERTIFICATE", &pem.repeat(2), &cut, &pem.replace("-\nM", "-\n*")] {
+        assert_eq!(x509::certificate_from_pem(bad), Err(Error::Malformed("CERTIFICATE")), "{bad}");
+    }
+    assert!(KeyPair::from_pkcs8_pem(&pem).is_err());
+    let long = pem + &" ".repeat(pki::MAX_BLOB);
+    assert_eq!(x509::certificate_from_pem(&long), Err(Error::TooLong("CERTIFICATE", pki::MAX_BLOB)));
+}
+
+#[test]
+fn a_trust_bundle_is_good_as_a_whole_or_not_at_all() {
+    let world = world();
+    let good = || entry(&world.host_ca, CaKind::Host);
+    let bundle = |key: CaKey, audit: &[u8]| {
+        Trust::from_bundle(&TrustBundle { keys: vec![good(), key], audit_key: STANDARD.encode(audit) })
+    };
+
+    assert_eq!(bundle(good(), &[7; 32]).unwrap().audit_key(), Some(&[7; 32]));
+    assert_eq!(bundle(good(), &[7; 31]), Err(Error::Malformed("audit key")));
+    assert_eq!(
+        bundle(CaKey { ssh: "ssh-ed25519".into(), ..good() }, &[]),
+        Err(Error::Malformed("SSH public key"))
+    );
+    assert_eq!(
+        bundle(CaKey { x509_pem: String::new(), ..good() }, &[]),
+        Err(Error::Malformed("CERTIFICATE"))
+    );
+    let junk = x509::pem("CERTIFICATE", b"junk");
+    assert_eq!(bundle(CaKey { x509_pem: junk, ..good() }, &[]), Err(Error::Malformed("certificate")));
+    let odd = TrustBundle { keys: vec![good()], audit_key: "not base64".into() };
+    assert_eq!(Trust::from_bundle(&odd), Err(Error::Malformed("audit key")));
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub use issue::{HostRequest, UserRequest, host_principals, issue_host, issue_use
 pub(crate) use issue::{WILD, principal};
 pub use key::{Algorithm, PublicKey};
 pub(crate) use key::{shown, signature_blob};
+pub(crate) use verify::from_address;
 pub use verify::{VerifiedHost, VerifiedUser, claimed_identity, verify_host, verify_user};
 
 /// The extension that carries the identity.

@@ -178,7 +178,7 @@ fn live_until(identity: &Identity, cert: &Certificate, now: Timestamp) -> Result
 }
 
 /// The `source-address` option: a list of addresses and networks.
-fn from_address(data: &[u8], peer: Option<IpAddr>) -> Result<(), Error> {
+pub(crate) fn from_address(data: &[u8], peer: Option<IpAddr>) -> Result<(), Error> {
     let mut reader = Reader::new("source-address", data);
     let list = reader.text()?;
     reader.end()?;

@@ -22,6 +22,23 @@ pub enum Weight {
     Warning,
 }
 
+/// The most characters of a key or of what was written that are shown.
+const SHOWN: usize = 400;
+
+/// A text out of a file as it may be shown in a terminal: nothing it would obey, no blank but a space, and no novel.
+pub(crate) fn visible(text: &str) -> String {
+    let is_plain = |c: char| c == ' ' || !(c.is_control() || c.is_whitespace());
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN)
+        .flat_map(|c| if is_plain(c) { vec![c] } else { c.escape_default().collect() })
+        .collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// One thing to say about one place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
@@ -73,7 +90,7 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.weight == Weight::NotYet {
-            write!(f, "not in effect yet: {}", self.key)?;
+            write!(f, "not in effect yet: {}", visible(&self.key))?;
             return match self.at {
                 Some(at) => write!(f, " (line {})", at.line),
                 None => write!(f, " ({})", self.file),
@@ -88,9 +105,9 @@ impl fmt::Display for Finding {
             f.write_str("warning: ")?;
         }
         if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
+            write!(f, "{}: ", visible(&self.key))?;
         }
-        f.write_str(&self.message)?;
+        f.write_str(&visible(&self.message))?;
         if let Some(expected) = &self.expected {
             write!(f, "; expected {expected}")?;
         }

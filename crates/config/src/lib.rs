@@ -23,6 +23,7 @@ mod raw;
 pub mod reference;
 mod scalar;
 pub mod schema;
+mod text;
 pub mod tree;
 mod unfit;
 pub mod yaml;
@@ -35,6 +36,7 @@ pub use config::{
 pub use finding::{Finding, Findings, Weight};
 pub use flags::Flags;
 pub use join::{CaPin, SecretSource, StaticToken};
+pub use text::{NotText, text_of};
 pub use unfit::Unfit;
 
 /// What loading gave: the configuration, and what is worth saying about it at start.

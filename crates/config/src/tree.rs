@@ -122,7 +122,8 @@ pub(crate) fn parse_one(text: &str, file: &str, findings: &mut Vec<Finding>) -> 
     findings.extend(flaws.into_iter().map(|f| Finding::error(file, Some(f.at), &f.key, f.message)));
     let mut documents = documents.into_iter();
     let first = documents.next();
-    if let Some(second) = documents.next() {
+    // An empty one is a `---` or `...` too many, and means nothing.
+    if let Some(second) = documents.find(|document| !document.is_null()) {
         findings
             .push(Finding::error(file, Some(second.at), "", "a second document").expected("one document"));
     }
@@ -141,7 +142,14 @@ struct Open {
 
 enum Body {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, key: Option<(String, At)> },
+    Map { entries: Vec<Entry>, first: BTreeMap<String, At>, key: Option<Key> },
+}
+
+/// A key that waits for its value.
+enum Key {
+    Text(String, At),
+    /// It is a flaw already; its value is passed over.
+    Other,
 }
 
 #[derive(Default)]
@@ -169,7 +177,7 @@ impl Builder {
             Event::Alias(id) => self.alias(id, at),
             Event::SequenceStart(anchor, _) => self.enter(at, anchor, Body::List(Vec::new())),
             Event::MappingStart(anchor, _) => {
-                self.enter(at, anchor, Body::Map { entries: Vec::new(), key: None })
+                self.enter(at, anchor, Body::Map { entries: Vec::new(), first: BTreeMap::new(), key: None })
             }
             Event::SequenceEnd | Event::MappingEnd => self.leave(),
             _ => true,
@@ -228,19 +236,21 @@ impl Builder {
         match self.open.last_mut().map(|open| &mut open.body) {
             None => self.documents.push(node),
             Some(Body::List(items)) => items.push(node),
-            Some(Body::Map { entries, key }) => match key.take() {
-                Some((key, at)) => {
-                    if let Some(first) = entries.iter().find(|e| e.key == key) {
-                        let message = format!("given twice (first in line {})", first.at.line);
+            Some(Body::Map { entries, first, key }) => match key.take() {
+                Some(Key::Text(key, at)) => {
+                    if let Some(first) = first.get(&key) {
+                        let message = format!("given twice (first in line {})", first.line);
                         self.flaw(at, &key, message);
                     } else {
+                        first.insert(key.clone(), at);
                         entries.push(Entry { key, at, node });
                     }
                 }
+                Some(Key::Other) => {}
                 None => match node.value {
-                    Value::Scalar { text, .. } => *key = Some((text, node.at)),
-                    _ => {
-                        *key = Some((String::new(), node.at));
+                    Value::Scalar { text, .. } => *key = Some(Key::Text(text, node.at)),
+                    Value::List(_) | Value::Map(_) => {
+                        *key = Some(Key::Other);
                         self.flaw(node.at, "", "a key that is not text");
                     }
                 },
@@ -249,8 +259,11 @@ impl Builder {
         true
     }
 
-    /// Closes what is still open, so that what was read is not lost.
+    /// Closes what is still open, so that what was read is not lost. Nothing of it is copied any more, and a bound that
+    /// was met has been told.
     fn finish(mut self) -> (Vec<Node>, Vec<Flaw>) {
+        self.nodes = 0;
+        self.open.iter_mut().for_each(|open| open.anchor = 0);
         while !self.open.is_empty() {
             self.leave();
         }
@@ -316,5 +329,23 @@ mod tests {
             bomb.push_str(&format!("a{i}: &a{i} [{row}]\n"));
         }
         assert!(parse(&bomb).1[0].message.contains("values"), "{:?}", parse(&bomb).1);
+        assert_eq!(parse(&bomb).1.len(), 1, "once: {:?}", parse(&bomb).1);
+    }
+
+    #[test]
+    fn a_key_that_is_not_text_is_told_once() {
+        let (documents, flaws) = parse("? [a, b]\n: 1\n? {c: d}\n: 2\ne: 3\n");
+        assert_eq!(
+            flaws.iter().map(|f| (f.at.line, f.message.as_str())).collect::<Vec<_>>(),
+            [(1, "a key that is not text"), (3, "a key that is not text")]
+        );
+        assert!(documents[0].get("e").is_some() && documents[0].get("").is_none());
+    }
+
+    #[test]
+    fn as_many_keys_as_fit_are_told_apart_at_once() {
+        let keys = |n: usize| (0..n).map(|i| format!("k{i}: 1\n")).collect::<String>();
+        assert_eq!(parse(&keys(MAX_NODES / 2 - 1)).1, []);
+        assert!(parse(&keys(MAX_NODES / 2 + 1)).1[0].message.contains("values"));
     }
 }

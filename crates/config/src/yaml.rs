@@ -4,11 +4,11 @@
 //! `no`, `on` and `off` are truths, as in the YAML 1.1 that role files are written in; quoted text stays text.
 //! Writing: block style, keys in the order of the value's map, texts quoted only where they would read back as something else.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Value as Json};
 
+use crate::finding::visible;
 use crate::scalar;
 use crate::tree::{self, At, Flaw, Node, Value};
 
@@ -19,35 +19,49 @@ pub struct Document {
     pub value: Json,
     /// Where it starts.
     pub at: At,
-    /// Where each value is, by JSON pointer (`/spec/allow/logins/0`); keys of mappings, not their values.
-    places: BTreeMap<String, At>,
+    /// What was written, with its places.
+    root: Node,
 }
 
 impl Document {
-    /// Where the value at a JSON pointer is; its nearest ancestor's place when it has none.
+    /// Where the value at a JSON pointer (`/spec/allow/logins/0`) is, of a mapping its key; its nearest ancestor's place
+    /// when it has none.
     #[must_use]
     pub fn locate(&self, pointer: &str) -> At {
-        let mut pointer = pointer;
-        loop {
-            if let Some(at) = self.places.get(pointer) {
-                return *at;
-            }
-            match pointer.rsplit_once('/') {
-                Some((parent, _)) if !pointer.is_empty() => pointer = parent,
-                _ => return self.at,
-            }
+        let (mut node, mut at) = (&self.root, self.at);
+        for word in pointer.split('/').skip(1) {
+            let Some((next, place)) = child(node, &word.replace("~1", "/").replace("~0", "~")) else { break };
+            (node, at) = (next, place);
         }
+        at
     }
 
     /// The place a message about this document speaks of: the first key it names in backquotes, else the document.
     #[must_use]
     pub fn blame(&self, message: &str) -> At {
-        let words = message.split('`').skip(1).step_by(2);
-        words
-            .filter_map(|word| self.places.iter().find(|(p, _)| p.rsplit('/').next() == Some(word)))
-            .map(|(_, at)| *at)
-            .next()
-            .unwrap_or(self.at)
+        let mut words = message.split('`').skip(1).step_by(2);
+        words.find_map(|word| key_named(&self.root, word)).unwrap_or(self.at)
+    }
+}
+
+fn child<'a>(node: &'a Node, word: &str) -> Option<(&'a Node, At)> {
+    match &node.value {
+        Value::Map(_) => node.get(word).map(|entry| (&entry.node, entry.at)),
+        Value::List(items) => {
+            word.parse::<usize>().ok().and_then(|i| items.get(i)).map(|item| (item, item.at))
+        }
+        Value::Scalar { .. } => None,
+    }
+}
+
+/// The first key of that name, in the order written. As deep as the tree is: [`tree::MAX_DEPTH`].
+fn key_named(node: &Node, name: &str) -> Option<At> {
+    match &node.value {
+        Value::Map(entries) => entries
+            .iter()
+            .find_map(|entry| if entry.key == name { Some(entry.at) } else { key_named(&entry.node, name) }),
+        Value::List(items) => items.iter().find_map(|item| key_named(item, name)),
+        Value::Scalar { .. } => None,
     }
 }
 
@@ -59,8 +73,9 @@ impl fmt::Display for YamlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, flaw) in self.0.iter().enumerate() {
             let separator = if i > 0 { "\n" } else { "" };
-            let key = if flaw.key.is_empty() { String::new() } else { format!("{}: ", flaw.key) };
-            write!(f, "{separator}line {}, column {}: {key}{}", flaw.at.line, flaw.at.column, flaw.message)?;
+            let key = if flaw.key.is_empty() { String::new() } else { format!("{}: ", visible(&flaw.key)) };
+            let message = visible(&flaw.message);
+            write!(f, "{separator}line {}, column {}: {key}{message}", flaw.at.line, flaw.at.column)?;
         }
         Ok(())
     }
@@ -80,12 +95,7 @@ pub fn read(text: &str) -> Result<Vec<Document>, YamlError> {
     Ok(nodes
         .into_iter()
         .filter(|node| !node.is_null())
-        .map(|node| {
-            let at = node.at;
-            let mut places = BTreeMap::new();
-            let value = json_of(node, "", &mut places);
-            Document { value, at, places }
-        })
+        .map(|root| Document { value: json_of(&root), at: root.at, root })
         .collect())
 }
 
@@ -97,29 +107,13 @@ pub fn documents(text: &str) -> Result<Vec<Json>, YamlError> {
     Ok(read(text)?.into_iter().map(|d| d.value).collect())
 }
 
-fn json_of(node: Node, pointer: &str, places: &mut BTreeMap<String, At>) -> Json {
-    match node.value {
-        Value::Scalar { text, plain: false } => Json::String(text),
-        Value::Scalar { text, plain: true } => plain(text),
-        Value::List(items) => Json::Array(
-            items
-                .into_iter()
-                .enumerate()
-                .map(|(i, item)| {
-                    let pointer = format!("{pointer}/{i}");
-                    places.insert(pointer.clone(), item.at);
-                    json_of(item, &pointer, places)
-                })
-                .collect(),
-        ),
+fn json_of(node: &Node) -> Json {
+    match &node.value {
+        Value::Scalar { text, plain: false } => Json::String(text.clone()),
+        Value::Scalar { text, plain: true } => plain(text.clone()),
+        Value::List(items) => Json::Array(items.iter().map(json_of).collect()),
         Value::Map(entries) => {
-            let mut map = Map::new();
-            for entry in entries {
-                let pointer = format!("{pointer}/{}", entry.key.replace('~', "~0").replace('/', "~1"));
-                places.insert(pointer.clone(), entry.at);
-                map.insert(entry.key, json_of(entry.node, &pointer, places));
-            }
-            Json::Object(map)
+            Json::Object(entries.iter().map(|entry| (entry.key.clone(), json_of(&entry.node))).collect())
         }
     }
 }
@@ -270,6 +264,36 @@ mod tests {
         let error = read("a: 1\na: 2\nb: [\n").unwrap_err().to_string();
         assert!(error.starts_with("line 2, column 1: a: given twice"), "{error}");
         assert!(error.contains("not YAML"), "{error}");
+    }
+
+    #[test]
+    fn a_place_is_found_by_pointer_whatever_is_in_a_key() {
+        let read = read("a/b: {'~': [x, {'': y}]}\nc: 1\n").unwrap();
+
+        for (pointer, line, column) in [
+            ("", 1, 1),
+            ("/a~1b", 1, 1),
+            ("/a~1b/~0", 1, 7),
+            ("/a~1b/~0/1", 1, 16),
+            ("/a~1b/~0/1/", 1, 17),
+            ("/a~1b/~0/7/x", 1, 7),
+            ("/c/0", 2, 1),
+            ("/nobody", 1, 1),
+        ] {
+            assert_eq!(read[0].locate(pointer), At { line, column }, "{pointer}");
+        }
+    }
+
+    #[test]
+    fn a_long_key_over_many_values_costs_no_more_than_they_do() {
+        let text = format!("? {}\n: [{}]\n", "k".repeat(500_000), "1,".repeat(90_000));
+
+        let read = read(&text).unwrap();
+
+        assert_eq!(
+            read[0].value.as_object().unwrap().values().next().unwrap().as_array().unwrap().len(),
+            90_000
+        );
     }
 
     #[test]

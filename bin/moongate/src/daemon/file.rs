@@ -6,7 +6,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use base64::Engine;
 
 /// Where the file is when nobody says.
@@ -31,7 +31,7 @@ pub(crate) fn read(chosen: Option<&Path>) -> anyhow::Result<File> {
         let bytes = base64::engine::general_purpose::STANDARD
             .decode(encoded.trim())
             .context("MOONGATE_CONFIG is not base64")?;
-        let text = String::from_utf8(bytes).context("MOONGATE_CONFIG is not UTF-8 text")?;
+        let text = config::text_of(bytes).context("MOONGATE_CONFIG")?;
         return Ok(File { name: "MOONGATE_CONFIG".into(), text });
     }
     if Path::new(DEFAULT).exists() { open(Path::new(DEFAULT)) } else { Ok(File::default()) }
@@ -42,11 +42,9 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<File> {
     let name = path.display().to_string();
     let file =
         std::fs::File::open(path).with_context(|| format!("cannot open the configuration file {name}"))?;
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let most = config::tree::MAX_BYTES as u64 + 1;
-    file.take(most).read_to_string(&mut text).with_context(|| format!("cannot read {name} as text"))?;
-    if text.len() > config::tree::MAX_BYTES {
-        bail!("{name} is longer than {} bytes: not a configuration file", config::tree::MAX_BYTES);
-    }
+    file.take(most).read_to_end(&mut bytes).with_context(|| format!("cannot read {name}"))?;
+    let text = config::text_of(bytes).with_context(|| name.clone())?;
     Ok(File { name, text })
 }

@@ -126,17 +126,25 @@ fn user_document(user: &User) -> Value {
     })
 }
 
+/// The text of a file, or of standard input for `-`.
+fn read_text(file: &Path) -> Result<String> {
+    let (mut bytes, most) = (Vec::new(), config::tree::MAX_BYTES as u64 + 1);
+    let read = if file == Path::new("-") {
+        std::io::stdin().take(most).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(most).read_to_end(&mut bytes))
+    };
+    let shown = if file == Path::new("-") { "standard input".into() } else { file.display().to_string() };
+    read.with_context(|| format!("cannot read {shown}"))?;
+    config::text_of(bytes).context(shown)
+}
+
 /// `mctl create`.
 ///
 /// # Errors
 /// The file cannot be read or a document is refused; those before it have been made, as the output says.
 pub(crate) async fn create(client: &Client, file: &Path, force: bool, format: Format) -> Result<()> {
-    let mut text = String::new();
-    if file == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-    } else {
-        text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    }
+    let text = read_text(file)?;
     let documents = config::yaml::read(&text).with_context(|| file.display().to_string())?;
     anyhow::ensure!(!documents.is_empty(), "{} holds no resource", file.display());
     let (mut made, mut outcome) = (Vec::new(), Ok(()));

@@ -147,6 +147,11 @@ fn is_host(host: &str) -> bool {
     if host.contains(':') {
         return host.parse::<std::net::Ipv6Addr>().is_ok();
     }
+    // What ends in a number is an IPv4 address or a slip in one (RFC 1123 section 2.1).
+    let last = host.rsplit_once('.').map(|(_, last)| last);
+    if last.is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+        return host.parse::<std::net::Ipv4Addr>().is_ok();
+    }
     !host.is_empty()
         && host.len() <= 253
         && host.split('.').all(|label| {
@@ -179,9 +184,22 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for bad in
-            ["", "a b", "gate:port", "gate:70000", "[::1", "ftp://x", "-x:1", "a..b", "gate:+22", "https://"]
-        {
+        for bad in [
+            "",
+            "a b",
+            "gate:port",
+            "gate:70000",
+            "[::1",
+            "ftp://x",
+            "-x:1",
+            "a..b",
+            "gate:+22",
+            "https://",
+            "256.1.1.1",
+            "1.2.3",
+            "1.2.3.4.5:443",
+            "gate.1",
+        ] {
             assert!(Address::parse(bad, 1).is_err(), "{bad}");
         }
     }

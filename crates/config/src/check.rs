@@ -1,11 +1,21 @@
 //! A tree against the schema: unknown keys, keys of other versions, wrong types, keys without an effect.
 
+use std::time::Duration;
+
+use model::time::Span;
+
 use crate::join::{CaPin, StaticToken};
 use crate::nearest::nearest;
 use crate::raw::RawConfig;
 use crate::schema::{self, Effect, Key, Kind, Only};
 use crate::tree::{At, Entry, Node, Value};
 use crate::{Address, Finding, Unfit, Version, Weight, scalar};
+
+/// The longest length of time, 100 years: longer ones are slips, and dates after them are no dates.
+const LONGEST: Span = Span(Duration::from_secs(100 * 365 * 86_400));
+
+/// With so many findings unknown keys are only named.
+const MANY: usize = 200;
 
 /// Checks the whole file. The findings say what is wrong with it; the raw configuration is what it holds, flawed
 /// values included, because later checks must not stumble over earlier flaws.
@@ -29,8 +39,8 @@ pub(crate) fn check_value(file: &str, key: &Key, shown: &str, node: &Node, findi
 
 fn version_of(root: &Node) -> Version {
     match root.get("version").map(|e| &e.node.value) {
-        Some(Value::Scalar { text, .. }) if text == "v3" => Version::V3,
-        Some(Value::Scalar { text, .. }) if text == "v2" => Version::V2,
+        Some(Value::Scalar { text, .. }) if text.eq_ignore_ascii_case("v3") => Version::V3,
+        Some(Value::Scalar { text, .. }) if text.eq_ignore_ascii_case("v2") => Version::V2,
         _ => Version::V1,
     }
 }
@@ -62,15 +72,35 @@ impl Walk<'_> {
                 ("", "teleport") => "moongate",
                 (_, name) => name,
             };
-            let shown = join(shown, &entry.key);
             match schema::find(&join(path, name)) {
-                Some(key) => self.entry(key, &shown, entry, muted),
-                None => self.unknown(path, &shown, entry),
+                Some(key) => self.entry(key, &join(shown, &entry.key), entry, muted),
+                None => self.unknown(path, shown, entry),
             }
         }
     }
 
-    fn unknown(&mut self, path: &str, shown: &str, entry: &Entry) {
+    /// A key that is none in the section at `path`, which people see as `section`.
+    fn unknown(&mut self, path: &str, section: &str, entry: &Entry) {
+        // `{auth_token:secret}` is a key without a value: what may be one is not shown.
+        if let Some((name, _)) = entry.key.split_once(':')
+            && schema::find(&join(path, name)).is_some()
+        {
+            return self.wrong(
+                entry.at,
+                &join(section, name),
+                "no space behind the `:`",
+                format!("`{name}: …`"),
+            );
+        }
+        let shown = &join(section, &entry.key);
+        if entry.key == "<<" {
+            let expected = "the keys themselves, or an alias as a whole value";
+            return self.wrong(entry.at, shown, "merging of mappings is not read", expected);
+        }
+        // Looking for what was meant takes time, and nobody reads so many.
+        if self.findings.len() >= MANY {
+            return self.findings.push(Finding::error(self.file, Some(entry.at), shown, "unknown key"));
+        }
         let siblings = || schema::under(path).map(Key::name);
         let near = nearest(&entry.key, siblings()).or_else(|| {
             let elsewhere = schema::keys().find(|k| k.name() == entry.key && k.effect == Effect::Now);
@@ -149,6 +179,16 @@ impl Walk<'_> {
                     }
                 }
             }
+            // What stands here may be a secret, or have one in it: a list of tokens, a section in one line.
+            (Kind::Tokens | Kind::Section | Kind::Sections, Value::Scalar { text, .. }) => {
+                let expected = match text.split_once(':') {
+                    Some((_, rest)) if key.kind == Kind::Section && !rest.starts_with(' ') => {
+                        "keys of its own (a mapping), each with a space behind its `:`".to_owned()
+                    }
+                    _ => key.kind.expectation(),
+                };
+                self.wrong(node.at, shown, "a text", expected);
+            }
             (kind, _) => self.wrong(node.at, shown, wrong_type(node), kind.expectation()),
         }
     }
@@ -186,8 +226,12 @@ fn flaw_of(kind: Kind, text: &str, plain: bool) -> Option<String> {
         Kind::ClusterName => text.parse::<model::ClusterName>().err().map(|e| e.to_string()),
         Kind::Address(port) | Kind::Addresses(port) => named(Address::parse(text, port).map(drop)),
         Kind::Networks => unfit(is_network(text)),
-        Kind::Span => unfit(text.parse::<model::time::Span>().is_ok_and(|s| !s.0.is_zero())),
-        Kind::SpanOrNever => unfit(scalar::never(text) || text.parse::<model::time::Span>().is_ok()),
+        Kind::SpanOrNever if scalar::never(text) => None,
+        Kind::Span | Kind::SpanOrNever => match text.parse::<Span>() {
+            Ok(span) if span > LONGEST => Some(format!("{}, more than 100 years", quoted())),
+            Ok(span) => unfit(kind == Kind::SpanOrNever || !span.0.is_zero()),
+            Err(_) => Some(quoted()),
+        },
         Kind::Path | Kind::Token => text.trim().is_empty().then(|| "empty".to_owned()),
         _ => None,
     }
@@ -237,7 +281,11 @@ fn is_disabled(node: &Node) -> bool {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    match (path, name) {
+        ("", "") => "``".to_owned(),
+        ("", name) => name.to_owned(),
+        (path, name) => format!("{path}.{name}"),
+    }
 }
 
 fn some_of<'a>(names: impl Iterator<Item = &'a str>) -> String {

@@ -193,6 +193,74 @@ fn an_empty_file_is_a_gate_with_everything() {
     assert_eq!(config.instance.data_dir, std::path::Path::new("/var/lib/moongate"));
 }
 
+#[test]
+fn odd_files_load_where_they_mean_something() {
+    for text in [
+        "\u{feff}version: v2\n",
+        "version: v2\r\nssh_service:\r\n  enabled: no\r\n",
+        "---\nversion: v2\n---\n",
+        "version: v2\n...\n---\n# nothing\n",
+        "{\"version\": \"v2\", \"ssh_service\": {\"enabled\": true}}",
+        "version: V2\nmoongate:\n",
+    ] {
+        assert_eq!(loaded(text).config.version, Version::V2, "{text:?}");
+    }
+    let named = loaded("version: V3\nmoongate: {auth_server: gate}\n").config;
+    assert_eq!(named.version, Version::V3);
+    for (grace, seconds) in [("0s", 0), ("never", 0), ("1m", 60)] {
+        let ssh = loaded(&format!("ssh_service: {{session_grace: {grace}}}")).config.ssh.unwrap();
+        assert_eq!(ssh.session_grace.0.as_secs(), seconds, "{grace}");
+    }
+}
+
+#[test]
+fn what_is_odd_is_told_in_words_and_with_its_place() {
+    let tokens = "auth_service:\n  tokens: ";
+    for (text, said) in [
+        (
+            format!("{tokens}\"node:hunter2\"\n"),
+            ":2:11: auth_service.tokens: a text; expected a list of static tokens",
+        ),
+        (
+            "moongate:\n  auth_token:hunter2\n".into(),
+            ":2:3: moongate: a text; expected keys of its own (a mapping), each with a space behind its `:`",
+        ),
+        (
+            "moongate: {auth_token:hunter2}\n".into(),
+            ":1:12: moongate.auth_token: no space behind the `:`; expected `auth_token: …`",
+        ),
+        ("ssh_service: yes\n".into(), ":1:14: ssh_service: a text; expected keys of its own (a mapping)"),
+        (
+            "x: &x {enabled: no}\nssh_service:\n  <<: *x\n".into(),
+            ":3:3: ssh_service.<<: merging of mappings is not read; expected the keys themselves",
+        ),
+        ("\"\\e[2J\\nred\\u00a0\": 1\n".into(), ":1:1: \\u{1b}[2J\\nred\\u{a0}: unknown key"),
+        ("\"\": 1\n".into(), ":1:1: ``: unknown key"),
+        (format!("? {}\n: 1\n", "k".repeat(5000)), "kkk…: unknown key"),
+        (
+            "ssh_service: {commands: [{name: \"a\\eb\", command: x}, {name: \"a\\eb\", command: x}]}".into(),
+            "`a\\u{1b}b` given twice",
+        ),
+        (
+            "auth_service: {keep_alive_interval: 876001h}\n".into(),
+            "`876001h`, more than 100 years; expected a length of time",
+        ),
+        ("auth_service: {client_idle_timeout: 36501d}\n".into(), "`36501d`, more than 100 years; expected"),
+        (
+            "moongate: {advertise_ip: 256.1.1.1}\n".into(),
+            ":1:26: moongate.advertise_ip: `256.1.1.1`; expected an address",
+        ),
+        ("moongate:\n\tnodename: a\n".into(), ":2:2: not YAML: tabs"),
+        ("version: v2\0\n".into(), ":1:12: not YAML"),
+        ("version: v2\n---\n---\nversion: v3\n".into(), ":4:1: a second document; expected one document"),
+        ("moongate: &a [*a]\n".into(), ":1:15: an alias of something that is not finished"),
+    ] {
+        let told = errors(&text);
+        assert!(told.contains(said), "{text:?}: {told}");
+        assert!(!told.contains("hunter2") && !told.chars().any(|c| c.is_control() && c != '\n'), "{told}");
+    }
+}
+
 mod properties {
     use proptest::prelude::*;
 

@@ -27,7 +27,10 @@ impl Make<'_> {
                 || file.truth("ssh_service.permit_user_env").unwrap_or(false),
             port_forwarding: file.truth("ssh_service.port_forwarding").unwrap_or(true),
             file_copy: file.truth("ssh_service.ssh_file_copy").unwrap_or(true),
-            session_grace: file.span("ssh_service.session_grace").unwrap_or(Span(Duration::from_secs(300))),
+            session_grace: match file.span_or_never("ssh_service.session_grace") {
+                Some(grace) => grace.unwrap_or_default(),
+                None => Span(Duration::from_secs(300)),
+            },
         })
     }
 

@@ -16,7 +16,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("ssh_service.permit_user_env", Kind::Bool, "no", "Let `~/.msh/environment` (or `~/.ssh/environment`) of the target user set variables of sessions."),
     Key::new("ssh_service.port_forwarding", Kind::Bool, "yes", "Ports may be forwarded, where roles agree."),
     Key::new("ssh_service.ssh_file_copy", Kind::Bool, "yes", "Files may be copied (sftp, scp), where roles agree."),
-    Key::new("ssh_service.session_grace", Kind::Span, "5m", "How long a browser's shell waits for its page when the gate is started anew; 0s keeps none."),
+    Key::new("ssh_service.session_grace", Kind::SpanOrNever, "5m", "How long a browser's shell waits for its page when the gate is started anew; 0s or `never` keeps none."),
     Key::new("ssh_service.force_listen", Kind::Bool, "no", "Listen even where a tunnel is used.").later(),
     Key::new("ssh_service.disable_create_host_user", Kind::Bool, "no", "Never make local accounts.").later(),
     Key::new("ssh_service.x11", Kind::Section, "", "X11 forwarding.").later(),

@@ -82,10 +82,10 @@ fn narrow_subject(parent: &Subject, wanted: &Subject) -> Result<Subject, Error> 
             logins: both(logins, want_logins),
         }),
         (
-            Subject::Host { id, name: _, roles },
-            Subject::Host { id: other, name: new_name, roles: want_roles },
-        ) if id == other => {
-            Ok(Subject::Host { id: id.clone(), name: new_name.clone(), roles: both(roles, want_roles) })
+            Subject::Host { id, name, roles },
+            Subject::Host { id: other, name: other_name, roles: want_roles },
+        ) if id == other && name == other_name => {
+            Ok(Subject::Host { id: id.clone(), name: name.clone(), roles: both(roles, want_roles) })
         }
         (Subject::User { .. } | Subject::Host { .. }, _) => Err(Error::OtherSubject),
     }

@@ -150,6 +150,10 @@ fn another_subject_or_cluster_cannot_be_reached() {
     assert_eq!(narrow(&ann(), &node()), Err(Error::OtherSubject));
     assert_eq!(narrow(&node(), &ann()), Err(Error::OtherSubject));
     assert_eq!(narrow(&ann(), &elsewhere), Err(Error::OtherSubject));
+    let mut renamed = node();
+    let Subject::Host { name, .. } = &mut renamed.subject else { panic!("a host") };
+    *name = "web-2".parse().unwrap();
+    assert_eq!(narrow(&node(), &renamed), Err(Error::OtherSubject), "a host of that id by another name");
     let last = Identity { disallow_reissue: true, ..ann() };
     assert_eq!(narrow(&last, &ann()), Err(Error::ReissueForbidden));
 }

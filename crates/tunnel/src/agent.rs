@@ -141,9 +141,12 @@ impl Keeper {
     async fn run(self, scope: &Scope) {
         let mut failures = 0;
         let mut leaving: Option<Handle> = None;
+        // Said once, not at each try.
+        let mut told = None;
         loop {
             match self.dial().await {
                 Ok(io) => {
+                    told = None;
                     let began = Instant::now();
                     let fate = self.stand(io, leaving.take(), scope).await;
                     failures = if began.elapsed() >= GOOD { 0 } else { failures + 1 };
@@ -158,6 +161,10 @@ impl Keeper {
                 }
                 Err(why) => {
                     failures += 1;
+                    if told.as_ref() != Some(&why) {
+                        tracing::warn!(proxy = %self.connect.name(), %why, "no tunnel: tried again until there is one");
+                        told = Some(why.clone());
+                    }
                     self.note(false, Some(why));
                     tokio::time::sleep(self.backoff(failures)).await;
                 }

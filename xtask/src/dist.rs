@@ -21,6 +21,7 @@ ExecStart=/usr/bin/moongate start -c /etc/moongate.yaml
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 RestartSec=2
+RestartPreventExitStatus=78
 LimitNOFILE=524288
 KillMode=process
 

@@ -27,7 +27,7 @@ fn every_mistake_of_the_file_and_the_command_line_is_shown_together() {
 
     let output = moongate(dir.path(), &["start", "-c", "gate.yaml", "--ca-pin=md5:1"]);
 
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(78), "EX_CONFIG: nothing to try again");
     let said = said(&output);
     for expected in [
         "gate.yaml:1:1: auth_servic: unknown key; did you mean `auth_service`?",
@@ -71,6 +71,7 @@ fn an_algorithm_this_build_does_not_have_is_answered_with_those_it_has() {
 
     let output = moongate(dir.path(), &["start", "-c", "gate.yaml"]);
 
+    assert_eq!(output.status.code(), Some(78));
     let said = said(&output);
     assert!(said.contains("3des-cbc") && said.contains("aes256-gcm@openssh.com"), "{said}");
 }

@@ -28,7 +28,11 @@ use clap::Parser;
 
 use args::{Command, What};
 
-/// Runs `moongate`. Exits with 0, 1 when something failed, 2 when the command line made no sense.
+/// A file at fault, as sysexits.h has it: a supervisor need not try again.
+const EX_CONFIG: u8 = 78;
+
+/// Runs `moongate`. Exits with 0, 1 when something failed, 2 when the command line made no sense, 78 when it was not
+/// started because of its configuration.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
     // The node starts this program again in modes of its own: no flags, no threads, nothing before.
     match args.get(1).and_then(|a| a.to_str()) {
@@ -71,7 +75,7 @@ fn ended(done: anyhow::Result<()>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("moongate: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<start::NotGood>() { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
         config: config.clone(),
         since,
     };
-    rules::algorithms(config)?;
+    rules::algorithms(config).map_err(|error| NotGood(format!("{error:#}")))?;
     let _pid = instance.pid_file.as_deref().map(PidFile::write).transpose()?;
     let config::Storage::Embedded(storage) = &instance.storage;
     host::private_dir(storage)?;
@@ -80,11 +80,23 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
     done
 }
 
+/// The file or the command line is at fault, in words: whoever starts it again as it is, gets the same.
+#[derive(Debug)]
+pub(crate) struct NotGood(String);
+
+impl std::fmt::Display for NotGood {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotGood {}
+
 fn load(args: &Start) -> anyhow::Result<Loaded> {
     let file = file::read(args.config.as_deref())?;
     match config::load(&file.name, &file.text, &args.flags()) {
         Ok(loaded) => Ok(loaded),
-        Err(findings) => bail!("the configuration is not good:\n{findings}"),
+        Err(findings) => Err(NotGood(format!("the configuration is not good:\n{findings}")).into()),
     }
 }
 

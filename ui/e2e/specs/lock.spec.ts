@@ -6,7 +6,7 @@ import { Gate } from '../world/gate';
 import { call } from '../world/http';
 import { PASSWORD, type Person } from '../world/person';
 import { until } from '../world/process';
-import { open, shows, text, type } from '../world/terminal';
+import { open, shows, type } from '../world/terminal';
 
 /** What a locked browser's page hears to whatever it asked. */
 const expected = /status of (400|401|429)/;
@@ -70,7 +70,20 @@ test('a browser locked by hand shows nothing, in no tab and not when loaded anew
   await other.getByText(`${who.name} is signed in here.`).waitFor();
   expect(await whole(other)).not.toMatch(/gpu-|Places/);
 
+  // It asks now and then whether it still is locked. What is answered to that, and comes late, locks nothing again.
+  let late: (() => Promise<void>) | undefined;
+  await page.route('**/webapi/session', async (route) => {
+    const response = await route.fetch();
+    if (late) return route.fulfill({ response });
+    late = () => route.fulfill({ response });
+  });
+  const answer = await until('a question', () => late);
   await unlock(page, who);
+  const heard = page.waitForResponse((r) => r.url().endsWith('/webapi/session') && r.status() === 401);
+  await answer();
+  await heard;
+  await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(drawn)));
+  expect(await lock(page).count()).toBe(0);
 
   await shows(page, /behind-42$/m);
   await type(page, '[ $me = $$ ] && echo same-$((1 + 1))');
@@ -137,7 +150,8 @@ test('a browser nobody is at is locked though its terminal prints, and a passkey
   // What the terminal answered to what it drew just now is on the line: away with it.
   await until('an empty line', async () => {
     await page.keyboard.press('Control+c');
-    return /[#$]$/.test(await text(page)) || undefined;
+    // A shell that prepares its prompt begins anew when it is interrupted again.
+    return shows(page, /[#$]$/, 5_000);
   });
   await type(page, 'clear; echo here-$((1 + 1))');
   await shows(page, /^here-2$/m);

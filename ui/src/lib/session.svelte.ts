@@ -31,8 +31,8 @@ export const session = $state<{ now: Session | null; locked: { user: string } | 
 
 /** All tabs of one browser have one session: what happens in one is told to the others, which then ask for themselves. */
 const tabs = new BroadcastChannel('moongate');
-/** Counts locks, so that an answer from before one opens nothing. */
-let locks = 0;
+/** Counts locks and what opened them, so that an answer from before opens nothing, and locks nothing again. */
+let turns = 0;
 /** The gate is yet to hear of the lock. */
 let untold = false;
 let telling = false;
@@ -43,6 +43,7 @@ function enter(told: Session | null): void {
   session.now = told;
   session.asked = true;
   session.unreachable = false;
+  if (session.locked) turns += 1;
   session.locked = null;
   use(told?.csrf ?? '');
   release();
@@ -53,17 +54,19 @@ whenLocked(() => shut(session.now?.user ?? ''));
 
 export async function ask(): Promise<void> {
   if (session.locked && untold) return;
-  const before = locks;
+  const before = turns;
   try {
     const told = await json<Session>('GET', '/webapi/session', {}, { apart: true });
-    if (before === locks) enter(told);
+    if (before === turns) enter(told);
   } catch (error) {
     const refused = error instanceof Refused ? error : new Refused(0, 'unreachable', '');
     if (refused.code === 'locked') {
+      // It was, when this was asked.
+      if (before !== turns && !session.locked) return;
       use(String(refused.said['csrf'] ?? ''));
       shut(String(refused.said['user'] ?? ''));
     } else if (refused.status === 401) {
-      if (before === locks) enter(null);
+      if (before === turns) enter(null);
     } else session.unreachable = refused.status === 0 || refused.status >= 500;
     session.asked = true;
   }
@@ -74,7 +77,7 @@ function shut(user: string): void {
   const fresh = !session.locked;
   session.locked = { user: user || (session.locked?.user ?? '') };
   if (!fresh) return;
-  locks += 1;
+  turns += 1;
   hold();
   tabs.postMessage('ask');
 }

@@ -23,7 +23,7 @@ use super::{found, transport};
 const DONE: u8 = 0;
 /// And of one that could not go on.
 const FAILED: u8 = 1;
-/// Longest question: a day and a name, which are many times as long as a login may be.
+/// Longest question: room for a day and many times the longest login.
 const MAX_QUESTION: usize = 4096;
 
 /// What is kept of a question while its account is looked up.

@@ -40,6 +40,19 @@ fn every_mistake_of_the_file_and_the_command_line_is_shown_together() {
 }
 
 #[test]
+fn a_file_that_is_no_text_need_not_be_tried_again_and_one_that_is_not_there_may_be() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("gate.yaml"), b"moongate: {nodename: \xff}\n").unwrap();
+
+    for (file, code) in [("gate.yaml", 78), ("later.yaml", 1)] {
+        let output = moongate(dir.path(), &["start", "-c", file]);
+
+        assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+        assert!(said(&output).contains(file));
+    }
+}
+
+#[test]
 fn services_to_come_are_named_and_alone_are_nothing_to_run() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("gate.yaml"), "teleport: {log: {severity: ERROR}}\n").unwrap();
@@ -57,7 +70,7 @@ fn services_to_come_are_named_and_alone_are_nothing_to_run() {
 
     let output = moongate(dir.path(), &args);
 
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(78));
     let said = said(&output);
     for expected in ["not in effect yet: --app-name", "not in effect yet: --roles=app", "nothing to run"] {
         assert!(said.contains(expected), "{said}");

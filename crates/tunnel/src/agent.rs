@@ -162,7 +162,7 @@ impl Keeper {
                 Err(why) => {
                     failures += 1;
                     if told.as_ref() != Some(&why) {
-                        tracing::warn!(proxy = %self.connect.name(), %why, "no tunnel: tried again until there is one");
+                        tracing::warn!(proxy = %self.connect.name(), %why, "no tunnel: tried again until there is one; is this a proxy's address, and does it run?");
                         told = Some(why.clone());
                     }
                     self.note(false, Some(why));

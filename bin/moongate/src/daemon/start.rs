@@ -44,9 +44,8 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
         eprintln!("{note}");
     }
     if config.auth.is_none() && config.proxy.is_none() && config.ssh.is_none() {
-        bail!(
-            "nothing to run: every service this build has is off (see auth_service, proxy_service, ssh_service or --roles)"
-        );
+        let why = "nothing to run: every service this build has is off (see auth_service, proxy_service, ssh_service or --roles)";
+        return Err(NotGood(why.to_owned()).into());
     }
     let instance = &config.instance;
     host::raise_limits();
@@ -93,7 +92,10 @@ impl std::fmt::Display for NotGood {
 impl std::error::Error for NotGood {}
 
 fn load(args: &Start) -> anyhow::Result<Loaded> {
-    let file = file::read(args.config.as_deref())?;
+    let file = file::read(args.config.as_deref()).map_err(|error| {
+        // What cannot be read now may be there later; what is no text stays none.
+        if error.is::<std::io::Error>() { error } else { NotGood(format!("{error:#}")).into() }
+    })?;
     match config::load(&file.name, &file.text, &args.flags()) {
         Ok(loaded) => Ok(loaded),
         Err(findings) => Err(NotGood(format!("the configuration is not good:\n{findings}")).into()),

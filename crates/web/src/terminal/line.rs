@@ -90,11 +90,21 @@ impl Line {
         }
     }
 
-    /// Says goodbye where there is a way to.
-    pub(crate) async fn close(self) {
-        if let Self::Socket(mut socket) = self {
-            let _ = timeout(CLOSE, (*socket).close(None)).await;
-        }
+    /// Says goodbye where there is a way to, and waits for the answer: a connection that is given up while the page
+    /// still says something takes with it what was sent last (RFC 6455 section 7.1.1). True when there was one, and so
+    /// everything has arrived.
+    pub(crate) async fn close(self) -> bool {
+        let Self::Socket(mut socket) = self else { return false };
+        let answer = async {
+            (*socket).close(None).await.ok()?;
+            while let Some(Ok(message)) = socket.next().await {
+                if message.is_close() {
+                    return Some(());
+                }
+            }
+            None
+        };
+        timeout(CLOSE, answer).await.is_ok_and(|answer| answer.is_some())
     }
 }
 
@@ -124,6 +134,27 @@ pub(crate) fn frames(mut body: Bytes) -> Option<Vec<Bytes>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_goodbye_waits_for_the_answer_behind_all_else() {
+        for answers in [true, false] {
+            let (gate, page) = tokio::io::duplex(4096);
+            let line = Line::socket(Box::new(gate)).await;
+            let mut page = WebSocketStream::from_raw_socket(page, Role::Client, None).await;
+            let ack = Message::Binary(FromPage::Ack(7).encode().into());
+            page.send(ack).await.unwrap();
+
+            let answer = async {
+                if answers {
+                    assert!(matches!(page.next().await, Some(Ok(Message::Close(_)))));
+                    assert!(page.next().await.is_none());
+                }
+            };
+            let (answered, ()) = tokio::join!(line.close(), answer);
+
+            assert_eq!(answered, answers);
+        }
+    }
 
     #[test]
     fn frames_come_out_of_a_post_as_they_went_in() {

@@ -46,19 +46,26 @@ pub const DETACHED: Duration = Duration::from_secs(300);
 pub(crate) struct Terminals(Mutex<BTreeMap<String, Arc<Shell>>>);
 
 impl Terminals {
-    /// Keeps a terminal; no when there are too many.
+    /// Keeps a terminal; no when there are too many. One that is over stays for a page that has not heard how, for
+    /// [`DETACHED`] or until its room is needed.
     fn keep(&self, shell: Arc<Shell>) -> bool {
         let mut all = lock(&self.0);
-        all.retain(|_, other| !other.is_over());
-        if all.len() >= MAX_TERMINALS {
-            return false;
+        all.retain(|_, other| !other.is_stale());
+        while all.len() >= MAX_TERMINALS {
+            let over = all.values().filter(|other| other.is_over());
+            let Some(oldest) = over.min_by_key(|other| other.ended()).map(|other| other.id.clone()) else {
+                return false;
+            };
+            all.remove(&oldest);
         }
         all.insert(shell.id.clone(), shell);
         true
     }
 
     fn find(&self, id: &str) -> Option<Arc<Shell>> {
-        lock(&self.0).get(id).cloned()
+        let mut all = lock(&self.0);
+        all.retain(|_, other| !other.is_stale());
+        all.get(id).cloned()
     }
 
     fn forget(&self, id: &str) {

@@ -49,21 +49,27 @@ struct First {
 /// Serves a line to its end.
 pub(crate) async fn serve(web: &Web, mut line: Line, came: Came) {
     let ends = came.person.scope.token();
+    let mut told = None;
     // Everything else of the session ends with it: what that looks like from here is not the reason.
     let outcome = tokio::select! {
         biased;
         () = came.person.signed_out.cancelled() => Err("this browser was signed out".to_owned()),
         // The gate is stopping, or the certificate is over: the page comes back and hears which.
         () = ends.cancelled() => Ok(()),
-        outcome = run(web, &mut line, &came) => outcome,
+        outcome = run(web, &mut line, &came, &mut told) => outcome,
     };
     if let Err(why) = outcome {
         let _ = line.send(frame::news(&json!({"state": "refused", "why": why}))).await;
     }
-    line.close().await;
+    let answered = line.close().await;
+    // A page that has not heard of the end comes back for it.
+    if let Some(id) = told.filter(|_| answered) {
+        came.person.terminals.forget(&id);
+    }
 }
 
-async fn run(web: &Web, line: &mut Line, came: &Came) -> Result<(), String> {
+/// `told` becomes the terminal whose end was sent.
+async fn run(web: &Web, line: &mut Line, came: &Came, told: &mut Option<String>) -> Result<(), String> {
     const STALE: &str = "this terminal's ticket is used up or too old: try again";
     let sessions = web.sessions().ok_or(STALE)?;
     let first = match timeout(FIRST, line.first()).await {
@@ -106,10 +112,8 @@ async fn run(web: &Web, line: &mut Line, came: &Came) -> Result<(), String> {
     let attached = Attached { shell: &shell, person: &came.person, sessions, number };
     let outcome = attached.relay(line, attachment, first.seen).await;
     shell.detach(number);
-    if shell.is_over() {
-        came.person.terminals.forget(&shell.id);
-    }
-    outcome
+    *told = outcome?.then(|| shell.id.clone());
+    Ok(())
 }
 
 struct Attached<'a> {
@@ -132,12 +136,13 @@ enum Next {
 }
 
 impl Attached<'_> {
+    /// Until either side is gone; says whether the page was sent how the shell ended.
     async fn relay(
         &self,
         line: &mut Line,
         Attachment { mut view, had, .. }: Attachment,
         seen: u64,
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         let carrier = self.sessions.ways().carrier(&self.shell.node);
         let open = json!({"state": "open", "terminal": self.shell.id, "carrier": carrier, "had": had});
         line.send(frame::news(&open)).await?;
@@ -150,7 +155,7 @@ impl Attached<'_> {
             let next = tokio::select! {
                 biased;
                 // Nothing is typed any more and nothing shown; the page comes back once it is unlocked.
-                () = &mut locked => return Ok(()),
+                () = &mut locked => return Ok(false),
                 moved = view.wait_for(|v| v.number != self.number) => {
                     drop(moved);
                     Next::Elsewhere
@@ -180,12 +185,12 @@ impl Attached<'_> {
                         line.send(frame::taken(taken)).await?;
                     }
                 }
-                Next::Ended(how) => return line.send(frame::news(&how)).await,
+                Next::Ended(how) => return line.send(frame::news(&how)).await.map(|()| true),
                 Next::Elsewhere => return Err("this terminal was opened in another tab".to_owned()),
-                Next::Fault(why) if self.shell.is_over() => return Err(why),
+                Next::Fault(why) if self.shell.is_cut() => return Err(why),
                 // What is typed at a shell that just ended: its last words are still to come.
                 Next::Fault(_) => input.clear(),
-                Next::Page(None) => return Ok(()),
+                Next::Page(None) => return Ok(false),
                 Next::Stalled(stalled) => {
                     let state = if stalled { "stalled" } else { "flowing" };
                     line.send(frame::news(&json!({"state": state}))).await?;
@@ -199,7 +204,7 @@ impl Attached<'_> {
                         }
                     }
                     if !self.heard(line, &message, &mut input).await? {
-                        return Ok(());
+                        return Ok(false);
                     }
                 }
             }

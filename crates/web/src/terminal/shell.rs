@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use runtime::Scope;
 use serde_json::{Value, json};
 use ssh::{Channel, Connection, Pty, Received, RequestKind, Size};
 use tokio::sync::{Notify, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::buffer::Buffer;
@@ -90,6 +90,8 @@ pub(crate) struct Shell {
     scope: Scope,
     /// Cancelled when the pump has stopped.
     over: CancellationToken,
+    /// When that was.
+    ended: OnceLock<Instant>,
     buffer: Mutex<Buffer>,
     grew: Notify,
     drained: Notify,
@@ -130,6 +132,7 @@ impl Shell {
             connection,
             scope: scope.clone(),
             over: CancellationToken::new(),
+            ended: OnceLock::new(),
             buffer: Mutex::new(buffer),
             grew: Notify::new(),
             drained: Notify::new(),
@@ -152,6 +155,7 @@ impl Shell {
             }
         };
         lock(&self.buffer).finish(how);
+        self.ended.get_or_init(Instant::now);
         self.grew.notify_one();
         self.channel.close();
         self.connection.disconnect("the terminal is over");
@@ -280,6 +284,21 @@ impl Shell {
 
     pub(crate) fn is_over(&self) -> bool {
         lock(&self.buffer).ended().is_some() || self.scope.is_cancelled()
+    }
+
+    /// When its pump stopped; `None` also where it was cut off.
+    pub(crate) fn ended(&self) -> Option<Instant> {
+        self.ended.get().copied()
+    }
+
+    /// It is over, and nobody is told how any more.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.is_over() && self.ended().is_none_or(|at| at.elapsed() >= DETACHED)
+    }
+
+    /// It is over without an end that could be told.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.scope.is_cancelled() && lock(&self.buffer).ended().is_none()
     }
 
     /// The person closed it. The node is told, within [`GOODBYE`].

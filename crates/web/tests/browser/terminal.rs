@@ -103,7 +103,7 @@ pub(crate) async fn back(gate: &Gate, page: &Page, id: &str) -> Socket {
 async fn bytes_go_both_ways_and_the_end_is_told() {
     let gate = Gate::new();
     let page = gate.sign_in().await;
-    let (mut socket, _) = open(&gate, &page).await;
+    let (mut socket, id) = open(&gate, &page).await;
     let shell = shell(&gate);
 
     shell.write_all("你好 $ ".as_bytes()).await.unwrap();
@@ -131,6 +131,34 @@ async fn bytes_go_both_ways_and_the_end_is_told() {
     }
     shell.exit_status(3);
     shell.close();
+    assert_eq!(news(&mut socket).await, json!({"state": "ended", "status": 3}));
+
+    // The page has it, and nobody needs to be told again.
+    while socket.next().await.is_some_and(|said| said.is_ok()) {}
+    let again = json!({"terminal": id});
+    let forgotten = async {
+        while gate.send("POST", "/webapi/terminal/tickets", &page.all(), &again).await.status != 404 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), forgotten).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_page_that_did_not_hear_the_end_comes_back_for_it() {
+    let gate = Gate::new();
+    let page = gate.sign_in().await;
+    let (mut lost, id, shell) = begun(&gate, &page).await;
+    shell.write_all(b"bye").await.unwrap();
+    shell.exit_status(3);
+    shell.close();
+    // All of it was sent. Whether it came is not known: the way breaks before the page says goodbye.
+    while news(&mut lost).await["state"] != "ended" {}
+    drop(lost);
+
+    let mut socket = back(&gate, &page, &id).await;
+
+    assert_eq!(output(&mut socket, 3).await, (7, b"bye".to_vec()));
     assert_eq!(news(&mut socket).await, json!({"state": "ended", "status": 3}));
 }
 

@@ -60,6 +60,22 @@ test.each(PLACES)('%s speaks Chinese alone when asked to, and English otherwise'
   await expect.poll(() => page.evaluate(() => document.body.innerText.replace('简体中文', '').match(/[\u4e00-\u9fff]+/g))).toBeNull();
 });
 
+test('a place whose part of the app is still on its way is not said to be empty', async () => {
+  const page = await visit('recordings', { cookie: world.admin });
+  let arrive = () => {};
+  const here = new Promise<void>((done) => (arrive = done));
+  await page.route('**/more/more-*.js', async (route) => {
+    await here;
+    await route.continue();
+  });
+  await page.reload();
+  await page.getByRole('navigation', { name: 'Places' }).waitFor();
+
+  await page.locator('main .empty').getByText(en['app.loading']).waitFor();
+  arrive();
+  await page.getByRole('heading', { name: 'Recordings' }).waitFor();
+});
+
 test('the sign-in page speaks Chinese alone when asked to', async () => {
   const page = await visit('nodes', { language: 'zh-CN' });
   await settled(page);

@@ -43,7 +43,12 @@ fn a_session_is_played_back_as_it_was() {
     let text = ann.msh(&["play", "--format=text", &id]).unwrap().ok().unwrap().text();
     let cast = ann.msh(&["play", "--format=asciicast", &id]).unwrap().ok().unwrap().text();
 
+    let late = ann.msh(&["play", "--format=asciicast", "--from=1h", &id]).unwrap().ok().unwrap().text();
+
     assert!(text.contains("all-was-seen"), "{text}");
+    // What lies before is there, and at once.
+    assert!(late.contains("all-was-seen"), "{late}");
+    assert!(late.lines().skip(1).all(|line| line.starts_with("[0.000000,")), "{late}");
     let header: Value = serde_json::from_str(cast.lines().next().unwrap()).unwrap();
     assert_eq!(header.get("version").and_then(Value::as_u64), Some(2));
     assert!(cast.lines().skip(1).all(|l| serde_json::from_str::<Value>(l).is_ok()));

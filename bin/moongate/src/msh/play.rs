@@ -35,8 +35,8 @@ pub(crate) async fn play(source: &Source, wanted: &Play) -> Result<()> {
                 })
                 .await
         }
-        "asciicast" => cast(source, Version::V2).await,
-        "asciicast3" => cast(source, Version::V3).await,
+        "asciicast" => cast(source, from, Version::V2).await,
+        "asciicast3" => cast(source, from, Version::V3).await,
         _ => replay(source, from, wanted).await,
     }
 }
@@ -45,12 +45,14 @@ async fn lines(source: &Source, from: Duration, line: impl Fn(&TimedFrame<'_>) -
     source.each_frame(from, |frame| Ok(io::stdout().write_all(line(&frame).as_bytes())?)).await
 }
 
-async fn cast(source: &Source, version: Version) -> Result<()> {
+/// What lies before `from` is shown at once, as [`replay`] does.
+async fn cast(source: &Source, from: Duration, version: Version) -> Result<()> {
     let mut exporter = Exporter::new(version, source.detail().info.started);
     source
         .each_frame(Duration::ZERO, |frame| {
             let mut out = String::new();
-            exporter.push(&frame, &mut out);
+            let at = frame.at.saturating_sub(from);
+            exporter.push(&TimedFrame { at, ..frame }, &mut out);
             Ok(io::stdout().write_all(out.as_bytes())?)
         })
         .await?;

@@ -28,6 +28,7 @@ pub struct Exporter {
     header: bool,
     last: u64,
     output: Utf8,
+    errors: Utf8,
     input: Utf8,
 }
 
@@ -35,7 +36,15 @@ impl Exporter {
     /// For a recording that began at `started`.
     #[must_use]
     pub fn new(version: Version, started: Timestamp) -> Self {
-        Self { version, started, header: false, last: 0, output: Utf8::default(), input: Utf8::default() }
+        Self {
+            version,
+            started,
+            header: false,
+            last: 0,
+            output: Utf8::default(),
+            errors: Utf8::default(),
+            input: Utf8::default(),
+        }
     }
 
     /// Appends the lines of one frame to `out`.
@@ -49,9 +58,8 @@ impl Exporter {
         }
         let (code, text) = match &frame.frame {
             Frame::Output(bytes) => ("o", self.output.text(bytes)),
-            Frame::Bytes { stream: Stream::Stdout | Stream::Stderr, data } => {
-                ("o", as_on_terminal(&self.output.text(data)))
-            }
+            Frame::Bytes { stream: Stream::Stdout, data } => ("o", as_on_terminal(&self.output.text(data))),
+            Frame::Bytes { stream: Stream::Stderr, data } => ("o", as_on_terminal(&self.errors.text(data))),
             Frame::Input(bytes) => ("i", self.input.text(bytes)),
             Frame::Resize { cols, rows } => ("r", format!("{cols}x{rows}")),
             Frame::Mark(label) => ("m", (*label).to_owned()),
@@ -80,12 +88,11 @@ impl Exporter {
         if !self.header {
             self.head(&Start::default(), out);
         }
-        for (code, whole) in [("o", self.output.is_whole()), ("i", self.input.is_whole())] {
-            if !whole {
-                self.line(Duration::from_micros(self.last), code, "\u{fffd}", out);
-            }
+        let held = [("o", &mut self.output), ("o", &mut self.errors), ("i", &mut self.input)]
+            .map(|(code, text)| (code, !std::mem::take(text).is_whole()));
+        for (code, _) in held.into_iter().filter(|(_, held)| *held) {
+            self.line(Duration::from_micros(self.last), code, "\u{fffd}", out);
         }
-        (self.output, self.input) = Default::default();
     }
 
     fn line(&mut self, at: Duration, code: &str, text: &str, out: &mut String) {
@@ -204,7 +211,9 @@ mod tests {
         let frames = [
             Frame::Start(Start { command: "make".into(), ..Start::default() }),
             Frame::Bytes { stream: Stream::Stdout, data: b"one\ntwo\r\n" },
+            Frame::Bytes { stream: Stream::Stdout, data: b"\xe6\x97" },
             Frame::Bytes { stream: Stream::Stderr, data: b"three\n" },
+            Frame::Bytes { stream: Stream::Stdout, data: b"\xa5" },
             Frame::Input(b"\xe6"),
             Frame::Bytes { stream: Stream::Stdout, data: b"\xe6" },
         ];
@@ -220,6 +229,7 @@ mod tests {
             r#"{"command":"make","height":24,"timestamp":1000,"title":"@ make","version":2,"width":80}"#,
             r#"[0.000000, "o", "one\r\ntwo\r\n"]"#,
             r#"[0.000000, "o", "three\r\n"]"#,
+            "[0.000000, \"o\", \"\u{65e5}\"]",
             "[0.000000, \"o\", \"\u{fffd}\"]",
             "[0.000000, \"i\", \"\u{fffd}\"]",
         ];

@@ -1,5 +1,7 @@
 // What a recording shows besides its output: changes of size, moments on the timeline, Chinese; and what leaves as asciicast.
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type * as AsciinemaPlayer from 'asciinema-player';
 import type { Page } from 'playwright-core';
 import { beforeAll, expect, test } from 'vitest';
 import type { GetTimelineAnswer } from '../../src/api/recordings';
@@ -131,19 +133,22 @@ for (const language of ['en', 'zh-CN'] as const) {
   });
 }
 
+/** Saves it as a file of this name in the menu. */
+async function saved(page: Page, name: string) {
+  await page.getByText('Save as', { exact: true }).click();
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name }).click()]);
+  await page.getByText('Save as', { exact: true }).click();
+  const data = readFileSync(await download.path(), 'utf8');
+  const lines = data.trimEnd().split('\n').map((line) => JSON.parse(line) as unknown);
+  return { file: download.suggestedFilename(), data, head: lines[0] as Record<string, unknown>, events: lines.slice(1) as [number, string, string][] };
+}
+
 test('a recording leaves as asciicast of both kinds, whole and with the right times', async () => {
   const { info, marks } = await timeline();
   const page = await ended();
   const length = Number(await page.locator('.time input').getAttribute('max')) / 1e6;
-  const fetched = async (name: string) => {
-    await page.getByText('Save as', { exact: true }).click();
-    const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name }).click()]);
-    await page.getByText('Save as', { exact: true }).click();
-    const lines = readFileSync(await download.path(), 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as unknown);
-    return { file: download.suggestedFilename(), head: lines[0] as Record<string, unknown>, events: lines.slice(1) as [number, string, string][] };
-  };
-  const two = await fetched('asciicast v2');
-  const three = await fetched('asciicast v3');
+  const two = await saved(page, 'asciicast v2');
+  const three = await saved(page, 'asciicast v3');
 
   expect([two.file, three.file]).toEqual([`${id}.v2.cast`, `${id}.cast`]);
   const began = Math.floor(Date.parse(info.started) / 1000);
@@ -169,4 +174,29 @@ test('a recording leaves as asciicast of both kinds, whole and with the right ti
   expect(three.events.filter(([, code]) => code !== 'x').reduce((sum, [gap]) => sum + gap, 0)).toBeCloseTo(last[0], 2);
   expect(three.events.at(-1)!.slice(1)).toEqual(['x', '0']);
   expect(two.events.some(([, code]) => code === 'i')).toBe(false);
+});
+
+test.each(['asciicast v2', 'asciicast v3'])('the player of asciinema shows what left as %s', async (name) => {
+  const { marks } = await timeline();
+  const page = await ended();
+  const length = Number(await page.locator('.time input').getAttribute('max')) / 1e6;
+  const { data } = await saved(page, name);
+  const [cols, rows] = marks.findLast((mark) => mark.kind === 'resize')!.label.split('×').map(Number);
+  const apart = await page.context().newPage();
+  await apart.addScriptTag({ path: createRequire(import.meta.url).resolve('asciinema-player/dist/bundle/asciinema-player.min.js') });
+
+  const played = await apart.evaluate(async (data) => {
+    const { create } = (window as unknown as { AsciinemaPlayer: typeof AsciinemaPlayer }).AsciinemaPlayer;
+    const player = create({ data }, document.body, { preload: true, controls: false });
+    await player.seek('100%');
+    return player.getDuration();
+  }, data);
+
+  expect(played).toBeCloseTo(length, 0);
+  const shown = async () => (await apart.locator('.ap-line').allTextContents()).join('\n');
+  const all = await until('its last line', async () => (/^last-49 *$/m.test(await shown()) ? shown() : undefined));
+  const drawn = all.split('\n').map((row) => row.trimEnd());
+  for (const wide of WIDE) expect(drawn).toContain(wide);
+  expect(drawn.some((row) => new RegExp(`^wide-\\d+-${cols}-$`).test(row)), all).toBe(true);
+  expect(drawn.length).toBe(rows);
 });

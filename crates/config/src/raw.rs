@@ -144,7 +144,7 @@ impl<'a> Part<'a> {
 
     pub(crate) fn address(&self, path: &str) -> Option<Address> {
         match self.kind(path)? {
-            Kind::Address(port) => Address::parse(self.scalar(path)?, port).ok(),
+            Kind::Listen(port) | Kind::Address(port) => Address::parse(self.scalar(path)?, port).ok(),
             _ => None,
         }
     }

@@ -1,12 +1,15 @@
 //! Bytes to text: UTF-8 of at most [`MAX_BYTES`], or why not.
 
-use crate::tree::{At, MAX_BYTES};
+use crate::finding::At;
+
+/// Longest text.
+pub const MAX_BYTES: usize = 1 << 20;
 
 /// Why bytes are no text that is read here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotText {
     /// There are too many of them.
-    #[error("longer than {MAX_BYTES} bytes")]
+    #[error("longer than {MAX_BYTES} bytes, the most that is read: is it the file you mean?")]
     Long,
     /// They begin as UTF-16 does.
     #[error("UTF-16: save it as UTF-8")]
@@ -49,7 +52,10 @@ mod tests {
             (b"a: 1\n\xc3\xa9 \xff", "line 2, column 3: not UTF-8 text"),
             (b"\xff\xfea\0", "UTF-16: save it as UTF-8"),
             (b"\xfe\xff\0a", "UTF-16: save it as UTF-8"),
-            (&long[..=MAX_BYTES], "longer than 1048576 bytes"),
+            (
+                &long[..=MAX_BYTES],
+                "longer than 1048576 bytes, the most that is read: is it the file you mean?",
+            ),
         ] {
             assert_eq!(text_of(bytes.to_vec()).unwrap_err().to_string(), said);
         }

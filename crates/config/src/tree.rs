@@ -10,9 +10,9 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
 use crate::Finding;
 pub use crate::finding::At;
+pub use crate::text::MAX_BYTES;
+use crate::text::NotText;
 
-/// Longest text.
-pub const MAX_BYTES: usize = 1 << 20;
 /// Deepest nesting.
 pub const MAX_DEPTH: usize = 64;
 /// Most nodes, aliases expanded.
@@ -96,7 +96,7 @@ pub struct Flaw {
 pub fn parse(text: &str) -> (Vec<Node>, Vec<Flaw>) {
     let mut builder = Builder::default();
     if text.len() > MAX_BYTES {
-        builder.flaw(At { line: 1, column: 1 }, "", format!("longer than {MAX_BYTES} bytes"));
+        builder.flaw(At { line: 1, column: 1 }, "", NotText::Long.to_string());
         return builder.finish();
     }
     for event in Parser::new_from_str(text) {

@@ -250,6 +250,18 @@ fn what_is_odd_is_told_in_words_and_with_its_place() {
             "moongate: {advertise_ip: 256.1.1.1}\n".into(),
             ":1:26: moongate.advertise_ip: `256.1.1.1`; expected an address",
         ),
+        (
+            "proxy_service: {public_addr: [gate.example.com, 'gate.example.com:0']}\n".into(),
+            "public_addr[1]: `gate.example.com:0`, port 0 is nobody's; expected an address",
+        ),
+        (
+            "ssh_service: {labels: {' ': x}}\n".into(),
+            ":1:24: ssh_service.labels: empty; expected a label's name",
+        ),
+        (
+            "ssh_service: {commands: [{name: '', command: x}]}\n".into(),
+            "ssh_service.commands[0].name: empty; expected a label's name",
+        ),
         ("moongate:\n\tnodename: a\n".into(), ":2:2: not YAML: tabs"),
         ("version: v2\0\n".into(), ":1:12: not YAML"),
         ("version: v2\n---\n---\nversion: v3\n".into(), ":4:1: a second document; expected one document"),

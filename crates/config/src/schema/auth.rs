@@ -7,7 +7,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("auth_service", Kind::Section, "", "The authority: identities, certificates, resources, the audit log."),
     Key::new("auth_service.enabled", Kind::Bool, "yes", "Run it here; `no` if left out where the file names an authority elsewhere."),
     Key::new("auth_service.cluster_name", Kind::ClusterName, "", "The cluster's name, part of every certificate; cannot change after the first start. The host's name if left out."),
-    Key::new("auth_service.listen_addr", Kind::Address(3025), "127.0.0.1:3025", "Where the API listens, mutual TLS only; another address where proxies or nodes come to it directly."),
+    Key::new("auth_service.listen_addr", Kind::Listen(3025), "127.0.0.1:3025", "Where the API listens, mutual TLS only; another address where proxies or nodes come to it directly."),
     Key::new("auth_service.public_addr", Kind::Addresses(3025), "", "More addresses the API is reached at."),
     Key::new("auth_service.tokens", Kind::Tokens, "", "Tokens hosts may join with, as `role[,role]:value` or `role:/path`."),
     Key::new("auth_service.proxy_protocol", Kind::OneOf(&["on", "off", "unspecified"]), "unspecified", "PROXY headers before the API's TLS.").later(),

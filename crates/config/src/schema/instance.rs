@@ -59,7 +59,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("moongate.log.format", Kind::Section, "", "The form of log lines."),
     Key::new("moongate.log.format.output", Kind::OneOf(&["text", "json"]), "text", "For people or for machines."),
     Key::new("moongate.log.format.extra_fields", Kind::ManyOf(&["level", "timestamp", "component", "caller"]), "[level, timestamp, component, caller]", "Fields of each line.").later(),
-    Key::new("moongate.diag_addr", Kind::Address(3000), "", "Where `/healthz`, `/readyz` and `/metrics` are served, in the clear."),
+    Key::new("moongate.diag_addr", Kind::Listen(3000), "", "Where `/healthz`, `/readyz` and `/metrics` are served, in the clear."),
     Key::new("moongate.shutdown_grace", Kind::Span, "30s", "How long sessions may go on after SIGTERM; a second one ends them at once."),
     Key::new("moongate.ciphers", Kind::Names(CIPHERS), "", "SSH ciphers, most wanted first; a modern set if left out."),
     Key::new("moongate.kex_algos", Kind::Names(KEX_ALGOS), "", "SSH key exchanges, most wanted first; a modern set, post-quantum first, if left out."),

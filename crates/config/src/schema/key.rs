@@ -33,9 +33,11 @@ pub enum Kind {
     NodeName,
     /// The cluster's name.
     ClusterName,
-    /// `host:port`, with the port to assume.
+    /// `host:port` to listen at, with the port to assume; 0 is any that is free.
+    Listen(u16),
+    /// `host:port` to be reached at, with the port to assume.
     Address(u16),
-    /// One `host:port` or a list of them.
+    /// One such address or a list of them.
     Addresses(u16),
     /// One network (`10.0.0.0/8`, or one address) or a list of them.
     Networks,
@@ -45,6 +47,8 @@ pub enum Kind {
     SpanOrNever,
     /// A mapping of text to text.
     Labels,
+    /// The name of one label.
+    Label,
     /// Kept as written: checked when what it is for is built.
     Any,
 }
@@ -73,7 +77,9 @@ impl Kind {
             }
             Kind::NodeName => "a node name (letters, digits, `.`, `-`, `_`)",
             Kind::ClusterName => "a cluster name (letters, digits, `.`, `-`, `_`)",
-            Kind::Address(port) => return format!("an address (host or host:port, port {port} if left out)"),
+            Kind::Listen(port) | Kind::Address(port) => {
+                return format!("an address (host or host:port, port {port} if left out)");
+            }
             Kind::Addresses(port) => {
                 return format!("an address or a list of them (host or host:port, port {port} if left out)");
             }
@@ -81,6 +87,7 @@ impl Kind {
             Kind::Span => "a length of time such as 30m, 12h or 1h30m",
             Kind::SpanOrNever => "a length of time such as 30m, 12h or 1h30m, or never",
             Kind::Labels => "labels (a mapping of text to text)",
+            Kind::Label => "a label's name",
             Kind::Any => "anything",
         };
         text.to_owned()

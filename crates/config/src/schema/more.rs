@@ -6,7 +6,7 @@ use super::key::{Key, Kind};
 pub(super) const KEYS: &[Key] = &[
     Key::new("windows_desktop_service", Kind::Section, "", "Remote desktops.").later(),
     Key::new("windows_desktop_service.enabled", Kind::Bool, "no", "Run it here."),
-    Key::new("windows_desktop_service.listen_addr", Kind::Address(3028), "", "A port of its own."),
+    Key::new("windows_desktop_service.listen_addr", Kind::Listen(3028), "", "A port of its own."),
     Key::new("windows_desktop_service.public_addr", Kind::Addresses(3028), "", "More addresses of this service."),
     Key::new("windows_desktop_service.show_desktop_wallpaper", Kind::Bool, "no", "Show the wallpaper."),
     Key::new("windows_desktop_service.ldap", Kind::Section, "", "The directory."),
@@ -43,10 +43,10 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("relay_service.relay_group", Kind::Text, "", "Its group."),
     Key::new("relay_service.target_connection_count", Kind::Int(1, 1000), "1", "Relays an agent keeps a tunnel to."),
     Key::new("relay_service.public_hostnames", Kind::Texts, "", "Its names."),
-    Key::new("relay_service.transport_listen_addr", Kind::Address(3040), "", "Where clients connect."),
-    Key::new("relay_service.peer_listen_addr", Kind::Address(3041), "", "Where other relays connect."),
+    Key::new("relay_service.transport_listen_addr", Kind::Listen(3040), "", "Where clients connect."),
+    Key::new("relay_service.peer_listen_addr", Kind::Listen(3041), "", "Where other relays connect."),
     Key::new("relay_service.peer_public_addr", Kind::Address(3041), "", "Where other relays are told to connect."),
-    Key::new("relay_service.tunnel_listen_addr", Kind::Address(3042), "", "Where agents connect."),
+    Key::new("relay_service.tunnel_listen_addr", Kind::Listen(3042), "", "Where agents connect."),
     Key::new("relay_service.transport_proxy_protocol", Kind::Bool, "no", "PROXY headers from clients."),
     Key::new("relay_service.tunnel_proxy_protocol", Kind::Bool, "no", "PROXY headers from agents."),
 
@@ -56,7 +56,7 @@ pub(super) const KEYS: &[Key] = &[
 
     Key::new("metrics_service", Kind::Section, "", "Measurements over TLS.").later(),
     Key::new("metrics_service.enabled", Kind::Bool, "no", "Serve them."),
-    Key::new("metrics_service.listen_addr", Kind::Address(3081), "0.0.0.0:3081", "Where."),
+    Key::new("metrics_service.listen_addr", Kind::Listen(3081), "0.0.0.0:3081", "Where."),
     Key::new("metrics_service.keypairs", Kind::Sections, "", "Its certificates."),
     Key::new("metrics_service.keypairs[].key_file", Kind::Path, "", "The private key."),
     Key::new("metrics_service.keypairs[].cert_file", Kind::Path, "", "The certificate."),

@@ -6,11 +6,11 @@ use super::key::{Key, Kind};
 pub(super) const KEYS: &[Key] = &[
     Key::new("ssh_service", Kind::Section, "", "The SSH service: people reach this host through it."),
     Key::new("ssh_service.enabled", Kind::Bool, "yes", "Run it here."),
-    Key::new("ssh_service.listen_addr", Kind::Address(3022), "", "A port of its own, only if given: the tunnel needs none."),
+    Key::new("ssh_service.listen_addr", Kind::Listen(3022), "", "A port of its own, only if given: the tunnel needs none."),
     Key::new("ssh_service.public_addr", Kind::Addresses(3022), "", "More names and addresses of this host."),
     Key::new("ssh_service.labels", Kind::Labels, "", "Facts roles select on."),
     Key::new("ssh_service.commands", Kind::Sections, "", "Labels whose values commands print."),
-    Key::new("ssh_service.commands[].name", Kind::Text, "", "The label."),
+    Key::new("ssh_service.commands[].name", Kind::Label, "", "The label."),
     Key::new("ssh_service.commands[].command", Kind::Texts, "", "The program and its arguments."),
     Key::new("ssh_service.commands[].period", Kind::Span, "1m", "How often it is run; at least one second."),
     Key::new("ssh_service.permit_user_env", Kind::Bool, "no", "Let `~/.msh/environment` (or `~/.ssh/environment`) of the target user set variables of sessions."),
@@ -84,7 +84,7 @@ pub(super) const KEYS: &[Key] = &[
 
     Key::new("kubernetes_service", Kind::Section, "", "Kubernetes clusters.").later(),
     Key::new("kubernetes_service.enabled", Kind::Bool, "no", "Run it here."),
-    Key::new("kubernetes_service.listen_addr", Kind::Address(3027), "", "A port of its own."),
+    Key::new("kubernetes_service.listen_addr", Kind::Listen(3027), "", "A port of its own."),
     Key::new("kubernetes_service.public_addr", Kind::Addresses(3027), "", "More addresses of this service."),
     Key::new("kubernetes_service.kubeconfig_file", Kind::Path, "", "Credentials, outside a cluster."),
     Key::new("kubernetes_service.kube_cluster_name", Kind::Text, "", "The cluster's name, inside it."),

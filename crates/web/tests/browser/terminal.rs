@@ -220,6 +220,30 @@ async fn a_page_that_comes_back_gets_what_it_missed() {
     assert_eq!(output(&mut socket, 9).await, (7, b"meanwhile".to_vec()));
 }
 
+#[tokio::test]
+async fn what_is_typed_at_a_shell_that_has_ended_does_not_hide_how() {
+    let gate = Gate::new();
+    let page = gate.sign_in().await;
+    let (socket, id, shell) = begun(&gate, &page).await;
+    drop(socket);
+    shell.write_all(b"bye").await.unwrap();
+    shell.exit_status(3);
+    shell.close();
+    let over = async {
+        let none = json!([]);
+        while gate.send("GET", "/webapi/terminals", &page.cookie, &Value::Null).await.body["items"] != none {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), over).await.unwrap();
+
+    let mut socket = back(&gate, &page, &id).await;
+    say(&mut socket, FromPage::Input(b"ls\r")).await;
+
+    assert_eq!(output(&mut socket, 3).await, (7, b"bye".to_vec()));
+    assert_eq!(news(&mut socket).await, json!({"state": "ended", "status": 3}));
+}
+
 /// What a shell is given next, `wanted` bytes of it or more.
 async fn typed(shell: &ssh::Channel, wanted: usize) -> String {
     let mut all = Vec::new();

@@ -44,6 +44,20 @@ impl Address {
         Ok(Self { host: host.to_ascii_lowercase(), port })
     }
 
+    /// Parses an address that somebody connects to: [`Address::parse`], but for port 0, which means any that is free
+    /// to who listens and nothing to who connects.
+    ///
+    /// # Errors
+    /// As there, and port 0.
+    pub fn reachable(text: &str, default_port: u16) -> Result<Self, Unfit> {
+        let address = Self::parse(text, default_port)?;
+        if address.port == 0 {
+            let expected = format!("an address with a port from 1 (e.g. gate.example.com:{default_port})");
+            return Err(Unfit::new(text, expected));
+        }
+        Ok(address)
+    }
+
     /// An address from its parts.
     ///
     /// # Errors
@@ -202,6 +216,13 @@ mod tests {
         ] {
             assert!(Address::parse(bad, 1).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn nobody_is_reached_at_port_0() {
+        assert_eq!(Address::parse("127.0.0.1:0", 1).unwrap().port(), 0);
+        assert!(Address::reachable("127.0.0.1:0", 1).unwrap_err().to_string().contains("a port from 1"));
+        assert_eq!(Address::reachable("gate", 3080).unwrap().port(), 3080);
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Make<'_> {
             self.flags.auth_servers.iter().flat_map(|t| t.split(',')).map(str::to_owned).collect();
         if !named.is_empty() {
             let parsed: Vec<Option<Address>> =
-                named.iter().map(|t| self.flag("--auth-server", Address::parse(t, 3025))).collect();
+                named.iter().map(|t| self.flag("--auth-server", Address::reachable(t, 3025))).collect();
             return Some(Upstream::Auth(parsed.into_iter().flatten().collect()));
         }
         if self.raw.version == Version::V3 {
@@ -188,7 +188,7 @@ impl Make<'_> {
     fn advertise(&mut self) -> Option<Address> {
         let expected = "an address others can reach";
         let (address, flag) = match self.flags.advertise_ip.as_deref() {
-            Some(text) => (self.flag("--advertise-ip", Address::parse(text, 3022))?, true),
+            Some(text) => (self.flag("--advertise-ip", Address::reachable(text, 3022))?, true),
             None => (self.file.address("moongate.advertise_ip")?, false),
         };
         if address.is_loopback() || address.is_unspecified() {

@@ -157,8 +157,8 @@ impl Walk<'_> {
             }
             (Kind::Labels, Value::Map(entries)) => {
                 for entry in entries {
-                    if let Some(flaw) = flaw_of(Kind::Label, &entry.key, true) {
-                        self.wrong(entry.at, shown, flaw, Kind::Label.expectation());
+                    if entry.key.trim().is_empty() {
+                        self.wrong(entry.at, shown, "a label without a name", "one with a name");
                     }
                     if !matches!(entry.node.value, Value::Scalar { .. }) {
                         self.wrong(
@@ -228,11 +228,7 @@ fn flaw_of(kind: Kind, text: &str, plain: bool) -> Option<String> {
         Kind::NodeName => text.parse::<model::NodeName>().err().map(|e| e.to_string()),
         Kind::ClusterName => text.parse::<model::ClusterName>().err().map(|e| e.to_string()),
         Kind::Listen(port) => named(Address::parse(text, port).map(drop)),
-        Kind::Address(port) | Kind::Addresses(port) => match Address::parse(text, port) {
-            Ok(address) if address.port() == 0 => Some(format!("{}, port 0 is nobody's", quoted())),
-            parsed => named(parsed.map(drop)),
-        },
-        Kind::Label => text.trim().is_empty().then(|| "empty".to_owned()),
+        Kind::Address(port) | Kind::Addresses(port) => named(Address::reachable(text, port).map(drop)),
         Kind::Networks => unfit(is_network(text)),
         Kind::SpanOrNever if scalar::never(text) => None,
         Kind::Span | Kind::SpanOrNever => match text.parse::<Span>() {

@@ -155,13 +155,13 @@ fn instance(wish: &Wish, sets: &mut Vec<Set>, bad: &mut Vec<BadWish>) {
         set("moongate.ca_pin", listed(&wish.ca_pin));
     }
     if let Some(address) =
-        wish.auth_server.as_deref().and_then(|t| checked("--auth-server", Address::parse(t, 3025), bad))
+        wish.auth_server.as_deref().and_then(|t| checked("--auth-server", Address::reachable(t, 3025), bad))
     {
         let path = if version_of(wish) == "v3" { "moongate.auth_server" } else { "moongate.auth_servers" };
         set(path, quoted(&address.to_string()));
     }
     if let Some(address) =
-        wish.proxy.as_deref().and_then(|t| checked("--proxy", Address::parse(t, 3080), bad))
+        wish.proxy.as_deref().and_then(|t| checked("--proxy", Address::reachable(t, 3080), bad))
     {
         set("moongate.proxy_server", quoted(&address.to_string()));
     }
@@ -190,7 +190,7 @@ fn proxy(wish: &Wish, sets: &mut Vec<Set>, bad: &mut Vec<BadWish>) {
     if let Some(text) = &wish.public_addr {
         let parsed: Vec<String> = text
             .split(',')
-            .filter_map(|t| checked("--public-addr", Address::parse(t, 443), bad))
+            .filter_map(|t| checked("--public-addr", Address::reachable(t, 443), bad))
             .map(|a| a.to_string())
             .collect();
         sets.push(("proxy_service.public_addr", listed(&parsed)));

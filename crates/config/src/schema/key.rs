@@ -47,8 +47,6 @@ pub enum Kind {
     SpanOrNever,
     /// A mapping of text to text.
     Labels,
-    /// The name of one label.
-    Label,
     /// Kept as written: checked when what it is for is built.
     Any,
 }
@@ -87,7 +85,6 @@ impl Kind {
             Kind::Span => "a length of time such as 30m, 12h or 1h30m",
             Kind::SpanOrNever => "a length of time such as 30m, 12h or 1h30m, or never",
             Kind::Labels => "labels (a mapping of text to text)",
-            Kind::Label => "a label's name",
             Kind::Any => "anything",
         };
         text.to_owned()

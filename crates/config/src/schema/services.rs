@@ -10,7 +10,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("ssh_service.public_addr", Kind::Addresses(3022), "", "More names and addresses of this host."),
     Key::new("ssh_service.labels", Kind::Labels, "", "Facts roles select on."),
     Key::new("ssh_service.commands", Kind::Sections, "", "Labels whose values commands print."),
-    Key::new("ssh_service.commands[].name", Kind::Label, "", "The label."),
+    Key::new("ssh_service.commands[].name", Kind::Text, "", "The label."),
     Key::new("ssh_service.commands[].command", Kind::Texts, "", "The program and its arguments."),
     Key::new("ssh_service.commands[].period", Kind::Span, "1m", "How often it is run; at least one second."),
     Key::new("ssh_service.permit_user_env", Kind::Bool, "no", "Let `~/.msh/environment` (or `~/.ssh/environment`) of the target user set variables of sessions."),

@@ -42,7 +42,6 @@ fn a_session_is_played_back_as_it_was() {
 
     let text = ann.msh(&["play", "--format=text", &id]).unwrap().ok().unwrap().text();
     let cast = ann.msh(&["play", "--format=asciicast", &id]).unwrap().ok().unwrap().text();
-
     let late = ann.msh(&["play", "--format=asciicast", "--from=1h", &id]).unwrap().ok().unwrap().text();
 
     assert!(text.contains("all-was-seen"), "{text}");

@@ -76,6 +76,24 @@ test('a place whose part of the app is still on its way is not said to be empty'
   await page.getByRole('heading', { name: 'Recordings' }).waitFor();
 });
 
+test.each([
+  ['recordings', '**/more/more-*.js', 'Recordings'],
+  ['account', '**/Account-*.js', 'Account'],
+])('a part of the app that the gate no longer has is said to be missing: %s', async (place, part, title) => {
+  const page = await visit(place, { cookie: world.admin, expected: /404|dynamically imported module/ });
+  await settled(page);
+  await page.route(part, (route) => route.fulfill({ status: 404 }));
+  await page.reload();
+
+  const said = page.getByRole('alert').filter({ hasText: en['app.missing'] });
+  await said.waitFor();
+  expect(await page.getByText(en['app.loading']).count()).toBe(0);
+  await page.unroute(part);
+  await said.getByRole('button', { name: en['app.reload'] }).click();
+  await page.getByRole('heading', { name: title }).first().waitFor();
+  expect(await said.count()).toBe(0);
+});
+
 test('the sign-in page speaks Chinese alone when asked to', async () => {
   const page = await visit('nodes', { language: 'zh-CN' });
   await settled(page);

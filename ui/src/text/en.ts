@@ -8,6 +8,7 @@ export const en = {
   'app.loading': 'One moment …',
   'app.unreachable': 'The gate cannot be reached. This page tries again by itself.',
   'app.authority': 'The gate answers, but the authority behind it does not. Open terminals go on; lists may be old, and nobody can sign in. This page tries again by itself.', 'app.waiting': 'Waiting for the gate …',
+  'app.missing': 'A part of this page cannot be fetched. The gate may have been updated since the page was opened.', 'app.reload': 'Load the page again',
   'app.failed': 'That did not work',
   'app.again': 'Try again',
   'app.nothing': 'There is nothing here.',

@@ -10,6 +10,7 @@ export const zh: Record<Key, string> = {
   'app.loading': '请稍候……',
   'app.unreachable': '无法连接网关，页面会自动重试。',
   'app.authority': '网关有回应，但其后的认证服务没有回应。已打开的终端不受影响；列表可能不是最新的，暂时无法登录。本页会自动重试。', 'app.waiting': '正在等待网关……',
+  'app.missing': '无法取得本页面的一部分。页面打开之后，网关可能已经更新。', 'app.reload': '重新加载页面',
   'app.failed': '操作没有成功',
   'app.again': '重试',
   'app.nothing': '这里什么也没有。',

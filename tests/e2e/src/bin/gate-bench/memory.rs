@@ -14,6 +14,8 @@ use crate::light;
 use crate::report::Row;
 
 const SETTLE: Duration = Duration::from_secs(3);
+/// Until nothing of the last session is left: a node's process that looked its account up stays for ten seconds.
+const REST: Duration = Duration::from_secs(12);
 /// Sessions opened at once.
 const AT_ONCE: usize = 20;
 
@@ -44,7 +46,7 @@ fn private(bed: &Bed) -> Result<(u64, u64)> {
 
 /// Before anything was asked of them.
 pub(crate) fn idle(bed: &Bed, _effort: &Effort) -> Result<Vec<Row>> {
-    std::thread::sleep(SETTLE);
+    std::thread::sleep(REST);
     let (node, others) = now(bed)?;
     let (own, theirs) = private(bed)?;
     let note = |kib: u64| format!("{:.1} MiB private, the rest pages of the program's file", mib(kib));

@@ -30,9 +30,12 @@ pub(crate) fn run_fuzz(arguments: &[String]) -> Result<()> {
     }
     for entry in chosen {
         let target = entry.target();
+        // What it finds is kept apart from what is committed: thousands of files, most of them worth nothing later.
+        let found = format!("fuzz/artifacts/found/{target}");
+        std::fs::create_dir_all(root().join(&found))?;
         run(Command::new("cargo")
             .current_dir(root())
-            .args(["+nightly", "fuzz", "run", &target, &format!("fuzz/corpora/{target}"), "--"])
+            .args(["+nightly", "fuzz", "run", &target, &found, &format!("fuzz/corpora/{target}"), "--"])
             .arg(format!("-max_total_time={seconds}")))?;
     }
     Ok(())

@@ -135,7 +135,8 @@ impl Jump {
             | ChannelKind::ForwardedUnix { .. }
             | ChannelKind::Agent
             | ChannelKind::X11 { .. }
-            | ChannelKind::Unknown(_) => return opening.prohibit(NO_FORWARD),
+            | ChannelKind::Unknown(_)
+            | ChannelKind::Unreadable(_) => return opening.prohibit(NO_FORWARD),
         };
         let Ok(target) = Target::parse(&host, &self.cluster) else {
             return opening.unreachable("that is not the name of a node");

@@ -124,7 +124,9 @@ impl Rooms {
             | ChannelKind::ForwardedUnix { .. }
             | ChannelKind::Agent
             | ChannelKind::X11 { .. } => opening.prohibit("a client does not open these"),
-            ChannelKind::Unknown(_) => opening.refuse(UNKNOWN_CHANNEL_TYPE, "unknown channel type"),
+            ChannelKind::Unknown(_) | ChannelKind::Unreadable(_) => {
+                opening.refuse(UNKNOWN_CHANNEL_TYPE, "unknown channel type");
+            }
         }
     }
 

@@ -25,7 +25,8 @@ impl Hub {
     // --- the connection
 
     pub(crate) fn poll_wanted(&mut self, cx: &Context<'_>) -> Poll<Option<Wanted>> {
-        if let Some(wanted) = self.wanted.pop_front() {
+        if let Some((cost, wanted)) = self.wanted.pop_front() {
+            self.waiting = self.waiting.saturating_sub(cost);
             return Poll::Ready(Some(wanted));
         }
         if self.dead.is_some() {
@@ -38,7 +39,8 @@ impl Hub {
     /// Nobody will answer the peer's wishes any more: they are refused from here on.
     pub(crate) fn stop_listening(&mut self) {
         self.listening = false;
-        for wanted in std::mem::take(&mut self.wanted) {
+        for (cost, wanted) in std::mem::take(&mut self.wanted) {
+            self.waiting = self.waiting.saturating_sub(cost);
             match wanted {
                 Wanted::Open { id, .. } => {
                     if let Some(slot) = self.slot(id) {
@@ -109,13 +111,20 @@ impl Hub {
 
     // --- a channel
 
+    fn next_asked(&mut self, id: u32) -> Option<Found> {
+        let slot = self.slot(id)?;
+        let request = slot.asked.pop_front()?;
+        slot.asked_bytes = slot.asked_bytes.saturating_sub(request.cost);
+        self.waiting = self.waiting.saturating_sub(request.cost);
+        Some(Found::Request { id: request.id, wants_reply: request.wants_reply, kind: request.kind })
+    }
+
     pub(crate) fn poll_recv(&mut self, id: u32, cx: &Context<'_>) -> Poll<Result<Found, Error>> {
+        if let Some(request) = self.next_asked(id) {
+            return Poll::Ready(Ok(request));
+        }
         let dead = self.dead.clone();
         let Some(slot) = self.slot(id) else { return Poll::Ready(Ok(Found::Closed)) };
-        if let Some(request) = slot.asked.pop_front() {
-            let (id, wants_reply, kind) = (request.id, request.wants_reply, request.kind);
-            return Poll::Ready(Ok(Found::Request { id, wants_reply, kind }));
-        }
         if let Some(chunk) = slot.inbox.pop_front() {
             slot.in_bytes -= chunk.bytes.len();
             if slot.inbox.is_empty() {
@@ -142,12 +151,11 @@ impl Hub {
 
     /// Requests and the end alone, for a reader that has no room for data: credit stays where it is.
     pub(crate) fn poll_urgent(&mut self, id: u32, cx: &Context<'_>) -> Poll<Result<Found, Error>> {
+        if let Some(request) = self.next_asked(id) {
+            return Poll::Ready(Ok(request));
+        }
         let dead = self.dead.clone();
         let Some(slot) = self.slot(id) else { return Poll::Ready(Ok(Found::Closed)) };
-        if let Some(request) = slot.asked.pop_front() {
-            let (id, wants_reply, kind) = (request.id, request.wants_reply, request.kind);
-            return Poll::Ready(Ok(Found::Request { id, wants_reply, kind }));
-        }
         if slot.closed_in {
             return Poll::Ready(Ok(Found::Closed));
         }
@@ -261,12 +269,14 @@ impl Hub {
         let Some(slot) = self.slot(id) else { return };
         slot.dropped = true;
         slot.asked.clear();
+        let asked = std::mem::take(&mut slot.asked_bytes);
         slot.exit.clear();
         slot.inbox.clear();
         slot.replies.clear();
         slot.reader = None;
         slot.writer = None;
         let unread = u32::try_from(std::mem::take(&mut slot.in_bytes)).unwrap_or(u32::MAX);
+        self.waiting = self.waiting.saturating_sub(asked);
         self.consumed(id, unread);
         self.behind(id, Out::Close);
         self.settle(id);

@@ -6,7 +6,10 @@ use wire::ssh::request::{ChannelRequest, GlobalKind, GlobalRequest, RequestKind}
 use wire::ssh::{Reader, number};
 
 use super::slot::Queued;
-use super::{Chunk, GlobalAnswer, Hub, MAX_DATA, MAX_REQUESTS, Pending, Phase, Role, Wanted, buffer};
+use super::{
+    Chunk, GlobalAnswer, Hub, MAX_ASKED, MAX_ASKED_BYTES, MAX_DATA, MAX_REQUESTS, MAX_WAITING, Pending,
+    Phase, REQUEST, Role, Wanted, buffer,
+};
 use crate::Error;
 use crate::error::clean;
 
@@ -17,11 +20,12 @@ impl Hub {
     /// Takes in one message of the connection layer.
     pub(crate) fn packet(&mut self, payload: &[u8]) -> Result<(), Error> {
         let mut from = Reader::new(payload);
+        let cost = payload.len() + REQUEST;
         match payload.first().copied().unwrap_or_default() {
             number::CHANNEL_DATA | number::CHANNEL_EXTENDED_DATA => self.data(Data::decode(&mut from)?),
             number::CHANNEL_WINDOW_ADJUST => self.adjusted(WindowAdjust::decode(&mut from)?),
             number::CHANNEL_OPEN => {
-                self.offered(Open::decode(&mut from)?);
+                self.offered(Open::decode(&mut from)?, cost);
                 Ok(())
             }
             number::CHANNEL_OPEN_CONFIRMATION => self.opened(Opened::decode(&mut from)?),
@@ -30,8 +34,8 @@ impl Hub {
             | number::CHANNEL_CLOSE
             | number::CHANNEL_SUCCESS
             | number::CHANNEL_FAILURE => self.bare(Bare::decode(&mut from)?),
-            number::CHANNEL_REQUEST => self.requested(ChannelRequest::decode(&mut from)?),
-            number::GLOBAL_REQUEST => self.global(GlobalRequest::decode(&mut from)?),
+            number::CHANNEL_REQUEST => self.requested(ChannelRequest::decode(&mut from)?, cost),
+            number::GLOBAL_REQUEST => self.global(GlobalRequest::decode(&mut from)?, cost),
             number::REQUEST_SUCCESS => {
                 let port = Reader::new(payload.get(1..).unwrap_or_default()).u32().ok();
                 self.replied(Some(port))
@@ -83,7 +87,8 @@ impl Hub {
         let max = self.limits.max_window;
         let Some(slot) = self.slot(id) else { return };
         slot.consumed = slot.consumed.saturating_add(length);
-        if slot.consumed < slot.window / 2 || slot.closed_in || slot.eof_in {
+        // After our close the number is the peer's to forget: a word about it would be about no channel.
+        if slot.consumed < slot.window / 2 || slot.closed_in || slot.eof_in || slot.closed_out {
             return;
         }
         let mut grant = slot.consumed;
@@ -111,13 +116,15 @@ impl Hub {
         Ok(())
     }
 
-    fn offered(&mut self, open: Open) {
+    fn offered(&mut self, open: Open, cost: usize) {
         let (reason, text) = match self.judge(&open.kind) {
+            Ok(()) if self.waiting >= MAX_WAITING => (OpenFailed::SHORTAGE, "too much is asked at once"),
             Ok(()) => {
                 let peer = (open.sender, open.window, open.max_packet);
                 match self.allot(Phase::Offered, peer) {
                     Some(id) => {
-                        self.wanted.push_back(Wanted::Open { id, kind: open.kind });
+                        self.waiting += cost;
+                        self.wanted.push_back((cost, Wanted::Open { id, kind: open.kind }));
                         self.wakes.extend(self.wanted_waker.take());
                         return;
                     }
@@ -145,6 +152,9 @@ impl Hub {
             | ChannelKind::Agent
             | ChannelKind::X11 { .. } => false,
             ChannelKind::Unknown(_) => return Err((OpenFailed::UNKNOWN_KIND, "unknown channel type")),
+            ChannelKind::Unreadable(_) => {
+                return Err((OpenFailed::CONNECT_FAILED, "the host or path is not text in UTF-8"));
+            }
         };
         if !self.listening || by_client != (self.role == Role::Server) {
             return Err((OpenFailed::PROHIBITED, "not allowed"));
@@ -223,7 +233,8 @@ impl Hub {
         self.settle(id);
     }
 
-    fn requested(&mut self, request: ChannelRequest) -> Result<(), Error> {
+    fn requested(&mut self, request: ChannelRequest, cost: usize) -> Result<(), Error> {
+        let full = self.waiting >= MAX_WAITING;
         let slot = self.known(request.channel)?;
         if slot.phase != Phase::Open || slot.closed_in {
             return Err(Error::Protocol("request on a channel that is not open"));
@@ -240,30 +251,37 @@ impl Hub {
             RequestKind::Unknown(_) | RequestKind::Keepalive => {
                 self.answer_request(request.channel, id, false);
             }
-            _ if slot.dropped || slot.closing || slot.asked.len() >= MAX_REQUESTS => {
-                self.answer_request(request.channel, id, false);
-            }
-            kind @ (RequestKind::ExitStatus(_) | RequestKind::ExitSignal { .. }) => {
+            _ if slot.dropped || slot.closing => self.answer_request(request.channel, id, false),
+            RequestKind::ExitStatus(_) | RequestKind::ExitSignal { .. } => {
                 if slot.exit.len() < 2 {
-                    slot.exit.push_back(kind);
+                    slot.exit.push_back(request.kind);
                 }
                 let reader = slot.reader.take();
                 self.wakes.extend(reader);
                 self.answer_request(request.channel, id, true);
             }
+            _ if full || slot.asked.len() >= MAX_ASKED || slot.asked_bytes >= MAX_ASKED_BYTES => {
+                self.answer_request(request.channel, id, false);
+            }
             kind => {
                 let replaces = matches!(kind, RequestKind::WindowChange(_)) && !request.wants_reply;
-                let queued = Queued { id, wants_reply: request.wants_reply, kind };
+                let queued = Queued { id, wants_reply: request.wants_reply, kind, cost };
                 match slot.asked.back_mut() {
                     Some(last)
                         if replaces
                             && !last.wants_reply
                             && matches!(last.kind, RequestKind::WindowChange(_)) =>
                     {
+                        // As long as the one it replaces.
                         *last = queued;
                     }
-                    _ => slot.asked.push_back(queued),
+                    _ => {
+                        slot.asked.push_back(queued);
+                        slot.asked_bytes += cost;
+                        self.waiting += cost;
+                    }
                 }
+                let Some(slot) = self.slot(request.channel) else { return Ok(()) };
                 let reader = slot.reader.take();
                 self.wakes.extend(reader);
             }
@@ -271,7 +289,7 @@ impl Hub {
         Ok(())
     }
 
-    fn global(&mut self, request: GlobalRequest) -> Result<(), Error> {
+    fn global(&mut self, request: GlobalRequest, cost: usize) -> Result<(), Error> {
         let id = self.next_global;
         self.next_global += 1;
         if self.pending.len() >= MAX_PENDING {
@@ -286,11 +304,13 @@ impl Hub {
                 self.answer_global(id, GlobalAnswer::Yes);
             }
             kind => {
-                let busy = self.wanted.len() >= MAX_REQUESTS + self.limits.max_channels;
+                let busy = self.wanted.len() >= MAX_REQUESTS + self.limits.max_channels
+                    || self.waiting >= MAX_WAITING;
                 if self.role == Role::Client || !self.listening || busy {
                     self.answer_global(id, GlobalAnswer::No);
                 } else {
-                    self.wanted.push_back(Wanted::Global { id, kind });
+                    self.waiting += cost;
+                    self.wanted.push_back((cost, Wanted::Global { id, kind }));
                     self.wakes.extend(self.wanted_waker.take());
                 }
             }

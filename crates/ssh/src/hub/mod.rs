@@ -3,7 +3,8 @@
 //! The driver feeds it packets ([`Hub::packet`]) and drains it ([`Hub::produce`]); the handles of the application work
 //! on it under one short lock. Bounds: at most [`Limits::max_channels`] channels; for each, unread data never
 //! exceeds the window the peer was granted, unsent data never exceeds [`Limits::send_buffer`]; windows together never
-//! exceed [`Limits::total_window`] beyond the smallest window of each channel. Credit is granted when data is
+//! exceed [`Limits::total_window`] beyond the smallest window of each channel; requests the application has not taken
+//! never exceed `MAX_WAITING` by more than one message. Credit is granted when data is
 //! *consumed*, so a stuck reader costs its own window and nobody else anything.
 
 mod asked;
@@ -66,8 +67,17 @@ impl Default for Limits {
 pub(crate) const SMALL_WINDOW: u32 = 64 * 1024;
 /// The most data in one packet, both ways.
 pub(crate) const MAX_DATA: u32 = 32 * 1024;
-/// Requests waiting for the application, for each channel and for the connection.
+/// Requests about the connection waiting for the application, beyond one for each channel.
 pub(crate) const MAX_REQUESTS: usize = 64;
+/// Requests waiting for the application, for each channel. A client that sends its whole environment asks for hundreds
+/// in one go.
+pub(crate) const MAX_ASKED: usize = 1024;
+/// A channel with so many bytes of requests waiting takes no more.
+pub(crate) const MAX_ASKED_BYTES: usize = 256 * 1024;
+/// A connection with so many bytes of requests waiting, of its channels and its own, takes no more.
+pub(crate) const MAX_WAITING: usize = 4 * 1024 * 1024;
+/// What a waiting request costs besides its bytes.
+const REQUEST: usize = 128;
 /// Bytes of control messages waiting for the peer before the driver stops reading from it.
 pub(crate) const MAX_CONTROL: usize = 64 * 1024;
 
@@ -105,7 +115,10 @@ pub(crate) struct Hub {
     ready: VecDeque<u32>,
     control: VecDeque<Vec<u8>>,
     control_bytes: usize,
-    wanted: VecDeque<Wanted>,
+    /// Each with what it costs.
+    wanted: VecDeque<(usize, Wanted)>,
+    /// Bytes of requests that wait for the application.
+    waiting: usize,
     wanted_waker: Option<Waker>,
     listening: bool,
     pending: VecDeque<Pending>,
@@ -163,6 +176,7 @@ impl Hub {
             control: VecDeque::new(),
             control_bytes: 0,
             wanted: VecDeque::new(),
+            waiting: 0,
             wanted_waker: None,
             listening: true,
             pending: VecDeque::new(),
@@ -283,6 +297,7 @@ impl Hub {
         if let Some(slot) = place.take() {
             self.used -= 1;
             self.windows = self.windows.saturating_sub(slot.window);
+            self.waiting = self.waiting.saturating_sub(slot.asked_bytes);
             self.ready.retain(|other| *other != id);
         }
         while self.slots.last().is_some_and(Option::is_none) {

@@ -42,6 +42,7 @@ pub(crate) struct Queued {
     pub(crate) id: u64,
     pub(crate) wants_reply: bool,
     pub(crate) kind: RequestKind,
+    pub(crate) cost: usize,
 }
 
 pub(crate) struct Slot {
@@ -80,6 +81,8 @@ pub(crate) struct Slot {
 
     // requests
     pub(crate) asked: VecDeque<Queued>,
+    /// What those cost.
+    pub(crate) asked_bytes: usize,
     pub(crate) exit: VecDeque<RequestKind>,
     pub(crate) answers: VecDeque<(u64, Option<bool>)>,
     pub(crate) next_request: u64,
@@ -113,6 +116,7 @@ impl Slot {
             closed_in: false,
             reader: None,
             asked: VecDeque::new(),
+            asked_bytes: 0,
             exit: VecDeque::new(),
             answers: VecDeque::new(),
             next_request: 0,

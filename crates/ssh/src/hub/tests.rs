@@ -1,9 +1,11 @@
 //! The connection layer alone: what a peer may not do, and what stays bounded when it does.
 
+use std::task::{Context, Poll};
+
 use proptest::prelude::*;
 use wire::ssh::connection::{Bare, ChannelKind, Data, Open, Opened, WindowAdjust};
 use wire::ssh::request::{ChannelRequest, GlobalKind, GlobalRequest, RequestKind};
-use wire::ssh::{Reader, number};
+use wire::ssh::{Reader, number, put_string, put_u32};
 
 use super::*;
 
@@ -18,9 +20,13 @@ fn server() -> Hub {
     let mut hub = Hub::new(Role::Server, Limits::default());
     let open = Open { kind: ChannelKind::Session, sender: 7, window: 100_000, max_packet: 32_768 };
     hub.packet(&bytes(|out| open.encode(out))).unwrap();
-    hub.wanted.pop_front().unwrap();
+    assert!(hub.poll_wanted(&context()).is_ready());
     hub.accept(0).unwrap();
     hub
+}
+
+fn context() -> Context<'static> {
+    Context::from_waker(Waker::noop())
 }
 
 fn sent(hub: &mut Hub) -> Vec<Vec<u8>> {
@@ -132,7 +138,108 @@ fn a_flood_of_requests_is_bounded() {
         }
     }
     assert!(outcome.is_err());
-    assert!(hub.slot(0).unwrap().asked.len() <= MAX_REQUESTS);
+    assert!(hub.slot(0).unwrap().asked.len() <= MAX_ASKED);
+}
+
+/// What the client sends with `SendEnv *` and no word in between.
+#[test]
+fn a_large_environment_does_not_cost_the_shell() {
+    let mut hub = server();
+    for number in 0..400 {
+        let kind = RequestKind::Env { name: format!("VARIABLE_{number}"), value: vec![b'x'; 100] };
+        let message = bytes(|out| ChannelRequest { channel: 0, wants_reply: false, kind }.encode(out));
+        hub.packet(&message).unwrap();
+    }
+    sent(&mut hub);
+
+    hub.packet(&request(RequestKind::Shell)).unwrap();
+
+    assert!(sent(&mut hub).is_empty(), "it waits for the application");
+    let slot = hub.slot(0).unwrap();
+    assert_eq!(slot.asked.len(), 401);
+    assert!(matches!(slot.asked.back().unwrap().kind, RequestKind::Shell));
+}
+
+#[test]
+fn requests_nobody_takes_are_bounded_in_bytes() {
+    let mut hub = server();
+    let limits = hub.limits.max_channels;
+    for _ in 1..limits {
+        let open = Open { kind: ChannelKind::Session, sender: 9, window: 1, max_packet: 1 };
+        hub.packet(&bytes(|out| open.encode(out))).unwrap();
+        let Poll::Ready(Some(Wanted::Open { id, .. })) = hub.poll_wanted(&context()) else { panic!() };
+        hub.accept(id).unwrap();
+    }
+    assert_eq!(hub.waiting, 0);
+    let long = vec![b'x'; 255 * 1024];
+    for channel in 0..u32::try_from(limits).unwrap() {
+        for _ in 0..64 {
+            let kind = RequestKind::Exec { command: long.clone() };
+            hub.packet(&bytes(|out| ChannelRequest { channel, wants_reply: false, kind }.encode(out)))
+                .unwrap();
+        }
+    }
+    let host = GlobalKind::Listen { host: "x".repeat(255 * 1024), port: 1 };
+    hub.packet(&bytes(|out| GlobalRequest { wants_reply: false, kind: host }.encode(out))).unwrap();
+    let held = |hub: &mut Hub| -> usize {
+        let ids = 0..u32::try_from(limits).unwrap();
+        ids.map(|id| hub.slot(id).map_or(0, |slot| slot.asked.iter().map(|asked| asked.cost).sum())).sum()
+    };
+
+    assert!(held(&mut hub) <= MAX_WAITING + 256 * 1024 + REQUEST);
+    assert!(hub.wanted.is_empty());
+    assert!(hub.slot(0).unwrap().asked_bytes <= MAX_ASKED_BYTES + 256 * 1024);
+    assert_eq!(held(&mut hub), hub.waiting);
+
+    while hub.poll_recv(0, &context()).is_ready() {}
+    assert_eq!(held(&mut hub), hub.waiting);
+    for id in 0..u32::try_from(limits).unwrap() {
+        hub.drop_channel(id);
+    }
+    assert_eq!(hub.waiting, 0);
+}
+
+#[test]
+fn nothing_is_granted_after_our_close() {
+    for dropped in [false, true] {
+        let mut hub = server();
+        sent(&mut hub);
+        if dropped {
+            hub.drop_channel(0);
+        } else {
+            hub.behind(0, Out::Close);
+        }
+        assert_eq!(sent(&mut hub)[0][0], number::CHANNEL_CLOSE);
+
+        for _ in 0..hub.limits.window / MAX_DATA {
+            hub.packet(&data(MAX_DATA as usize)).unwrap();
+        }
+
+        assert!(sent(&mut hub).is_empty(), "dropped: {dropped}");
+    }
+}
+
+#[test]
+fn a_host_that_is_no_text_costs_its_own_channel_alone() {
+    let mut hub = server();
+    sent(&mut hub);
+    let mut open = vec![number::CHANNEL_OPEN];
+    put_string(&mut open, b"direct-tcpip");
+    for field in [3_u32, 100, 100] {
+        put_u32(&mut open, field);
+    }
+    put_string(&mut open, b"caf\xe9");
+    put_u32(&mut open, 80);
+    put_string(&mut open, b"127.0.0.1");
+    put_u32(&mut open, 4000);
+
+    hub.packet(&open).unwrap();
+
+    let answer = sent(&mut hub).remove(0);
+    let failed = OpenFailed::decode(&mut Reader::new(&answer)).unwrap();
+    assert_eq!((failed.channel, failed.reason), (3, OpenFailed::CONNECT_FAILED));
+    assert!(failed.text.contains("UTF-8"), "{}", failed.text);
+    hub.packet(&data(1)).unwrap();
 }
 
 #[test]
@@ -168,8 +275,7 @@ fn channels_take_turns() {
 #[test]
 fn windows_grow_while_the_reader_keeps_up_and_only_to_the_bound() {
     let mut hub = server();
-    let noop = std::task::Waker::noop();
-    let cx = std::task::Context::from_waker(noop);
+    let cx = context();
     for _ in 0..2000 {
         while hub.slot(0).unwrap().credit >= 32_768 {
             hub.packet(&data(32_768)).unwrap();

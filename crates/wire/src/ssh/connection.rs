@@ -34,6 +34,9 @@ pub enum ChannelKind {
     },
     /// Something else, by name.
     Unknown(String),
+    /// One of the above, by name, whose fields cannot be read: a host that is not UTF-8. Only this channel is refused
+    /// then, as with a name that does not exist. Never sent.
+    Unreadable(String),
 }
 
 /// The two ends of a forwarded TCP connection.
@@ -79,7 +82,7 @@ impl ChannelKind {
             Self::ForwardedUnix { .. } => "forwarded-streamlocal@openssh.com",
             Self::Agent => "auth-agent@openssh.com",
             Self::X11 { .. } => "x11",
-            Self::Unknown(name) => name,
+            Self::Unknown(name) | Self::Unreadable(name) => name,
         }
     }
 
@@ -110,7 +113,7 @@ impl ChannelKind {
 
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Session | Self::Agent | Self::Unknown(_) => {}
+            Self::Session | Self::Agent | Self::Unknown(_) | Self::Unreadable(_) => {}
             Self::DirectTcp(path) | Self::ForwardedTcp(path) => path.encode(out),
             Self::DirectUnix { path } => {
                 put_string(out, path.as_bytes());
@@ -146,12 +149,15 @@ impl Open {
     /// Reads the message.
     ///
     /// # Errors
-    /// It is not one.
+    /// It is not one. Fields of its kind that cannot be read are [`ChannelKind::Unreadable`].
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
         from.expect(number::CHANNEL_OPEN)?;
         let name = from.text()?;
         let (sender, window, max_packet) = (from.u32()?, from.u32()?, from.u32()?);
-        let kind = ChannelKind::decode(name, from)?;
+        let kind = ChannelKind::decode(name, from).unwrap_or_else(|_| {
+            from.skip();
+            ChannelKind::Unreadable(name.to_owned())
+        });
         from.finish()?;
         Ok(Self { kind, sender, window, max_packet })
     }

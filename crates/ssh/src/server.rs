@@ -158,20 +158,13 @@ struct Door<'a, S, G> {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send, G: Gate> Door<'_, S, G> {
     async fn greet(&mut self) -> Result<(PublicKey, Proof, G::Who), Error> {
         let request = self.link.next().await?;
-        let mut from = Reader::new(&request);
-        from.expect(number::SERVICE_REQUEST)?;
-        if from.string()? != b"ssh-userauth" {
-            return Err(Error::Protocol("another service than ssh-userauth"));
-        }
+        asks_to_sign_in(&request)?;
         if let Err(text) = self.gate.open() {
             self.link.transport.goodbye(Disconnect::NOT_ALLOWED, &text)?;
             self.link.flush().await?;
             return Err(Error::Closed);
         }
-        self.link.transport.send(|out| {
-            out.push(number::SERVICE_ACCEPT);
-            put_string(out, b"ssh-userauth");
-        })?;
+        self.accept_service()?;
         if let Some(banner) = &self.config.banner {
             self.link.transport.send(|out| Banner { text: banner.as_bytes() }.encode(out))?;
         }
@@ -179,6 +172,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, G: Gate> Door<'_, S, G> {
         for _ in 0..MAX_REQUESTS {
             let message = self.link.next().await?;
             let asked = Instant::now();
+            // Some clients ask for the service before every attempt (paramiko does); it is answered until one is in.
+            if message.first() == Some(&number::SERVICE_REQUEST) {
+                asks_to_sign_in(&message)?;
+                self.accept_service()?;
+                continue;
+            }
             let request = UserRequest::decode(&mut Reader::new(&message))?;
             if request.service != CONNECTION {
                 return Err(Error::Protocol("another service than ssh-connection"));
@@ -204,6 +203,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, G: Gate> Door<'_, S, G> {
             self.link.transport.send(|out| Failure { methods, partial: false }.encode(out))?;
         }
         Err(Error::Denied)
+    }
+
+    fn accept_service(&mut self) -> Result<(), Error> {
+        self.link.transport.send(|out| {
+            out.push(number::SERVICE_ACCEPT);
+            put_string(out, USERAUTH);
+        })
     }
 
     async fn judge(&mut self, request: &UserRequest<'_>) -> Result<Verdict<G::Who>, Error> {
@@ -242,6 +248,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, G: Gate> Door<'_, S, G> {
             }
         })
     }
+}
+
+/// The one service before a user is in (RFC 4253 section 10).
+const USERAUTH: &[u8] = b"ssh-userauth";
+
+fn asks_to_sign_in(message: &[u8]) -> Result<(), Error> {
+    let mut from = Reader::new(message);
+    from.expect(number::SERVICE_REQUEST)?;
+    if from.string()? != USERAUTH {
+        return Err(Error::Protocol("another service than ssh-userauth"));
+    }
+    Ok(())
 }
 
 /// What became of one request.

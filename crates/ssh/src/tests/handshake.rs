@@ -1,7 +1,13 @@
 //! Who gets in, by which algorithms, and who does not.
 
+use wire::ssh::userauth::{Method, Request, signed_data};
+use wire::ssh::{number, put_string};
+
 use super::*;
 use crate::algorithms::{CIPHERS, KEXES, MACS};
+use crate::hub::Role;
+use crate::link::Link;
+use crate::transport::Transport;
 use crate::{Algorithms, keys::Signing};
 
 async fn answers(world: &World) {
@@ -134,6 +140,48 @@ async fn the_right_one_of_several_keys_gets_in() {
     let server = server.unwrap();
     assert_eq!((server.who.as_str(), server.login.as_str()), ("ann", "ann"));
     assert_eq!(server.key, world.user.public());
+}
+
+/// Every attempt of paramiko begins with a request for the service, also the second.
+#[tokio::test]
+async fn the_service_may_be_asked_for_before_every_attempt() {
+    let world = World::new();
+    let gate = Only(world.user.public());
+    let (ours, theirs) = tokio::io::duplex(4096);
+    let transport = Transport::new(Role::Client, Algorithms::default(), Vec::new(), "test");
+    let mut link = Link::new(ours, transport);
+    let client = async {
+        link.ready().await.unwrap();
+        for key in [Arc::new(PrivateKey::generate("eve").unwrap()), world.user.clone()] {
+            link.transport
+                .send(|out| {
+                    out.push(number::SERVICE_REQUEST);
+                    put_string(out, b"ssh-userauth");
+                })
+                .unwrap();
+            assert_eq!(link.next().await.unwrap()[0], number::SERVICE_ACCEPT);
+            let public = key.public();
+            let (algorithm, blob) = (public.kind(), public.as_bytes());
+            let service = b"ssh-connection";
+            let signed = signed_data(link.transport.session(), "ann", service, algorithm, blob);
+            let signature = key.sign(&signed);
+            let method = Method::PublicKey { algorithm, key: blob, signature: Some(&signature) };
+            link.transport.send(|out| Request { user: "ann", service, method }.encode(out)).unwrap();
+            let answer = link.next().await.unwrap()[0];
+            if answer == number::USERAUTH_SUCCESS {
+                return true;
+            }
+            assert_eq!(answer, number::USERAUTH_FAILURE);
+        }
+        false
+    };
+
+    let (is_in, server) =
+        soon(async { tokio::join!(client, server::accept(theirs, Arc::new(world.server.clone()), &gate)) })
+            .await;
+
+    assert!(is_in);
+    assert_eq!(server.unwrap().key, world.user.public());
 }
 
 #[tokio::test]

@@ -30,8 +30,10 @@ const LOW: usize = 64 * 1024;
 const MOST: usize = 512 * 1024;
 /// Turns before other tasks get theirs.
 const TURNS: usize = 16;
-/// A key exchange must be done within.
+/// A peer silent for so long while keys are exchanged anew is given up, or for as long as keepalives would wait.
 const EXCHANGE: Duration = Duration::from_secs(30);
+/// A key exchange must be done within, also with a peer that says other things: a slow line may have much on its way.
+const WHOLE_EXCHANGE: Duration = Duration::from_secs(600);
 /// Farewells must be done within.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Buffers are given back after so long without traffic.
@@ -59,6 +61,13 @@ pub struct Keepalive {
     pub every: Duration,
     /// Gives up after so many questions without any answer.
     pub misses: u32,
+}
+
+impl Keepalive {
+    /// How long a peer may be silent.
+    fn patience(self) -> Duration {
+        self.every.saturating_mul(self.misses.saturating_add(1))
+    }
 }
 
 /// Moves the bytes of one connection until it ends. Spawn it in the scope that owns the connection; dropping it ends
@@ -237,9 +246,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return Ok(Poll::Ready(()));
         }
         if let Some(since) = self.exchange_since {
-            next = since + EXCHANGE;
+            let patience = self.keepalive.map_or(Duration::ZERO, Keepalive::patience).max(EXCHANGE);
+            next = later(since.max(self.heard), patience).min(since + WHOLE_EXCHANGE);
             if now >= next {
-                return Err(Error::Deadline);
+                return Err(Error::StaleKeys);
             }
         }
         if let Some(keepalive) = self.keepalive {

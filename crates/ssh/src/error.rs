@@ -46,6 +46,9 @@ pub enum Error {
     /// The handshake was not done in time.
     #[error("the handshake took too long")]
     Deadline,
+    /// An open connection's keys were to be exchanged anew, and the peer did not do its part in time.
+    #[error("the peer did not agree on new keys in time")]
+    StaleKeys,
     /// The peer did not answer in time.
     #[error("the peer does not answer")]
     Unresponsive,
@@ -96,7 +99,7 @@ impl From<Error> for io::Error {
         let kind = match &error {
             Error::Io(inner) => inner.kind(),
             Error::Closed | Error::Disconnected { .. } => io::ErrorKind::BrokenPipe,
-            Error::Deadline | Error::Unresponsive => io::ErrorKind::TimedOut,
+            Error::Deadline | Error::StaleKeys | Error::Unresponsive => io::ErrorKind::TimedOut,
             Error::Denied | Error::HostKey(_) => io::ErrorKind::PermissionDenied,
             _ => io::ErrorKind::Other,
         };

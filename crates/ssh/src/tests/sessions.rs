@@ -1,8 +1,10 @@
 //! What runs over a connection: requests, forwards, exit codes, rekey, goodbye.
 
 use super::*;
+use crate::driver::Driver;
 use crate::{GlobalKind, Pty, Size, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use wire::ssh::number;
 
 #[tokio::test]
 async fn a_command_runs_and_says_how_it_ended() {
@@ -272,6 +274,61 @@ async fn a_peer_that_reads_nothing_does_not_put_off_the_end() {
     server.connection.disconnect("no longer");
 
     soon(driver).await.unwrap();
+}
+
+/// Both drivers run by hand: for a while nothing passes.
+#[tokio::test(start_paused = true)]
+async fn a_stall_while_keys_change_is_waited_out_as_long_as_any_other() {
+    for (stall, survives) in [(60, true), (140, true), (160, false)] {
+        let mut world = World::new();
+        world.client.keepalive = None;
+        world.client.rekey.every = Duration::from_secs(100_000);
+        world.server.rekey.every = Duration::from_secs(10);
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let (client, server) = world.shake(ours, theirs).await;
+        let (mut client, mut server) = (client.unwrap(), server.unwrap());
+
+        // The server asks for new keys at 10 s, and the client says nothing.
+        let silence = tokio::time::timeout(Duration::from_secs(stall), &mut server.driver).await;
+        assert_eq!(silence.is_err(), survives, "{stall}: {silence:?}");
+        if !survives {
+            continue;
+        }
+        let both = async { tokio::join!(&mut client.driver, &mut server.driver) };
+
+        let later = tokio::time::timeout(Duration::from_secs(5), both).await;
+        assert!(later.is_err(), "{stall}: {later:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_talks_and_never_agrees_on_keys_is_given_up() {
+    let mut world = World::new();
+    world.server.keepalive = None;
+    world.server.rekey.every = Duration::from_secs(10);
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let (client, server) = world.shake(ours, theirs).await;
+    let (client, server) = (client.unwrap(), server.unwrap());
+    let mut driver = client.driver;
+    let talks = async {
+        let Driver { stream, transport, .. } = &mut driver;
+        loop {
+            transport.send(|out| out.extend([number::IGNORE, 0, 0, 0, 0])).unwrap();
+            let length = transport.output().len();
+            if stream.write_all(transport.output()).await.is_err() {
+                return;
+            }
+            transport.written(length);
+            tokio::time::sleep(Duration::from_secs(20)).await;
+        }
+    };
+
+    let outcome = tokio::select! {
+        outcome = server.driver => outcome,
+        () = talks => panic!("the stream ended"),
+    };
+
+    assert!(matches!(outcome, Err(Error::StaleKeys)), "{outcome:?}");
 }
 
 #[tokio::test(start_paused = true)]

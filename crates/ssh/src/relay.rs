@@ -1,6 +1,7 @@
 //! A channel joined to another stream: what forwards and jump hosts are made of.
 
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -29,15 +30,23 @@ pub async fn relay<S: AsyncRead + AsyncWrite + Unpin>(channel: Channel, stream: 
     let (mut from, mut to) = tokio::io::split(stream);
     let mut carried = Relayed::default();
     let Relayed { from_channel: up, to_channel: down, broke } = &mut carried;
-    let give = give(&channel, &mut from, (down, broke));
-    let both = async { tokio::try_join!(take(&channel, &mut to, up), give) };
+    // Set by the direction that ends first; the other ends the relay. A peer that has said and heard the end need not
+    // close: `ssh -W` whose own pipes broke waits for us to.
+    let ended = AtomicBool::new(false);
+    let give = give(&channel, &mut from, (down, broke), &ended);
+    let both = async { tokio::try_join!(take(&channel, &mut to, up, &ended), give) };
     // Which side failed makes no difference: both ends are let go.
     drop(both.await);
     channel.close();
     carried
 }
 
-async fn take(channel: &Channel, to: &mut (impl AsyncWrite + Unpin), count: &mut u64) -> Result<(), Error> {
+async fn take(
+    channel: &Channel,
+    to: &mut (impl AsyncWrite + Unpin),
+    count: &mut u64,
+    ended: &AtomicBool,
+) -> Result<(), Error> {
     loop {
         match channel.recv().await? {
             Received::Data(bytes) => {
@@ -46,7 +55,12 @@ async fn take(channel: &Channel, to: &mut (impl AsyncWrite + Unpin), count: &mut
             }
             Received::Extended(..) | Received::Exit(_) => {}
             Received::Request(request) => request.refuse(),
-            Received::Eof => to.shutdown().await?,
+            Received::Eof => {
+                to.shutdown().await?;
+                if ended.swap(true, Ordering::Relaxed) {
+                    return Err(Error::Closed);
+                }
+            }
             // The peer is gone for good: nothing more can be given to it.
             Received::Closed => return Err(Error::Closed),
         }
@@ -63,13 +77,14 @@ async fn give(
     channel: &Channel,
     from: &mut (impl AsyncRead + Unpin),
     (count, broke): (&mut u64, &mut Option<ErrorKind>),
+    ended: &AtomicBool,
 ) -> Result<(), Error> {
     let mut buffer = vec![0; SMALL];
     loop {
         let read = from.read(&mut buffer).await.inspect_err(|error| *broke = Some(error.kind()))?;
         if read == 0 {
             channel.eof();
-            return Ok(());
+            return if ended.swap(true, Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) };
         }
         *count += read as u64;
         channel.write_all(buffer.get(..read).unwrap_or_default()).await?;

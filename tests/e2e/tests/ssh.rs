@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Result;
 use e2e::account::Account;
@@ -362,6 +363,40 @@ fn a_stuck_reader_does_not_stop_its_neighbours() {
     stuck.wait().unwrap();
 
     assert_eq!(answered, 5);
+}
+
+/// The helper that `-J` starts sees its pipes end and nothing else; the gate has to let its channel go.
+#[test]
+fn a_jump_whose_client_was_killed_leaves_nothing_behind() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap().with_agent().unwrap();
+    let jump = format!("ann@127.0.0.1:{}", gate.port);
+    // A shell, a copy in its middle, and one that is over.
+    for (command, read) in [
+        ("echo here; exec sleep 1000", 5),
+        ("exec cat /dev/zero", 1 << 20),
+        ("head -c 64M /dev/zero; exec sleep 1000", 64 << 20),
+    ] {
+        let mut ssh = ann.ssh(&["-J", &jump, &root(), command]);
+        let mut ssh = ssh.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let output = ssh.stdout.take().unwrap();
+        assert_eq!(std::io::copy(&mut output.take(read), &mut std::io::sink()).unwrap(), read, "{command}");
+        let helper = child_of(ssh.id()).unwrap();
+
+        ssh.kill().unwrap();
+        ssh.wait().unwrap();
+
+        // One that ended and was not collected has no command line either.
+        let words = || std::fs::read(format!("/proc/{helper}/cmdline")).unwrap_or_default();
+        let gone = || words().is_empty().then_some(());
+        until(&format!("the end of ssh -W after {command:?}"), Duration::from_secs(20), gone).unwrap();
+    }
+}
+
+/// The one child of a process.
+fn child_of(parent: u32) -> Result<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
+    Ok(children.trim().parse()?)
 }
 
 #[test]

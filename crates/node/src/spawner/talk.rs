@@ -100,7 +100,11 @@ impl Talk {
                     self.answers.extend(self.unsent.pop_front().map(|(_, waiting)| waiting));
                 }
                 Some(ask) = self.queue.recv(), if self.unsent.is_empty() => {
-                    self.unsent.push_back((ask.question, Some((ask.reply, ask.later))));
+                    // Who is gone may have given back the handle the question names, and to ask with a handle that
+                    // is none is a breach.
+                    if !ask.reply.is_closed() {
+                        self.unsent.push_back((ask.question, Some((ask.reply, ask.later))));
+                    }
                 }
                 () = shared.notify.notified(), if self.unsent.is_empty() => self.give_back(),
             }

@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("starting_is_cheap", starting_is_cheap),
     ("much_given_back_at_once_stops_nobody", much_given_back_at_once),
     ("what_nobody_waits_for_any_more_goes_back", nobody_waits),
+    ("a_question_whose_asker_left_with_the_account_harms_nobody", asker_left),
     ("a_host_that_does_not_answer_is_not_waited_for_for_ever", slow_host),
 ];
 
@@ -120,6 +121,15 @@ pub(super) async fn ask_and_leave<T>(asked: impl Future<Output = T>) {
     .await;
 }
 
+/// Asks, and is gone once the question is on its way.
+async fn ask_and_leave_later<T>(asked: impl Future<Output = T>) {
+    tokio::select! {
+        biased;
+        _ = asked => {}
+        () = tokio::task::yield_now() => {}
+    }
+}
+
 fn nobody_waits() {
     let launched = launch(&std::env::current_exe().unwrap(), &Orders::default()).unwrap();
     let pid = launched.pid();
@@ -131,9 +141,11 @@ fn nobody_waits() {
 
         for _ in 0..50 {
             ask_and_leave(account.open_pty(Size::default())).await;
+            ask_and_leave_later(account.open_pty(Size::default())).await;
         }
-        let words = command(&format!("sleep 2; touch {}", mark.display()));
-        ask_and_leave(account.run_on_pipes(words, Vec::new())).await;
+        let words = || command(&format!("sleep 2; touch {}", mark.display()));
+        ask_and_leave(account.run_on_pipes(words(), Vec::new())).await;
+        ask_and_leave_later(account.run_on_pipes(words(), Vec::new())).await;
 
         // Answers come in order, and what goes back goes before the second question.
         drop(account.open_pty(Size::default()).await.unwrap());
@@ -142,6 +154,24 @@ fn nobody_waits() {
         last.ended().await.unwrap();
         assert!(descriptors(pid) <= before + 2, "{} after {before}", descriptors(pid));
         assert!(!mark.exists(), "a program nobody watches ran on");
+    });
+}
+
+/// What is given back may overtake a question that still waits to be sent.
+fn asker_left() {
+    with_spawner(|spawner| async move {
+        for _ in 0..20 {
+            let account = spawner.lookup(proof::good(&me()), None).await.unwrap();
+            for _ in 0..20 {
+                ask_and_leave(account.connect(b"/nowhere")).await;
+            }
+            drop(account);
+        }
+
+        let account = spawner.lookup(proof::good(&me()), None).await.unwrap();
+
+        let (out, _, exit) = run(&account, "echo still here", &[]).await;
+        assert_eq!((out.as_str(), exit), ("still here\n", Exit::Code(0)));
     });
 }
 

@@ -82,6 +82,11 @@ pub(super) async fn run(
         record_refusal(visit, &program, copy.as_ref(), "unknown subsystem").await;
         return request.refuse();
     }
+    if matches!(program, Program::Subsystem(_)) {
+        // Files pass over pipes, where what is done to them is seen. A terminal set to change nothing would carry them
+        // past that.
+        wishes.pty = None;
+    }
     let permit = match decide(visit, &program, copy.as_ref()) {
         Ok(permit) => permit,
         Err(denial) => {

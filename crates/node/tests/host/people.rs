@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("a_service_that_stops_says_so", a_service_that_stops),
     ("a_key_without_a_certificate_is_refused", a_key_without_a_certificate),
     ("sftp_and_scp_work_and_are_on_record", sftp_and_scp),
+    ("sftp_on_a_terminal_is_on_record_too", sftp_on_a_terminal),
     ("rsync_works", rsync_works),
     ("file_copies_are_refused_where_rules_say_so", file_copies_refused),
     ("a_lock_ends_an_open_session", a_lock_ends_an_open_session),
@@ -149,6 +150,21 @@ pub(crate) fn transfer(gate: &Gate, program: &str, words: &[&str], input: &str) 
     client.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let out = client.wait_with_output().unwrap();
     (out.status.success(), text(&out.stdout) + &text(&out.stderr))
+}
+
+/// Over a terminal set to change nothing the bytes would pass, and nobody would see what was done to which file.
+fn sftp_on_a_terminal() {
+    let gate = gate();
+    let here = gate.path("here");
+    std::fs::write(&here, b"x").unwrap();
+    let there = gate.path("there");
+    let batch = format!("put {} {}\n", here.display(), there.display());
+
+    let (ok, said) = transfer(&gate, "sftp", &["-oRequestTTY=force", "-b", "-", &gate.destination()], &batch);
+
+    assert!(ok && there.exists(), "{said}");
+    gate.event("sftp", |event| event["action"] == "open" && event["path"].as_str() == there.to_str());
+    gate.event("sftp_summary", |event| event["files"][0]["written"] == 1);
 }
 
 fn sftp_and_scp() {

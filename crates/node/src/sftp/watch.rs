@@ -106,6 +106,12 @@ impl Flow {
         }
     }
 
+    /// So many of the bytes that passed were not taken: the hash is of what is not there.
+    fn refused(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.hash = None;
+    }
+
     fn finish(self) -> (u64, Option<String>) {
         let hex = |hash: digest::Context| {
             hash.finish().as_ref().iter().fold(String::with_capacity(64), |mut out, byte| {
@@ -143,6 +149,11 @@ enum Pending {
     Read {
         handle: Vec<u8>,
         offset: u64,
+    },
+    /// So many bytes, counted and hashed as they passed.
+    Write {
+        handle: Vec<u8>,
+        bytes: u64,
     },
 }
 
@@ -199,6 +210,9 @@ impl Watcher {
                 Piece::Data(data) => {
                     if let Some(file) = self.streaming_up.as_ref().and_then(|h| self.files.get_mut(h)) {
                         file.written.data(data);
+                    }
+                    if let Some((_, Pending::Write { bytes, .. })) = self.pending.back_mut() {
+                        *bytes += data.len() as u64;
                     }
                 }
             }
@@ -263,7 +277,7 @@ impl Watcher {
             Request::Write { handle, offset, .. } => {
                 self.files.get_mut(handle).ok_or(NOT_GIVEN)?.written.at(offset);
                 self.streaming_up = Some(handle.to_vec());
-                Pending::Nothing
+                Pending::Write { handle: handle.to_vec(), bytes: 0 }
             }
             other => self.deed(other)?.map_or(Pending::Nothing, Pending::Deed),
         };
@@ -326,7 +340,7 @@ impl Watcher {
             Pending::Greeting => return Ok(()),
             _ if number(body)? != id => return Err(Malformed("a reply to another request")),
             Pending::Nothing => return Ok(()),
-            Pending::Deed(_) | Pending::Close(_) | Pending::Read { .. } => {}
+            Pending::Deed(_) | Pending::Close(_) | Pending::Read { .. } | Pending::Write { .. } => {}
         }
         let (_, reply) = Reply::decode(body).map_err(|error| Malformed(error.why()))?;
         match (pending, reply) {
@@ -334,6 +348,13 @@ impl Watcher {
                 if let Some(file) = self.files.get_mut(&handle) {
                     file.read.at(offset);
                     self.streaming_down = Some(handle);
+                }
+            }
+            (Pending::Write { handle, bytes }, reply) => {
+                if !matches!(reply, Reply::Status { status: Status::Ok, .. })
+                    && let Some(file) = self.files.get_mut(&handle)
+                {
+                    file.written.refused(bytes);
                 }
             }
             (Pending::Greeting | Pending::Nothing | Pending::Read { .. }, _) => {}

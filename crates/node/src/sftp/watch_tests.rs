@@ -63,6 +63,39 @@ fn watch(step: usize) -> Vec<Seen> {
     watcher.finish()
 }
 
+/// What a server refuses is not in the file, and its hash would be of what nobody can find there.
+#[test]
+fn what_the_server_did_not_take_is_not_written() {
+    let handle = &[0, 0, 0, 7][..];
+    for (outcomes, written, hashed) in [
+        ([Status::Ok, Status::Ok], 11, true),
+        ([Status::Failure, Status::Failure], 0, false),
+        ([Status::Ok, Status::Failure], 6, false),
+        ([Status::Failure, Status::Ok], 5, false),
+    ] {
+        let mut watcher = Watcher::new();
+        let mut up = request(&Request::Init { version: 3 }, 0);
+        up.extend(open(1, "/etc/motd", OpenFlags::READ));
+        watcher.client(&up).unwrap();
+        let mut down = reply(&Reply::Version { version: 3, extensions: vec![] }, 0);
+        down.extend(reply(&Reply::Handle(handle), 1));
+        watcher.server(&down).unwrap();
+        for (number, data) in [(2, &b"hello "[..]), (3, b"world")] {
+            let offset = if number == 2 { 0 } else { 6 };
+            watcher.client(&request(&Request::Write { handle, offset, data }, number)).unwrap();
+        }
+        watcher.client(&request(&Request::Close { handle }, 4)).unwrap();
+        for (number, outcome) in [(2, outcomes[0]), (3, outcomes[1]), (4, Status::Ok)] {
+            watcher.server(&status(outcome, number)).unwrap();
+        }
+
+        let seen = watcher.finish();
+
+        let Some(Seen::Moved(moved)) = seen.last() else { panic!("{seen:?}") };
+        assert_eq!((moved.written, moved.written_sha256.is_some()), (written, hashed), "{outcomes:?}");
+    }
+}
+
 #[test]
 fn an_upload_is_seen_with_its_hash_and_a_refusal_with_its_words() {
     let seen = watch(usize::MAX);

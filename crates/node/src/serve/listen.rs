@@ -51,7 +51,8 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// The listeners of a connection. Dropping it ends them.
+/// The listeners of a connection, which end with it or when they are told to; what came in through them ends with the
+/// connection alone.
 #[derive(Default)]
 pub(super) struct Listeners(BTreeMap<Place, Scope>);
 
@@ -218,9 +219,9 @@ async fn hear(visit: Arc<Visit>, place: Place, ears: Ears, scope: Scope) {
     let hearing = async {
         tokio::join!(visit.forwarded(direction, &address, Status::ok()), async {
             match ears {
-                Ears::Ports(listeners) => hear_ports(&visit, &place, listeners, &scope).await,
+                Ears::Ports(listeners) => hear_ports(&visit, &place, listeners).await,
                 Ears::Path(listener, bound) => {
-                    hear_path(&visit, &place, listener, &scope).await;
+                    hear_path(&visit, &place, listener).await;
                     // Its path goes with it.
                     drop(bound);
                 }
@@ -234,7 +235,7 @@ async fn hear(visit: Arc<Visit>, place: Place, ears: Ears, scope: Scope) {
     visit.unforwarded(direction, &address).await;
 }
 
-async fn hear_ports(visit: &Arc<Visit>, place: &Place, listeners: Vec<TcpListener>, scope: &Scope) {
+async fn hear_ports(visit: &Arc<Visit>, place: &Place, listeners: Vec<TcpListener>) {
     let Place::Port(host, port) = place else { return };
     loop {
         let accepted = poll_fn(|cx| {
@@ -249,7 +250,8 @@ async fn hear_ports(visit: &Arc<Visit>, place: &Place, listeners: Vec<TcpListene
             }
         };
         let (visit, host, port) = (visit.clone(), host.clone(), *port);
-        scope.spawn("forwarded port", async move {
+        // What came in outlives the listener: to listen no more cuts nobody off (as in sshd).
+        visit.scope.clone().spawn("forwarded port", async move {
             drop(stream.set_nodelay(true));
             let origin = (from.ip().to_string(), from.port());
             let opened = visit.ssh.open_forwarded_tcp(&host, port, (&origin.0, origin.1)).await;
@@ -260,7 +262,7 @@ async fn hear_ports(visit: &Arc<Visit>, place: &Place, listeners: Vec<TcpListene
     }
 }
 
-async fn hear_path(visit: &Arc<Visit>, place: &Place, listener: UnixListener, scope: &Scope) {
+async fn hear_path(visit: &Arc<Visit>, place: &Place, listener: UnixListener) {
     let Place::Path(path) = place else { return };
     loop {
         let stream = match listener.accept().await {
@@ -271,7 +273,7 @@ async fn hear_path(visit: &Arc<Visit>, place: &Place, listener: UnixListener, sc
             }
         };
         let (visit, path) = (visit.clone(), path.clone());
-        scope.spawn("forwarded socket", async move {
+        visit.scope.clone().spawn("forwarded socket", async move {
             if let Ok(channel) = visit.ssh.open(ChannelKind::ForwardedUnix { path }).await {
                 relay::unix(&channel, stream, &visit.pulse).await;
             }

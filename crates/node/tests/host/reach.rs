@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("forwards_work_in_every_direction", forwards),
     ("forwards_are_refused_where_rules_say_so", forwards_refused),
     ("a_forward_cut_with_its_connection_has_stopped_on_record", forward_cut),
+    ("a_forward_that_is_cancelled_keeps_what_came_in", forward_cancelled),
     ("a_port_that_is_somebody_elses_is_not_listened_on", port_taken),
     ("a_connection_nothing_goes_through_ends_at_the_idle_limit", idle_forward),
     ("an_agent_is_in_reach", an_agent_is_in_reach),
@@ -144,6 +145,31 @@ fn forward_cut() {
 
     gate.event("port", |event| event["code"] == "T3003S" && event["addr"] == address.as_str());
     drop(held);
+}
+
+/// As with sshd: to listen no more cuts nobody off.
+fn forward_cancelled() {
+    let gate = gate();
+    let service = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, remote, control) = (service.local_addr().unwrap().port(), free_port(), gate.path("control"));
+    let forward = format!("-R{remote}:127.0.0.1:{port}");
+    let master = format!("-oControlPath={}", control.display());
+    let mut client = gate.ssh(&["-M", "-N", &master, &forward], &[]).spawn().unwrap();
+    let mut far = wait(|| std::net::TcpStream::connect(("127.0.0.1", remote)).ok()).unwrap();
+    let (mut near, _) = service.accept().unwrap();
+
+    let out = gate.ssh(&["-O", "cancel", &master, &forward], &[]).output().unwrap();
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    gate.event("port", |event| event["direction"] == "remote" && event["code"] == "T3003S");
+    assert!(std::net::TcpStream::connect(("127.0.0.1", remote)).is_err());
+
+    near.write_all(b"still").unwrap();
+    drop(near);
+    let mut heard = String::new();
+    far.read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "still");
+    client.kill().unwrap();
+    client.wait().unwrap();
 }
 
 fn port_taken() {

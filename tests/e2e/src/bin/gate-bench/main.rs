@@ -43,7 +43,8 @@ const MEASURES: &[(&str, Measure)] = &[
 /// The same as users meet it: whatever stock client and servers come to.
 fn by_themselves(bed: &Bed, effort: &Effort) -> Result<Vec<Row>> {
     bed.agree(Agreed::ByThemselves)?;
-    let measures: [Measure; 3] = [sessions::latency, sessions::rate, throughput::both_ways];
+    let measures: [Measure; 5] =
+        [sessions::latency, sessions::rate, throughput::both_ways, echo::all, forward::to_nginx];
     let rows = measures.iter().map(|measure| measure(bed, effort)).collect::<Result<Vec<_>>>();
     bed.agree(Agreed::Fixed)?;
     let named = |row: Row| Row { measure: format!("{}, algorithms by themselves", row.measure), ..row };

@@ -1,7 +1,8 @@
 //! Entry points for fuzzing: each takes any bytes and must neither panic nor take unbounded memory or time.
 
+use crate::recording::bundle::{self, Bundle};
 use crate::recording::frame::Frames;
-use crate::recording::{Segment, TimedFrame, asciicast, export, journal};
+use crate::recording::{Segment, TimedFrame, asciicast, export, journal, verify};
 
 /// Frames: what decodes encodes to the same frame again.
 pub fn frame(data: &[u8]) {
@@ -26,6 +27,17 @@ pub fn segment(data: &[u8]) {
         Ok(())
     });
     drop(walked);
+}
+
+/// Recordings in one file: parse, verify as if the sealing key were the authority's too, write again.
+pub fn bundle(data: &[u8]) {
+    let Ok(Bundle { detail, segments }) = Bundle::parse(data) else { return };
+    if let Ok(key) = detail.seal_key.parse() {
+        drop(verify(&detail, &segments, key));
+    }
+    let mut again = Vec::new();
+    let written = segments.iter().all(|segment| bundle::append(segment, &mut again).is_ok());
+    assert!(written && data.ends_with(&again), "segments changed by writing them");
 }
 
 /// Journals: recover whatever is whole.

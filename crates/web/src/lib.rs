@@ -11,6 +11,8 @@ mod app;
 mod connection;
 mod discovery;
 pub mod files;
+#[doc(hidden)]
+pub mod fuzz;
 mod pages;
 mod people;
 mod reach;

@@ -5,6 +5,7 @@ pub type Entry = fn(&[u8]);
 
 /// Target name and entry point.
 pub const TARGETS: &[(&str, Entry)] = &[
+    ("audit_bundle", audit::fuzz::bundle),
     ("audit_frame", audit::fuzz::frame),
     ("audit_journal", audit::fuzz::journal),
     ("audit_screen", audit::fuzz::screen),
@@ -21,6 +22,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("pki_webauthn", pki::fuzz::webauthn),
     ("ssh_connection", ssh::fuzz::connection),
     ("ssh_transport", ssh::fuzz::transport),
+    ("web_terminal", web::fuzz::terminal),
     ("wire_client_hello", wire::fuzz::client_hello),
     ("wire_dial", wire::fuzz::dial),
     ("wire_http_head", wire::fuzz::http_head),

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub(crate) use line::Line;
+pub(crate) use line::{Line, frames};
 pub(crate) use plain::{heard, note_front, open};
 pub(crate) use serve::{Came, serve};
 pub(crate) use ticket::{admit, list, ticket};

@@ -65,7 +65,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("moongate.kex_algos", Kind::Names(KEX_ALGOS), "", "SSH key exchanges, most wanted first; a modern set, post-quantum first, if left out."),
     Key::new("moongate.mac_algos", Kind::Names(MAC_ALGOS), "", "SSH message authentication codes, most wanted first."),
     Key::new("moongate.ciphersuites", Kind::Names(CIPHER_SUITES), "", "TLS 1.2 cipher suites for browsers, all of them if left out; TLS 1.3 is always on, and alone between hosts."),
-    Key::new("moongate.ca_signature_algo", Kind::OneOf(&["ssh-rsa", "rsa-sha2-256", "rsa-sha2-512"]), "", "The authority signs with Ed25519, whatever is asked for here.").never(),
+    Key::new("moongate.ca_signature_algo", Kind::OneOf(&["ssh-rsa", "rsa-sha2-256", "rsa-sha2-512"]), "", "The kind of the authority's key decides: ECDSA P-256, or Ed25519 in older clusters.").never(),
     Key::new("moongate.storage", Kind::Section, "", "Where the authority keeps state and events."),
     Key::new("moongate.storage.type", Kind::OneOf(&["dir", "sqlite", "etcd", "dynamodb", "firestore", "postgresql", "cockroachdb"]), "sqlite", "The kind of store; `dir` and `sqlite` have an effect so far."),
     Key::new("moongate.storage.path", Kind::Path, "", "Where SQLite's files are; the data directory if left out."),

@@ -1,7 +1,9 @@
 //! The one gate every verb passes: who asks, what the verb declares, one decision.
 //!
 //! A [`Pass`] can be made here only, and handlers get nothing without one. People are asked about with the roles
-//! they hold now *and* held when their certificate was issued: less of both counts.
+//! they hold now *and* held when their certificate was issued: less of both counts. The gate asks whether there is one
+//! they may do it to; which one it is only handlers know, and they ask again about each with [`require`] or
+//! [`allows_one`].
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -218,6 +220,11 @@ pub(crate) fn allows(core: &Core, pass: &Pass, kind: Kind, verb: Verb) -> bool {
 /// Whether the same caller may do it to this one.
 pub(crate) fn allows_one(core: &Core, pass: &Pass, kind: Kind, verb: Verb, object: &Object) -> bool {
     ask_again(core, pass, kind, verb, Of::One(object))
+}
+
+/// Goes on when the same caller may do it to this one. One that is not theirs looks like one that is not there.
+pub(crate) fn require(core: &Core, pass: &Pass, kind: Kind, verb: Verb, object: &Object) -> Answer<()> {
+    if allows_one(core, pass, kind, verb, object) { Ok(()) } else { Err(Refusal::not_found()) }
 }
 
 /// What the same caller may do, kind by kind.

@@ -6,19 +6,30 @@ use audit::event::kinds::SessionTerminate;
 use audit::event::{SessionRef, Who};
 use model::api::access::{EndSession, ListLive, LiveSession, TrackSession};
 use model::api::{Done, Page};
+use model::resource::{Kind, Verb};
+use policy::Object;
 use store::{Condition, Txn};
 
 use crate::db::{encode, key};
 use crate::dispatch::Ctx;
+use crate::gate;
 use crate::refusal::{Answer, Refusal};
 
 /// How long a wish to end a session is repeated to its node.
 const ENDS_KEPT: Duration = Duration::from_secs(600);
 const MAX_REASON: usize = 1024;
 
+/// The session as policy looks at it.
+fn object(live: &LiveSession) -> Object {
+    Object { name: Some(live.id.to_string()), ..Object::session(vec![live.user.clone()]) }
+}
+
 pub(crate) async fn list(ctx: Ctx, _ask: ListLive) -> Answer<Page<LiveSession>> {
+    let shown = |live: &LiveSession| {
+        gate::allows_one(&ctx.core, &ctx.pass, Kind::SessionTracker, Verb::List, &object(live))
+    };
     let all = ctx.core.db.all::<LiveSession>("live").await?;
-    let mut items: Vec<LiveSession> = all.into_iter().map(|(_, doc)| doc.value).collect();
+    let mut items: Vec<LiveSession> = all.into_iter().map(|(_, doc)| doc.value).filter(shown).collect();
     items.sort_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
     Ok(Page { items, next: String::new() })
 }
@@ -55,6 +66,7 @@ pub(crate) async fn end(ctx: Ctx, ask: EndSession) -> Answer<Done> {
         return Err(Refusal::bad("the reason is longer than 1 KiB"));
     }
     let live = core.db.get::<LiveSession>(&key("live", &ask.id)?).await?.ok_or_else(Refusal::not_found)?;
+    gate::require(core, &ctx.pass, Kind::SessionTracker, Verb::Delete, &object(&live.value))?;
     let event = SessionTerminate {
         who: Who { login: Some(live.value.login.to_string()), ..ctx.pass.who() },
         session: SessionRef { sid: ask.id.to_string(), session_recording: None },

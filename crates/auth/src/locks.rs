@@ -8,17 +8,26 @@ use audit::event::kinds::{LockCreated, LockDeleted};
 use model::RequestId;
 use model::api::locks::{CreateLock, DeleteLock, ListLocks};
 use model::api::{Done, Page};
-use model::resource::{Lock, LockTarget};
+use model::resource::{Kind, Lock, LockTarget, Verb};
+use policy::Object;
 use store::{Condition, Txn};
 
 use crate::db::{encode, key};
 use crate::dispatch::Ctx;
+use crate::gate;
 use crate::refusal::{Answer, Refusal};
 
 const MAX_MESSAGE: usize = 1024;
 
+/// Goes on when the caller may do it to this lock.
+fn require(ctx: &Ctx, verb: Verb, id: &RequestId) -> Answer<()> {
+    gate::require(&ctx.core, &ctx.pass, Kind::Lock, verb, &Object::named(id.to_string()))
+}
+
 pub(crate) async fn list(ctx: Ctx, _ask: ListLocks) -> Answer<Page<Lock>> {
-    let items = ctx.core.db.all::<Lock>("locks").await?.into_iter().map(|(_, doc)| doc.value).collect();
+    let all = ctx.core.db.all::<Lock>("locks").await?;
+    let mut items: Vec<Lock> = all.into_iter().map(|(_, doc)| doc.value).collect();
+    items.retain(|lock| require(&ctx, Verb::List, &lock.id).is_ok());
     Ok(Page { items, next: String::new() })
 }
 
@@ -52,6 +61,7 @@ pub(crate) async fn create(ctx: Ctx, ask: CreateLock) -> Answer<Lock> {
         created_at: core.now(),
         created_by: ctx.pass.name(),
     };
+    require(&ctx, Verb::Create, &lock.id)?;
     core.db.commit(Txn::new().put_until(key("locks", &lock.id)?, encode(&lock)?, lock.expires)).await?;
     core.refresh_rules().await?;
     let resource = Resource { name: lock.id.to_string(), expires: lock.expires, ..Resource::default() };
@@ -61,6 +71,7 @@ pub(crate) async fn create(ctx: Ctx, ask: CreateLock) -> Answer<Lock> {
 
 pub(crate) async fn delete(ctx: Ctx, ask: DeleteLock) -> Answer<Done> {
     let core = &ctx.core;
+    require(&ctx, Verb::Delete, &ask.id)?;
     let place = key("locks", &ask.id)?;
     let txn = Txn::new().when(Condition::Present(place.clone())).delete(place);
     core.db.commit(txn).await.map_err(|e| match e {

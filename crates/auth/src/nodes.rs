@@ -6,6 +6,7 @@ use model::api::nodes::{DeleteNode, ListNodes, NodeView, ReportNode, ReportTunne
 use model::api::{Done, Page};
 use model::resource::{Kind, Liveness, Node, Verb};
 use model::{Labels, SystemRole};
+use policy::Object;
 use store::Txn;
 
 use crate::authority::Core;
@@ -18,24 +19,30 @@ use crate::refusal::{Answer, Refusal};
 const MAX_LABELS: usize = 256;
 const MAX_LABEL: usize = 1024;
 
-/// Nodes the caller may connect to with at least one login, or all when they may list nodes.
+/// The node as policy looks at it.
+fn object(node: &Node) -> Object {
+    Object::labelled(node.name.to_string(), node.labels.clone())
+}
+
+/// Nodes the caller may connect to with at least one login, and those they may list.
 pub(crate) async fn list(ctx: Ctx, ask: ListNodes) -> Answer<Page<NodeView>> {
     let core = &ctx.core;
     let labels = model::label::parse(&ask.labels).map_err(|e| Refusal::bad(e.to_string()))?;
     let words: Vec<String> = ask.search.split_whitespace().map(str::to_lowercase).collect();
-    let sees_all = gate::allows(core, &ctx.pass, Kind::Node, Verb::List);
+    let may_list = gate::allows(core, &ctx.pass, Kind::Node, Verb::List);
     let mut items = Vec::new();
     for (_, doc) in core.db.all::<Node>("nodes").await? {
         let mut node = with_liveness(core, doc.value);
-        if !sees_all {
-            // Who only works there is not told that there is something to seal.
-            node.seal_key.clear();
-        }
         if !labels.iter().all(|(k, v)| node.labels.get(k) == Some(v)) || !mentions(&node, &words) {
             continue;
         }
         let logins = ctx.pass.person().map(|who| gate::node_logins(core, who, &node)).unwrap_or_default();
-        if sees_all || !logins.is_empty() {
+        let listed = may_list && gate::allows_one(core, &ctx.pass, Kind::Node, Verb::List, &object(&node));
+        if !listed {
+            // Who only works there is not told that there is something to seal.
+            node.seal_key.clear();
+        }
+        if listed || !logins.is_empty() {
             items.push(NodeView { node, logins });
         }
     }
@@ -106,10 +113,11 @@ pub(crate) async fn report_tunnels(ctx: Ctx, ask: ReportTunnels) -> Answer<Done>
 pub(crate) async fn delete(ctx: Ctx, ask: DeleteNode) -> Answer<Done> {
     let core = &ctx.core;
     let (node, host) = (key("nodes", &ask.id)?, key("hosts", &ask.id)?);
-    let known = core.db.get::<Node>(&node).await?.is_some();
-    if !known && core.db.get::<Host>(&host).await?.is_none() {
-        return Err(Refusal::not_found());
-    }
+    let known = core.db.get::<Node>(&node).await?.map(|doc| object(&doc.value));
+    // Which labels a host has that never reported is not known.
+    let joined = core.db.get::<Host>(&host).await?.map(|doc| Object::named(doc.value.name.to_string()));
+    let object = known.or(joined).ok_or_else(Refusal::not_found)?;
+    gate::require(core, &ctx.pass, Kind::Node, Verb::Delete, &object)?;
     core.db.commit(Txn::new().delete(node).delete(host)).await?;
     let resource = Resource { name: ask.id.to_string(), ..Resource::default() };
     core.note(&NodeDelete { who: ctx.pass.who(), resource }).await?;

@@ -7,6 +7,7 @@ use model::api::audit::AuditEvent;
 use model::api::roles::{DeleteRole, GetRole, ListRoles, PutRole, RoleWritten};
 use model::api::{Done, Page};
 use model::resource::{Kind, Notice, Role, User, Verb};
+use policy::Object;
 use store::{Condition, StoreError, Txn};
 
 use crate::authority::Core;
@@ -23,17 +24,27 @@ fn shown(doc: Doc<Role>) -> Role {
     role
 }
 
+/// Goes on when the caller may do it to this role.
+fn require(ctx: &Ctx, verb: Verb, role: &Role) -> Answer<()> {
+    let object = Object::labelled(role.metadata.name.clone(), role.metadata.labels.clone());
+    gate::require(&ctx.core, &ctx.pass, Kind::Role, verb, &object)
+}
+
 async fn find(core: &Core, name: &RoleName) -> Answer<Option<Doc<Role>>> {
     Ok(core.db.get::<Role>(&key("roles", name)?).await?)
 }
 
 pub(crate) async fn list(ctx: Ctx, _ask: ListRoles) -> Answer<Page<Role>> {
     let all = ctx.core.db.all::<Role>("roles").await?;
-    Ok(Page { items: all.into_iter().map(|(_, doc)| shown(doc)).collect(), next: String::new() })
+    let listed =
+        all.into_iter().map(|(_, doc)| doc).filter(|doc| require(&ctx, Verb::List, &doc.value).is_ok());
+    Ok(Page { items: listed.map(shown).collect(), next: String::new() })
 }
 
 pub(crate) async fn get(ctx: Ctx, ask: GetRole) -> Answer<Role> {
-    find(&ctx.core, &ask.name).await?.map(shown).ok_or_else(Refusal::not_found)
+    let doc = find(&ctx.core, &ask.name).await?.ok_or_else(Refusal::not_found)?;
+    require(&ctx, Verb::Read, &doc.value)?;
+    Ok(shown(doc))
 }
 
 pub(crate) async fn put(ctx: Ctx, ask: PutRole) -> Answer<RoleWritten> {
@@ -48,13 +59,17 @@ pub(crate) async fn put(ctx: Ctx, ask: PutRole) -> Answer<RoleWritten> {
     let known = find(core, &ask.name).await?;
     let mut role = ask.role;
     let expected = role.metadata.revision.take();
+    match &known {
+        None => require(&ctx, Verb::Create, &role)?,
+        // Changing what others hold is another right than making something new: over what it is, and what it becomes.
+        Some(doc) => {
+            require(&ctx, Verb::Update, &doc.value)?;
+            require(&ctx, Verb::Update, &role)?;
+        }
+    }
     let place = key("roles", &ask.name)?;
     let condition = match &known {
         None => Condition::Absent(place.clone()),
-        // Changing what others hold is another right than making something new.
-        Some(_) if !gate::allows(core, &ctx.pass, Kind::Role, Verb::Update) => {
-            return Err(Refusal::not_found());
-        }
         Some(_) if !ask.replace => {
             return Err(Refusal::conflict(format!("there is a role `{}` already", ask.name)));
         }
@@ -103,6 +118,7 @@ fn notice_changed(ctx: &Ctx, before: Option<&Role>, after: &Role) -> Option<Audi
 pub(crate) async fn delete(ctx: Ctx, ask: DeleteRole) -> Answer<Done> {
     let core = &ctx.core;
     let doc = find(core, &ask.name).await?.ok_or_else(Refusal::not_found)?;
+    require(&ctx, Verb::Delete, &doc.value)?;
     if policy::presets::all().iter().any(|preset| preset.metadata.name == ask.name.as_str()) {
         return Err(Refusal::conflict("a preset role cannot be removed; it can be changed"));
     }

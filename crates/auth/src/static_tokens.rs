@@ -57,9 +57,9 @@ impl StaticTokens {
         found
     }
 
-    /// Whether one of them has such a hash.
-    pub(crate) fn hold(&self, is_it: impl Fn(&str) -> bool) -> bool {
-        self.now().iter().any(|token| is_it(&token.hash))
+    /// One of them with such a hash.
+    pub(crate) fn named(&self, is_it: impl Fn(&str) -> bool) -> Option<Token> {
+        self.now().iter().find(|token| is_it(&token.hash)).map(shown)
     }
 
     /// All of them, as shown.

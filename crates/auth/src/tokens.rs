@@ -8,13 +8,15 @@ use data_encoding::HEXLOWER;
 use model::Secret;
 use model::api::tokens::{CreateToken, DeleteToken, ListTokens, NewToken};
 use model::api::{Done, Page};
-use model::resource::Token;
+use model::resource::{Kind, Token, Verb};
+use policy::Object;
 use store::{Condition, Txn};
 
 use crate::authority::Core;
 use crate::cluster;
 use crate::db::{encode, key};
 use crate::dispatch::Ctx;
+use crate::gate;
 use crate::refusal::{Answer, Refusal};
 use crate::static_tokens::{MIN_SECRET, check_roles, id_of, short};
 use crate::vault::hash;
@@ -31,9 +33,16 @@ pub(crate) async fn find(core: &Core, secret: &Secret) -> Answer<Option<Token>> 
     Ok(found.or(kept.map(|doc| doc.value)))
 }
 
+/// Goes on when the caller may do it to this token.
+fn require(ctx: &Ctx, verb: Verb, token: &Token) -> Answer<()> {
+    let object = Object::labelled(token.id.clone(), token.labels.clone());
+    gate::require(&ctx.core, &ctx.pass, Kind::Token, verb, &object)
+}
+
 pub(crate) async fn list(ctx: Ctx, _ask: ListTokens) -> Answer<Page<Token>> {
     let mut items: Vec<Token> = ctx.core.static_tokens.shown();
     items.extend(ctx.core.db.all::<Token>("tokens").await?.into_iter().map(|(_, doc)| doc.value));
+    items.retain(|token| require(&ctx, Verb::List, token).is_ok());
     Ok(Page { items, next: String::new() })
 }
 
@@ -59,6 +68,7 @@ pub(crate) async fn create(ctx: Ctx, ask: CreateToken) -> Answer<NewToken> {
         expires: Some(expires),
         is_static: false,
     };
+    require(&ctx, Verb::Create, &token)?;
     let place = key("tokens", hash(&secret))?;
     let txn =
         Txn::new().when(Condition::Absent(place.clone())).put_until(place, encode(&token)?, Some(expires));
@@ -84,13 +94,15 @@ pub(crate) async fn delete(ctx: Ctx, ask: DeleteToken) -> Answer<Done> {
     let core = &ctx.core;
     let by_secret = hash(&Secret::new(ask.id.clone()));
     let is_it = |hash: &str| hash == by_secret || short(hash) == ask.id;
-    if core.static_tokens.hold(is_it) {
+    if let Some(token) = core.static_tokens.named(is_it) {
+        require(&ctx, Verb::Delete, &token)?;
         return Err(Refusal::conflict(
             "that token is in the configuration file: remove it there and send SIGHUP",
         ));
     }
     let all = core.db.all::<Token>("tokens").await?;
     let (hash, doc) = all.into_iter().find(|(hash, _)| is_it(hash)).ok_or_else(Refusal::not_found)?;
+    require(&ctx, Verb::Delete, &doc.value)?;
     let place = key("tokens", hash)?;
     core.db.commit(Txn::new().when(Condition::At(place.clone(), doc.revision)).delete(place)).await?;
     let resource = Resource { name: doc.value.id, ..Resource::default() };

@@ -6,14 +6,16 @@ use audit::event::Resource;
 use audit::event::kinds::{ResetTokenCreate, UserCreate, UserDelete, UserUpdate};
 use model::api::users::{CreateUser, DeleteUser, GetUser, InviteLink, ListUsers, ResetUser, UpdateUser};
 use model::api::{Done, Page};
-use model::resource::{Lock, LockTarget, User};
+use model::resource::{Kind, Lock, LockTarget, User, Verb};
 use model::{RequestId, RoleName, UserName};
+use policy::Object;
 use store::{Condition, Txn};
 
 use crate::account::{Secrets, find, secrets};
 use crate::authority::Core;
 use crate::db::{Doc, encode, key};
 use crate::dispatch::Ctx;
+use crate::gate;
 use crate::invites::{self, NewInvite};
 use crate::passkeys::disown;
 use crate::refusal::{Answer, Refusal};
@@ -34,15 +36,23 @@ async fn shown(core: &Core, doc: Doc<User>) -> Answer<User> {
     })
 }
 
+/// Goes on when the caller may do it to this user.
+fn require(ctx: &Ctx, verb: Verb, name: &UserName) -> Answer<()> {
+    gate::require(&ctx.core, &ctx.pass, Kind::User, verb, &Object::named(name.as_str()))
+}
+
 pub(crate) async fn list(ctx: Ctx, _ask: ListUsers) -> Answer<Page<User>> {
     let mut items = Vec::new();
     for (_, doc) in ctx.core.db.all::<User>("users").await? {
-        items.push(shown(&ctx.core, doc).await?);
+        if require(&ctx, Verb::List, &doc.value.name).is_ok() {
+            items.push(shown(&ctx.core, doc).await?);
+        }
     }
     Ok(Page { items, next: String::new() })
 }
 
 pub(crate) async fn get(ctx: Ctx, ask: GetUser) -> Answer<User> {
+    require(&ctx, Verb::Read, &ask.name)?;
     let doc = find(&ctx.core, &ask.name).await?.ok_or_else(Refusal::not_found)?;
     shown(&ctx.core, doc).await
 }
@@ -76,6 +86,7 @@ fn check_traits(traits: &model::identity::Traits) -> Answer<()> {
 
 pub(crate) async fn create(ctx: Ctx, ask: CreateUser) -> Answer<InviteLink> {
     let core = &ctx.core;
+    require(&ctx, Verb::Create, &ask.name)?;
     check_roles(core, &ask.roles).await?;
     check_traits(&ask.traits)?;
     let invite = invites::prepare(core, &ask.name, ask.ttl, false)?;
@@ -134,6 +145,7 @@ async fn finish_link(ctx: &Ctx, invite: NewInvite, user: UserName) -> Answer<Inv
 
 pub(crate) async fn update(ctx: Ctx, ask: UpdateUser) -> Answer<User> {
     let core = &ctx.core;
+    require(&ctx, Verb::Update, &ask.name)?;
     let doc = find(core, &ask.name).await?.ok_or_else(Refusal::not_found)?;
     let mut user = doc.value;
     if let Some(roles) = ask.roles {
@@ -163,6 +175,7 @@ pub(crate) async fn update(ctx: Ctx, ask: UpdateUser) -> Answer<User> {
 
 pub(crate) async fn reset(ctx: Ctx, ask: ResetUser) -> Answer<InviteLink> {
     let core = &ctx.core;
+    require(&ctx, Verb::Update, &ask.name)?;
     let doc = find(core, &ask.name).await?.ok_or_else(Refusal::not_found)?;
     let invite = invites::prepare(core, &ask.name, ask.ttl, true)?;
     let old = secrets(core, &ask.name).await?.map(|d| d.value).unwrap_or_default();
@@ -181,6 +194,7 @@ pub(crate) async fn reset(ctx: Ctx, ask: ResetUser) -> Answer<InviteLink> {
 
 pub(crate) async fn delete(ctx: Ctx, ask: DeleteUser) -> Answer<Done> {
     let core = &ctx.core;
+    require(&ctx, Verb::Delete, &ask.name)?;
     let doc = find(core, &ask.name).await?.ok_or_else(Refusal::not_found)?;
     if ctx.pass.user() == Some(&ask.name) {
         return Err(Refusal::conflict("you cannot delete yourself: ask another admin"));

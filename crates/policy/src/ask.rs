@@ -105,7 +105,8 @@ impl From<&model::resource::Node> for Target {
 /// Which resource an API verb is about.
 #[derive(Clone, Copy, Debug)]
 pub enum Of<'a> {
-    /// Any at all: "is there one they could do this to?" Lists ask so first, and then about each row by itself.
+    /// Any at all: "is there one they could do this to?" Verbs ask so first, and then about each row or the one they
+    /// are about. Kinds without anything to ask about one by one are decided here and now.
     Any,
     /// This one.
     One(&'a Object),
@@ -130,9 +131,45 @@ impl Object {
         Self { name: Some(name.into()), ..Self::default() }
     }
 
+    /// A resource known by its name and its labels.
+    #[must_use]
+    pub fn labelled(name: impl Into<String>, labels: Labels) -> Self {
+        Self { labels: Some(labels), ..Self::named(name) }
+    }
+
     /// A session, live or recorded, with who took part.
     #[must_use]
     pub fn session(participants: Vec<UserName>) -> Self {
         Self { participants: Some(participants), ..Self::default() }
+    }
+}
+
+/// A part of an [`Object`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fact {
+    Name,
+    Labels,
+    Participants,
+}
+
+impl Fact {
+    /// How conditions write it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Fact::Name => "resource.metadata.name",
+            Fact::Labels => "resource.metadata.labels",
+            Fact::Participants => "session.participants",
+        }
+    }
+
+    /// What is known of each resource of a kind when its verbs ask about one. Kinds with nothing are never asked about
+    /// one by one.
+    pub(crate) fn of(kind: Kind) -> &'static [Fact] {
+        match kind {
+            Kind::Role | Kind::Node | Kind::Token => &[Fact::Name, Fact::Labels],
+            Kind::User | Kind::Lock => &[Fact::Name],
+            Kind::Session | Kind::SessionTracker => &[Fact::Name, Fact::Participants],
+            Kind::CertAuthority | Kind::Event | Kind::ClusterConfig | Kind::Own => &[],
+        }
     }
 }

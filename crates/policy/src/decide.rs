@@ -9,10 +9,10 @@ use model::identity::Traits;
 use model::resource::{Kind, Lock, Verb};
 use model::{Identity, Login, RoleName, Subject, SystemRole, Timestamp};
 
-use crate::ask::{Action, Ask, Object, Of, SshAction, Target};
+use crate::ask::{Action, Ask, Fact, Object, Of, SshAction, Target};
 use crate::options::{Obligations, Options};
 use crate::permit::{Denial, Permit};
-use crate::rules::{GoodRole, ReadRole, Rules, Side};
+use crate::rules::{GoodRole, ReadRole, ReadRule, Rules, Side};
 
 /// Decides.
 ///
@@ -148,11 +148,8 @@ fn denies(side: &Side, ask: &Ask<'_>, traits: &Traits) -> bool {
                 || side.logins.iter().any(|p| p.matches(login.as_str(), traits))
         }
         Action::Api { kind, verb, of } => {
-            side.rules.iter().filter(|r| r.is_about(*kind, *verb)).any(|rule| match (&rule.condition, of) {
-                (None, _) => true,
-                (Some(condition), Of::One(object)) => condition.holds(ask.who, Some(object)) != Some(false),
-                (Some(condition), Of::Any) => condition.holds(ask.who, None) == Some(true),
-            })
+            let mut about = side.rules.iter().filter(|rule| rule.is_about(*kind, *verb));
+            about.any(|rule| holds(rule, ask.who, *of).unwrap_or(!is_asked_again(*kind, *of)))
         }
     }
 }
@@ -164,12 +161,27 @@ fn allows(side: &Side, ask: &Ask<'_>, traits: &Traits) -> bool {
                 && side.logins.iter().any(|p| p.matches(login.as_str(), traits))
         }
         Action::Api { kind, verb, of } => {
-            side.rules.iter().filter(|r| r.is_about(*kind, *verb)).any(|rule| match (&rule.condition, of) {
-                (None, _) => true,
-                (Some(condition), Of::One(object)) => condition.holds(ask.who, Some(object)) == Some(true),
-                (Some(condition), Of::Any) => condition.holds(ask.who, None) != Some(false),
-            })
+            let mut about = side.rules.iter().filter(|rule| rule.is_about(*kind, *verb));
+            about.any(|rule| holds(rule, ask.who, *of).unwrap_or(is_asked_again(*kind, *of)))
         }
+    }
+}
+
+/// Whether a rule's condition holds; `None` when that cannot be known.
+fn holds(rule: &ReadRule, who: &Identity, of: Of<'_>) -> Option<bool> {
+    match (&rule.condition, of) {
+        (None, _) => Some(true),
+        (Some(condition), Of::One(object)) => condition.holds(who, Some(object)),
+        (Some(condition), Of::Any) => condition.holds(who, None),
+    }
+}
+
+/// What cannot be known yet is left to the question about each one, where there will be such questions. Everywhere else
+/// it grants nothing, and denies.
+fn is_asked_again(kind: Kind, of: Of<'_>) -> bool {
+    match of {
+        Of::One(_) => false,
+        Of::Any => !Fact::of(kind).is_empty(),
     }
 }
 

@@ -6,9 +6,11 @@
 //! Three-valued: what is not known is neither true nor false, so that the same condition grants nothing and denies
 //! when its facts are missing. Bounds: [`MAX`] bytes, [`DEPTH`] levels.
 
+use std::collections::BTreeSet;
+
 use model::Identity;
 
-use crate::ask::Object;
+use crate::ask::{Fact, Object};
 
 /// The longest condition, in bytes.
 const MAX: usize = 1024;
@@ -53,6 +55,17 @@ impl Predicate {
         }
     }
 
+    /// What it looks at in the resource.
+    pub(crate) fn facts(&self) -> BTreeSet<Fact> {
+        match self {
+            Predicate::Not(inner) => inner.facts(),
+            Predicate::And(a, b) | Predicate::Or(a, b) => &a.facts() | &b.facts(),
+            Predicate::Contains(a, b) | Predicate::Equals(a, b) => {
+                a.fact().into_iter().chain(b.fact()).collect()
+            }
+        }
+    }
+
     /// Whether it holds; `None` when that cannot be known.
     pub(crate) fn holds(&self, who: &Identity, object: Option<&Object>) -> Option<bool> {
         match self {
@@ -77,6 +90,15 @@ impl Predicate {
 }
 
 impl Value {
+    fn fact(&self) -> Option<Fact> {
+        match self {
+            Value::Text(_) | Value::UserName | Value::UserRoles | Value::UserTrait(_) => None,
+            Value::ResourceName => Some(Fact::Name),
+            Value::ResourceLabel(_) => Some(Fact::Labels),
+            Value::Participants => Some(Fact::Participants),
+        }
+    }
+
     /// The texts it stands for; `None` when they are not known.
     fn texts(&self, who: &Identity, object: Option<&Object>) -> Option<Vec<String>> {
         let model::Subject::User { name, roles, traits, .. } = &who.subject else { return None };

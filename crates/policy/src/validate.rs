@@ -4,8 +4,10 @@
 //! and named.
 
 use model::RoleName;
-use model::resource::{Conditions, Kind, Role, RoleOptions, Verb};
+use model::resource::{Conditions, Kind, Role, RoleOptions, Rule, Verb};
 
+use crate::ask::Fact;
+use crate::predicate::Predicate;
 use crate::rules::{GoodRole, canonical_kind};
 
 /// What a look at a role found.
@@ -217,6 +219,29 @@ fn review_side(side: &Conditions, name: &str, review: &mut Review) {
             if !verbs.contains(&verb.as_str()) {
                 review_key(&format!("{place}.rules[{n}].verbs"), verb, &verbs, LATER_VERBS, review);
             }
+        }
+        review_where(&format!("{place}.rules[{n}]"), rule, review);
+    }
+}
+
+/// A condition about what a kind does not have could never be decided.
+fn review_where(place: &str, rule: &Rule, review: &mut Review) {
+    // What does not parse is named where the role is read.
+    let Some(Ok(condition)) = rule.condition.as_deref().map(str::trim).map(Predicate::parse) else { return };
+    for fact in condition.facts() {
+        let (with, without): (Vec<Kind>, Vec<Kind>) =
+            Kind::ALL.into_iter().partition(|kind| Fact::of(*kind).contains(&fact));
+        let lacks =
+            |word: &str| word == "*" || without.iter().any(|kind| kind.as_str() == canonical_kind(word));
+        let with: Vec<&str> = with.iter().map(|kind| kind.as_str()).collect();
+        for word in rule.resources.iter().filter(|word| lacks(word)) {
+            let who =
+                if word == "*" { "not every kind has".to_owned() } else { format!("`{word}` does not have") };
+            review.errors.push(format!(
+                "{place}: its `where` looks at {}, which {who}: name only kinds that have it ({})",
+                fact.as_str(),
+                with.join(", ")
+            ));
         }
     }
 }

@@ -62,6 +62,27 @@ fn a_denying_condition_denies_what_it_cannot_judge() {
 }
 
 #[test]
+fn what_is_not_asked_about_again_is_decided_at_once() {
+    let condition = |text: &str| json!([{"resources": ["event", "node"], "verbs": ["list"], "where": text}]);
+    let (one, ann_only) = ("equals(resource.metadata.name, 'x')", "equals(user.metadata.name, 'ann')");
+    let rules = rules(&[
+        role("allow-one", json!({"allow": {"rules": condition(one)}})),
+        role("allow-ann", json!({"allow": {"rules": condition(ann_only)}})),
+        role("deny-one", json!({"deny": {"rules": condition(one)}})),
+    ]);
+    for (roles, node, event, why) in [
+        (&["allow-one"][..], true, false, "of nodes some may be that one, and each is asked about"),
+        (&["allow-ann"], true, true, "it is known who asks"),
+        (&["allow-ann", "deny-one"], true, false, "what cannot be known denies"),
+    ] {
+        let ann = user("ann", roles);
+        assert_eq!(api(&ann, Kind::Node, Verb::List, Of::Any, &rules), node, "{roles:?}: {why}");
+        assert_eq!(api(&ann, Kind::Event, Verb::List, Of::Any, &rules), event, "{roles:?}: {why}");
+    }
+    assert!(!api(&user("bob", &["allow-ann"]), Kind::Event, Verb::List, Of::Any, &rules));
+}
+
+#[test]
 fn other_names_of_kinds_and_verbs_are_understood() {
     let rules = rules(&[role(
         "r",
@@ -138,6 +159,54 @@ fn the_review_names_every_mistake_at_once() {
     ] {
         assert!(errors.iter().any(|e| e.contains(wanted)), "{wanted} not in {errors:#?}");
     }
+}
+
+#[test]
+fn the_review_refuses_conditions_about_what_a_kind_does_not_have() {
+    let errors = |side: &str, kinds: &[&str], condition: &str| {
+        let rule = json!({"resources": kinds, "verbs": ["*"], "where": condition});
+        review_role(&role("r", json!({side: {"rules": [rule]}}))).errors
+    };
+    let name = "equals(resource.metadata.name, 'x')";
+    let label = "!(equals('a', 'b') || equals(resource.metadata.labels['env'], 'prod'))";
+    let participants = "contains(session.participants, user.metadata.name)";
+
+    for (kinds, condition) in [
+        (&["user", "role", "node", "token", "lock", "session", "ssh_session"][..], name),
+        (&["role", "node", "token"], label),
+        (&["session", "session_tracker"], participants),
+        (&["*"], "contains(user.spec.roles, 'dev')"),
+        (&["event", "cluster_config"], "equals(user.metadata.name, 'ann')"),
+        (&["app"], label),
+    ] {
+        assert_eq!(errors("allow", kinds, condition), Vec::<String>::new(), "{kinds:?} {condition}");
+    }
+    for (kind, condition) in [
+        ("event", name),
+        ("cert_authority", name),
+        ("session_recording_config", name),
+        ("own", name),
+        ("*", name),
+        ("user", label),
+        ("session", label),
+        ("*", label),
+        ("node", participants),
+        ("*", participants),
+    ] {
+        for side in ["allow", "deny"] {
+            let found = errors(side, &[kind], condition);
+            assert!(!found.is_empty(), "{side} {kind} {condition}");
+        }
+    }
+    assert_eq!(
+        errors("deny", &["user", "node", "*"], label),
+        [
+            "spec.deny.rules[0]: its `where` looks at resource.metadata.labels, which `user` does not have: \
+             name only kinds that have it (role, node, token)",
+            "spec.deny.rules[0]: its `where` looks at resource.metadata.labels, which not every kind has: \
+             name only kinds that have it (role, node, token)",
+        ]
+    );
 }
 
 #[test]

@@ -25,7 +25,7 @@ async fn ask(world: &World, material: Material, endpoint: &Endpoint) -> (u16, St
     raw(world, material, endpoint.method.as_str(), &path, "{}").await
 }
 
-async fn raw(world: &World, material: Material, method: &str, path: &str, body: &str) -> (u16, String) {
+pub async fn raw(world: &World, material: Material, method: &str, path: &str, body: &str) -> (u16, String) {
     let stream = world.pipe(material).connect(Route::Auth).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     world.scope.spawn("http", connection);

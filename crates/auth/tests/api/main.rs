@@ -11,6 +11,7 @@
 
 #[path = "../../../pki/tests/common/authenticator.rs"]
 mod authenticator;
+mod conditions;
 mod coverage;
 mod joining;
 mod lasting;

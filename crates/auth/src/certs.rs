@@ -16,7 +16,7 @@ use model::api::certs::{HostCerts, Join, Renew, UserCerts};
 use model::api::cluster::CaKind;
 use model::resource::User;
 use model::time::Span;
-use model::{Identity, NodeId, Subject, Timestamp};
+use model::{Identity, NodeId, Subject, SystemRole, Timestamp};
 use pki::ssh::{HostRequest, PublicKey, UserRequest};
 use pki::x509::Leaf;
 use store::{Condition, Txn};
@@ -201,14 +201,38 @@ fn created(identity: &Identity, cert_type: &str) -> CertCreate {
 }
 
 /// Names a host may be certified for beside its own: nobody else's, none of the cluster's.
-fn check_principals(core: &Core, principals: &[String]) -> Answer<()> {
+async fn check_principals(core: &Core, host: &Host, principals: &[String]) -> Answer<()> {
     if principals.len() > MAX_PRINCIPALS {
         return Err(Refusal::bad(format!("a host has at most {MAX_PRINCIPALS} further names")));
     }
-    match principals.iter().find(|name| is_reserved(core, name)) {
-        Some(name) => Err(Refusal::bad(format!("`{name}` is not a name a host may have"))),
+    if let Some(name) = principals.iter().find(|name| is_reserved(core, name)) {
+        return Err(Refusal::bad(format!("`{name}` is not a name a host may have")));
+    }
+    let public = |name: &str| core.settings.public_names.iter().any(|public| is_same(public, name));
+    let own = |name: &str| is_same(host.name.as_str(), name);
+    let further: Vec<&String> = principals.iter().filter(|name| !own(name) && !public(name)).collect();
+    if further.is_empty() {
+        return Ok(());
+    }
+    let others = core.db.all::<Host>("hosts").await?;
+    let is_others = |name: &str| others.iter().any(|(_, doc)| is_known_as(core, &doc.value, name));
+    match further.into_iter().find(|name| is_others(name)) {
+        Some(name) => Err(Refusal::bad(format!(
+            "`{name}` is the name of another node, and no other host is certified for it: take it out of this \
+             host's advertise_ip and public_addr, or remove that node first (mctl nodes rm)"
+        ))),
         None => Ok(()),
     }
+}
+
+/// People reach this host by that name, and would believe another that is certified for it.
+fn is_known_as(core: &Core, host: &Host, name: &str) -> bool {
+    host.roles.contains(&SystemRole::Node) && host.expires > core.now() && is_same(host.name.as_str(), name)
+}
+
+/// Names are compared as DNS does.
+fn is_same(one: &str, other: &str) -> bool {
+    one.trim_end_matches('.').eq_ignore_ascii_case(other.trim_end_matches('.'))
 }
 
 fn is_reserved(core: &Core, name: &str) -> bool {
@@ -263,7 +287,6 @@ async fn try_join(core: &Core, ask: &Join) -> Answer<(HostCerts, AuditEvent)> {
     let token = token
         .filter(|t| !ask.roles.is_empty() && ask.roles.is_subset(&t.roles))
         .ok_or_else(|| Refusal::unauthenticated("the token is unknown, expired, or not for these roles"))?;
-    check_principals(core, &ask.principals)?;
     if is_reserved(core, ask.name.as_str()) {
         return Err(Refusal::bad(format!("`{}` is not a name a host may have", ask.name)));
     }
@@ -275,6 +298,7 @@ async fn try_join(core: &Core, ask: &Join) -> Answer<(HostCerts, AuditEvent)> {
         tls_key: fingerprint(&ask.tls_key_pem),
         expires: core.now() + core.settings.times.host_cert,
     };
+    check_principals(core, &host, &ask.principals).await?;
     let place = key("hosts", &host.id)?;
     let known = core.db.get::<Host>(&place).await?;
     let condition = match &known {
@@ -303,11 +327,11 @@ async fn try_join(core: &Core, ask: &Join) -> Answer<(HostCerts, AuditEvent)> {
 pub(crate) async fn renew(ctx: Ctx, ask: Renew) -> Answer<HostCerts> {
     let core = &ctx.core;
     let (id, _, roles) = ctx.pass.host()?;
-    check_principals(core, &ask.principals)?;
     let place = key("hosts", id)?;
     // A host an admin removed must join again.
     let doc = core.db.get::<Host>(&place).await?.ok_or_else(Refusal::not_found)?;
     let mut host = doc.value;
+    check_principals(core, &host, &ask.principals).await?;
     host.roles = host.roles.intersection(roles).copied().collect();
     host.tls_key = fingerprint(&ask.tls_key_pem);
     host.expires = core.now() + core.settings.times.host_cert;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use client::BoxStream;
-use model::Subject;
 use model::api::cluster::TrustBundle;
+use model::{Subject, SystemRole};
 use pki::ssh::Certificate;
 use runtime::{Clock, Scope};
 use ssh::Connection;
@@ -76,7 +76,8 @@ fn show_banner(out: &mut impl Write, banner: &str) -> std::io::Result<()> {
     writeln!(out, "{}", crate::show::clean_lines(banner))
 }
 
-/// The host must show a certificate of this cluster for the node that was meant.
+/// The host must show a certificate of this cluster for the node that was meant: its own id or name, not only a further
+/// name that some host got certified for.
 fn verify(key: &PublicKey, bundle: &TrustBundle, wanted: &NodeTarget) -> Result<(), String> {
     if !key.is_certificate() {
         return Err("the node shows a bare key and no certificate of this cluster".into());
@@ -89,15 +90,97 @@ fn verify(key: &PublicKey, bundle: &TrustBundle, wanted: &NodeTarget) -> Result<
     };
     let host = pki::ssh::verify_host(&cert, &trust, Some(&name), Clock::system().now())
         .map_err(|e| e.to_string())?;
-    match host.identity.subject {
-        Subject::Host { .. } => Ok(()),
+    match &host.identity.subject {
+        Subject::Host { roles, .. } if !roles.contains(&SystemRole::Node) => {
+            Err(format!("{} answers, which is no node", host.identity.display_name()))
+        }
+        Subject::Host { id, name: own, .. } => {
+            let names = pki::ssh::host_principals(id, own, &host.identity.cluster);
+            let is_meant = names.iter().any(|own| own.eq_ignore_ascii_case(&name));
+            if is_meant { Ok(()) } else { Err(format!("{own} answers, and {name} was meant")) }
+        }
         Subject::User { .. } => Err("the node shows a person's certificate".into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use model::api::cluster::{CaKey, CaKind};
+    use model::{ClusterName, Identity, NodeId};
+    use pki::ssh::{HostRequest, issue_host};
+    use pki::{Authority, KeyPair, KeyType, Signer};
+
     use super::*;
+
+    fn cluster() -> ClusterName {
+        "gate.example".parse().unwrap()
+    }
+
+    fn bundle(ca: &Authority) -> TrustBundle {
+        let now = Clock::system().now();
+        let key = |kind| CaKey {
+            kind,
+            ssh: ca.ssh_public().to_string(),
+            x509_pem: pki::x509::authority_certificate(ca, kind, &cluster(), [3; 16], now).unwrap(),
+            active: true,
+        };
+        TrustBundle { keys: vec![key(CaKind::Host), key(CaKind::User)], audit_key: String::new() }
+    }
+
+    fn id(n: u8) -> NodeId {
+        NodeId::from_random([n; 16])
+    }
+
+    /// What a host of that name shows that was certified for a further one.
+    fn shown(ca: &Authority, name: &str, role: SystemRole, further: &str) -> PublicKey {
+        let now = Clock::system().now();
+        let identity = Identity {
+            subject: Subject::Host { id: id(2), name: name.parse().unwrap(), roles: [role].into() },
+            cluster: cluster(),
+            expires_at: now + std::time::Duration::from_secs(3_600),
+            login_ip: None,
+            pin_ip: false,
+            mfa_at: None,
+            impersonator: None,
+            disallow_reissue: false,
+        };
+        let request = HostRequest {
+            key: &KeyPair::generate(KeyType::Ed25519, &[7; 32]).unwrap().ssh_public(),
+            identity: &identity,
+            principals: &[further.to_owned()],
+            serial: 1,
+            nonce: [4; 32],
+            now,
+        };
+        PublicKey::from_bytes(issue_host(ca, &request).unwrap().blob().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn only_the_node_that_was_meant_is_believed() {
+        let ca = Authority::generate(KeyType::EcdsaP256, &[1; 32]).unwrap();
+        let bundle = bundle(&ca);
+        let (node, proxy) = (SystemRole::Node, SystemRole::Proxy);
+        let own = format!("{}.gate.example", id(2));
+        for (typed, name, role, believed) in [
+            ("Web-2", "web-2", node, true),
+            ("web-2", "Web-2", node, true),
+            ("web-2.gate.example", "web-2", node, true),
+            (id(2).as_str(), "web-2", node, true),
+            (&own, "web-2", node, true),
+            ("web-2", "web-2", proxy, false),
+            (id(2).as_str(), "web-2", proxy, false),
+            ("web-2", "web-1", node, false),
+            ("web-2", "proxy-1", proxy, false),
+            (id(3).as_str(), "web-2", node, false),
+        ] {
+            let key = shown(&ca, name, role, "web-2");
+            let wanted = NodeTarget::parse(typed, cluster().as_str()).unwrap();
+
+            let outcome = verify(&key, &bundle, &wanted);
+
+            assert_eq!(outcome.is_ok(), believed, "{typed} {name} {role}: {outcome:?}");
+        }
+    }
 
     #[test]
     fn a_banner_keeps_its_lines_and_none_of_its_controls() {

@@ -151,6 +151,36 @@ async fn names_of_others_and_of_the_cluster_are_refused() {
 }
 
 #[tokio::test]
+async fn no_host_is_certified_for_the_name_of_another_node() {
+    let world = World::with(|s| s.public_names = vec!["gate.public.example".into()]).await;
+    let web = world.node("web-2", "prod").await;
+    world.node("gate.public.example", "prod").await;
+    let proxy = world.proxy().await;
+    let keys = Keys::new(&world.random);
+
+    for name in ["web-2", "WEB-2", "web-2.", "web-2.gate.example", web.id.as_str()] {
+        assert_eq!(
+            fault(proxy.client.call(&renewal(&proxy.keys, &[name])).await),
+            Fault::BadRequest,
+            "{name}"
+        );
+        let ask = Join {
+            principals: vec![name.to_owned()],
+            ..world.join_request("proxy-2", PROXY_TOKEN, SystemRole::Proxy, &keys)
+        };
+        assert_eq!(fault(world.anyone().call(&ask).await), Fault::BadRequest, "{name}");
+    }
+    let (_, message) = refused(proxy.client.call(&renewal(&proxy.keys, &["web-2"])).await);
+    assert!(message.contains("`web-2` is the name of another node"), "{message}");
+
+    // Its own name, those that the cluster has by its configuration, and names of hosts that people do not reach.
+    assert!(web.client.call(&renewal(&web.keys, &["web-2", "proxy-1"])).await.is_ok());
+    assert!(proxy.client.call(&renewal(&proxy.keys, &["gate.public.example"])).await.is_ok());
+    world.admin().await.call(&DeleteNode { id: web.id.clone() }).await.unwrap();
+    assert!(proxy.client.call(&renewal(&proxy.keys, &["web-2"])).await.is_ok(), "nobody's any more");
+}
+
+#[tokio::test]
 async fn renewing_keeps_id_and_roles_and_ends_with_the_node() {
     let world = World::new().await;
     let node = world.node("web-1", "prod").await;

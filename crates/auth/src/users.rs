@@ -89,6 +89,7 @@ pub(crate) async fn create(ctx: Ctx, ask: CreateUser) -> Answer<InviteLink> {
     require(&ctx, Verb::Create, &ask.name)?;
     check_roles(core, &ask.roles).await?;
     check_traits(&ask.traits)?;
+    is_free(core, &ask.name).await?;
     let invite = invites::prepare(core, &ask.name, ask.ttl, false)?;
     let user = User {
         name: ask.name.clone(),
@@ -103,20 +104,16 @@ pub(crate) async fn create(ctx: Ctx, ask: CreateUser) -> Answer<InviteLink> {
     };
     let place = key("users", &user.name)?;
     let secrets = Secrets { invite: Some(invite.hash.clone()), ..Secrets::default() };
-    let mut txn = Txn::new()
+    let txn = Txn::new()
         .when(Condition::Absent(place.clone()))
         .put(place, encode(&user)?)
         .put(key("secrets", &user.name)?, encode(&secrets)?);
-    for lock in deletion_locks(core, &user.name).await? {
-        txn = txn.delete(key("locks", lock)?);
-    }
     core.db.commit(invite.add_to(txn)?).await.map_err(|e| match e {
         store::StoreError::Conflict(_) => {
             Refusal::conflict(format!("there is a user `{}` already", ask.name))
         }
         other => other.into(),
     })?;
-    core.refresh_rules().await?;
     let event = UserCreate {
         who: ctx.pass.who(),
         resource: Resource { name: ask.name.to_string(), ..Resource::default() },
@@ -226,8 +223,17 @@ pub(crate) async fn delete(ctx: Ctx, ask: DeleteUser) -> Answer<Done> {
     Ok(Done {})
 }
 
-async fn deletion_locks(core: &Core, name: &UserName) -> Answer<Vec<RequestId>> {
+/// A certificate says no more than a name: those of a deleted user would be good again for a new one of that name. So
+/// the name waits until the last of them has ended, as the lock does that keeps them from being used.
+async fn is_free(core: &Core, name: &UserName) -> Answer<()> {
+    let target = LockTarget { user: Some(name.clone()), ..LockTarget::default() };
     let locks = core.db.all::<Lock>("locks").await?;
-    let of_deletion = |lock: &Lock| lock.message == DELETED && lock.target.user.as_ref() == Some(name);
-    Ok(locks.into_iter().map(|(_, d)| d.value).filter(of_deletion).map(|l| l.id).collect())
+    let mut locks = locks.into_iter().map(|(_, doc)| doc.value);
+    match locks.find(|lock| lock.message == DELETED && lock.target == target) {
+        Some(Lock { id, expires: Some(end), .. }) if end > core.now() => Err(Refusal::conflict(format!(
+            "a user `{name}` was deleted, and certificates of theirs may be good until {end}: create the user after \
+             that, or under another name. `mctl rm lock/{id}` frees the name now, and makes those certificates good again"
+        ))),
+        Some(_) | None => Ok(()),
+    }
 }

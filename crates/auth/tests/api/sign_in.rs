@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use auth::settings::LONGEST_USER_CERT;
 use model::api::Fault;
 use model::api::access::{AcceptInvite, GetInvite, SignIn, Unlock, WhoAmI};
-use model::api::locks::CreateLock;
+use model::api::locks::{CreateLock, DeleteLock, ListLocks};
 use model::api::users::{CreateUser, DeleteUser, GetUser, ListUsers, ResetUser, UpdateUser};
 use model::resource::LockTarget;
 use model::time::Span;
@@ -310,9 +311,43 @@ async fn a_locked_or_deleted_user_gets_no_certificate_and_no_answer() {
     assert_eq!(fault(client.call(&ListUsers {}).await), Fault::NotFound);
     assert_eq!(fault(world.anyone().call(&world.sign_in_request(&ann, &keys)).await), Fault::Unauthenticated);
     assert!(world.has_event("user.delete", "T1004I").await);
+}
 
-    let again = world.person("ann", "editor").await;
+#[tokio::test]
+async fn a_deleted_users_name_waits_until_their_certificates_have_ended() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let old = world.user("ann", "editor").await;
+    admin.call(&DeleteUser { name: "ann".parse().unwrap() }).await.unwrap();
+    let lock = admin.call(&ListLocks {}).await.unwrap().items.remove(0);
+
+    let (fault_of, message) = refused(admin.call(&World::create_user("ann", "editor")).await);
+
+    assert_eq!(fault_of, Fault::Conflict);
+    for word in [lock.expires.unwrap().to_string(), format!("mctl rm lock/{}", lock.id)] {
+        assert!(message.contains(&word), "{word}: {message}");
+    }
+    assert_eq!(admin.call(&ListLocks {}).await.unwrap().items, [lock]);
+    assert!(admin.call(&World::create_user("bob", "editor")).await.is_ok(), "other names are free");
+
+    world.clock.advance(LONGEST_USER_CERT);
+    let link = admin.call(&World::create_user("ann", "editor")).await.unwrap();
+    let again = world.accept(&link, PASSWORD).await.unwrap();
     world.signed_in(&again).await;
+    assert!(old.call(&ListUsers {}).await.is_err(), "ended by themselves");
+}
+
+#[tokio::test]
+async fn who_lifts_the_lock_of_a_deleted_user_frees_the_name() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.call(&World::create_user("ann", "editor")).await.unwrap();
+    admin.call(&DeleteUser { name: "ann".parse().unwrap() }).await.unwrap();
+    let lock = admin.call(&ListLocks {}).await.unwrap().items.remove(0);
+
+    admin.call(&DeleteLock { id: lock.id }).await.unwrap();
+
+    assert!(admin.call(&World::create_user("ann", "editor")).await.is_ok());
 }
 
 #[tokio::test]

@@ -118,7 +118,7 @@ pub struct Metadata {
     /// Labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: Labels,
-    /// When the resource ends by itself.
+    /// When the resource is to end by itself. No role does: one that says so is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
     /// The store's revision when it was read; sent back on update to refuse lost changes.

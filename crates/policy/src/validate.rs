@@ -167,6 +167,14 @@ fn review_head(role: &Role, review: &mut Review) {
         Ok(_) => {}
         Err(error) => review.errors.push(format!("metadata.name: {error}")),
     }
+    // A role that ended by itself would take what it denies along: nothing reads it, so nobody may rely on it.
+    if role.metadata.expires.is_some() {
+        review.errors.push(
+            "metadata.expires: a role does not end by itself: leave it out, and take the role from its users or lock \
+             it (mctl lock --role) when its time is over"
+                .to_owned(),
+        );
+    }
     let allow = &role.spec.allow;
     if role.version == "v3" && allow.node_labels.is_empty() && !allow.logins.is_empty() {
         review.not_in_effect.push(

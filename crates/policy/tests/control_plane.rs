@@ -138,12 +138,14 @@ fn the_review_names_every_mistake_at_once() {
     );
     bad.version = "v9".to_owned();
     bad.metadata.name = "@own".to_owned();
+    bad.metadata.expires = Some(NOW);
 
     let errors = review_role(&bad).errors;
 
     for wanted in [
         "version: `v9`",
         "metadata.name: names beginning with `@`",
+        "metadata.expires: a role does not end by itself",
         "spec.options.max_session_ttl",
         "spec.options.max_sessions",
         "`forward_agnet` is not known; did you mean `forward_agent`?",

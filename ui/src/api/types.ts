@@ -152,7 +152,7 @@ export type MarkKind = "command" | "resize" | "gap" | "join" | "leave" | "exec" 
 /** What every resource carries. */ 
 export type Metadata = {
   /** A sentence for people. */ "description"?: string;
-  /** When the resource ends by itself. */ "expires"?: Timestamp | null;
+  /** When the resource is to end by itself. No role does: one that says so is refused. */ "expires"?: Timestamp | null;
   /** Labels. */ "labels"?: Record<string, string>;
   /** The name, unique within its kind. */ "name": string;
   /** The store's revision when it was read; sent back on update to refuse lost changes. */ "revision"?: string | null;

@@ -189,6 +189,20 @@ fn only_known(value: &Value, known: &[&str]) -> Result<()> {
     }
 }
 
+/// Refuses an end that a user would not have.
+fn no_end(user: &Value) -> Result<()> {
+    for place in ["/metadata/expires", "/spec/expires"] {
+        if user.pointer(place).is_some_and(|end| !end.is_null()) {
+            bail!(
+                "{}: a user does not end by itself: leave it out, and remove or lock the user when its time is over \
+                 (mctl users rm, mctl lock --user)",
+                place.trim_start_matches('/').replace('/', ".")
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Makes one: what was made as data, and in words.
 async fn create_one(client: &Client, value: Value, force: bool) -> Result<(Value, String)> {
     match value.get("kind").and_then(Value::as_str) {
@@ -204,6 +218,7 @@ async fn create_one(client: &Client, value: Value, force: bool) -> Result<(Value
         }
         Some("user") => {
             only_known(&value, &["roles", "traits", "created_by", "expires", "status"])?;
+            no_end(&value)?;
             let name: model::UserName =
                 serde_json::from_value(value.pointer("/metadata/name").cloned().unwrap_or_default())
                     .context("metadata.name is not a user name")?;
@@ -309,5 +324,34 @@ mod tests {
         assert!(user(json!({ "roles": [] })).is_ok());
         let error = user(json!({ "role": ["dev"] })).unwrap_err().to_string();
         assert_eq!(error, "spec.role is not known here (expected one of roles, traits)");
+    }
+
+    #[test]
+    fn an_end_that_a_user_would_not_have_is_refused() {
+        let user = |metadata: Value, spec: Value| {
+            no_end(&json!({ "kind": "user", "metadata": metadata, "spec": spec })).map_err(|e| e.to_string())
+        };
+        let shown = User {
+            name: "ann".parse().unwrap(),
+            roles: ["dev".parse().unwrap()].into(),
+            traits: [].into(),
+            created_by: String::new(),
+            created_at: model::Timestamp::from_secs(0),
+            expires: None,
+            locked_until: None,
+            enrolled: true,
+            revision: None,
+        };
+
+        assert_eq!(no_end(&user_document(&shown)).map_err(|e| e.to_string()), Ok(()), "as it is shown");
+        assert_eq!(user(json!({ "expires": null }), json!({})), Ok(()));
+        for (metadata, spec, place) in [
+            (json!({}), json!({ "expires": "2030-01-01T00:00:00Z" }), "spec.expires: "),
+            (json!({ "expires": "2030-01-01T00:00:00Z" }), json!({}), "metadata.expires: "),
+            (json!({}), json!({ "expires": "" }), "spec.expires: "),
+        ] {
+            let error = user(metadata, spec).unwrap_err();
+            assert!(error.starts_with(place), "{error}");
+        }
     }
 }

@@ -1,6 +1,9 @@
-//! A person in this process: a TLS key made and kept in memory, and how a node proves that it is the one meant.
+//! A person in this process: a TLS key made and kept in memory, where their certificate is good, and how a node proves
+//! that it is the one meant.
 //!
 //! Nothing here touches a disk. Knows no session and no password.
+
+use std::net::IpAddr;
 
 use model::api::cluster::TrustBundle;
 use model::{NodeId, Subject, Timestamp};
@@ -43,6 +46,20 @@ impl TlsKey {
     pub fn certified(&self, cert_pem: &str) -> Result<Certified, TlsError> {
         let key = self.0.to_pkcs8_pem().map_err(|e| TlsError::Unusable(e.to_string()))?;
         Certified::from_pem(cert_pem, &key)
+    }
+}
+
+/// The only address that a person's own SSH certificate is good from; `None` when it is good from everywhere.
+///
+/// # Errors
+/// The certificate does not parse, or is bound to an address without saying which.
+pub fn pinned_to(ssh_cert: &str) -> Result<Option<IpAddr>, String> {
+    let cert: Certificate = ssh_cert.trim().parse().map_err(|e: pki::Error| e.to_string())?;
+    let identity = pki::ssh::claimed_identity(&cert).map_err(|e| e.to_string())?;
+    match (identity.pin_ip, identity.login_ip) {
+        (false, _) => Ok(None),
+        (true, Some(ip)) => Ok(Some(ip.to_canonical())),
+        (true, None) => Err("the certificate is bound to an address that it does not say".into()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The browser app, when it was built into this program.
 
+use std::net::IpAddr;
+
 use http::header::HeaderMap;
 
 use crate::answer::{self, Answer, Keep};
@@ -20,8 +22,8 @@ const GUARDED: &str = "more/";
 const TOLD: &str = "told/";
 
 /// A file of the app.
-pub(crate) fn file(web: &Web, headers: &HeaderMap, name: &str) -> Answer {
-    let who = || guard::holder(web, headers).map(|browser| browser.person);
+pub(crate) fn file(web: &Web, from: IpAddr, headers: &HeaderMap, name: &str) -> Answer {
+    let who = || guard::holder(web, from, headers).map(|browser| browser.person);
     let hidden = (name.starts_with(GUARDED) && who().is_none_or(|person| !person.may_more()))
         || (name.starts_with(TOLD) && who().is_none_or(|person| !person.is_told()));
     if hidden { answer::not_found() } else { find(FILES, name).unwrap_or_else(answer::not_found) }

@@ -118,23 +118,23 @@ async fn handle(
         (Route::Link { reset }, _) => pages::link(request.headers(), reset),
         (Route::Asset(name), _) => pages::asset(&name),
         (Route::Home, _) => app::home(request.headers()),
-        (Route::App(name), _) => app::file(web, request.headers(), &name),
+        (Route::App(name), from) => app::file(web, from, request.headers(), &name),
         (Route::WebSignIn, from) => login::sign_in(web, from, request).await,
         (Route::WebPasskey, from) => login::challenge(web, from, request.headers()).await,
-        (Route::WebSignOut, _) => login::sign_out(web, request.headers()),
-        (Route::Sessions, _) => own::list(web, request.headers()),
-        (Route::EndSessions(which), _) => own::end(web, request.headers(), &which),
-        (Route::Alive, _) => unlock::alive(web, request.headers()),
-        (Route::Lock, _) => unlock::lock(web, request.headers()),
+        (Route::WebSignOut, from) => login::sign_out(web, from, request.headers()),
+        (Route::Sessions, from) => own::list(web, from, request.headers()),
+        (Route::EndSessions(which), from) => own::end(web, from, request.headers(), &which),
+        (Route::Alive, from) => unlock::alive(web, from, request.headers()),
+        (Route::Lock, from) => unlock::lock(web, from, request.headers()),
         (Route::Unlock, from) => unlock::unlock(web, from, request).await,
-        (Route::Agree, _) => login::agree(web, request.headers()),
-        (Route::Session, _) => login::session(web, request.headers()).await,
-        (Route::Api, _) => session::pass(web, request).await,
-        (Route::Ticket, _) => terminal::ticket(web, request).await,
+        (Route::Agree, from) => login::agree(web, from, request.headers()),
+        (Route::Session, from) => login::session(web, from, request.headers()).await,
+        (Route::Api, from) => session::pass(web, from, request).await,
+        (Route::Ticket, from) => terminal::ticket(web, from, request).await,
         (Route::Files(what), from) => {
             files::handle(web, what, SocketAddr::new(from, peer.port()), request, streams).await
         }
-        (Route::Terminals, _) => terminal::list(web, request.headers()),
+        (Route::Terminals, from) => terminal::list(web, from, request.headers()),
         (Route::Terminal, from) => {
             let from = SocketAddr::new(from, peer.port());
             match terminal::admit(web, request.headers(), from) {
@@ -151,7 +151,7 @@ async fn handle(
                 Err(refusal) => *refusal,
             }
         }
-        (Route::LineFrames, _) => terminal::heard(web, request).await,
+        (Route::LineFrames, from) => terminal::heard(web, from, request).await,
         (Route::Upgrade, from) => switch(request, upgrade, For::Carrier(SocketAddr::new(from, peer.port()))),
     }
 }

@@ -45,8 +45,8 @@ pub(crate) async fn handle(
 ) -> Answer {
     let headers = request.headers();
     let found = match route.goes_on() {
-        true => guard::holder(web, headers).ok_or(guard::Absent::Nobody),
-        false => guard::whose(web, headers),
+        true => guard::holder(web, from.ip(), headers).ok_or(guard::Absent::Nobody),
+        false => guard::whose(web, from.ip(), headers),
     };
     let guard::Browser { person, sessions, .. } = match found {
         Ok(browser) => browser,

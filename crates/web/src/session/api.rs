@@ -3,6 +3,7 @@
 //! Only verbs that policy grants to people pass; hosts' and strangers' verbs look like any unknown path. The
 //! authority decides each call, as for every other client.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use client::CallError;
@@ -27,8 +28,8 @@ const MAX_QUERY: usize = 8 * 1024;
 const NOBODYS: &str = "/v1/nobodys";
 
 /// Passes a request on and the answer back.
-pub(crate) async fn pass(web: &Web, request: Request<Incoming>) -> Answer {
-    let Browser { person, token, .. } = match guard::whose(web, request.headers()) {
+pub(crate) async fn pass(web: &Web, from: IpAddr, request: Request<Incoming>) -> Answer {
+    let Browser { person, token, .. } = match guard::whose(web, from, request.headers()) {
         Ok(browser) => browser,
         Err(absent) => return absent.answer(),
     };

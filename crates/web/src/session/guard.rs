@@ -3,6 +3,7 @@
 //! Every changing request must come from our own origin, as the browser itself says (`Sec-Fetch-Site`, or `Origin`
 //! against `Host` where it says nothing), and repeat the session's token in a header, which no other site can read.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -24,7 +25,7 @@ const TOKEN: usize = 64;
 
 /// Why a request is nobody's.
 pub(crate) enum Absent {
-    /// No living session.
+    /// No living session that is good from there.
     Nobody,
     /// A living one that is locked.
     Locked,
@@ -52,25 +53,31 @@ pub(crate) struct Browser<'a> {
 }
 
 /// Whose request it is, if anybody's who is there.
-pub(crate) fn whose<'a>(web: &'a Web, headers: &HeaderMap) -> Result<Browser<'a>, Absent> {
-    let browser = holder(web, headers).ok_or(Absent::Nobody)?;
+pub(crate) fn whose<'a>(web: &'a Web, from: IpAddr, headers: &HeaderMap) -> Result<Browser<'a>, Absent> {
+    let browser = holder(web, from, headers).ok_or(Absent::Nobody)?;
     if browser.sessions.is_locked(&browser.person) { Err(Absent::Locked) } else { Ok(browser) }
 }
 
 /// Whose request to change something it is: somebody's who is there, and sent by a page of ours. Else what to answer.
 pub(crate) fn whose_wish<'a>(
     web: &'a Web,
+    from: IpAddr,
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Browser<'a>, Box<Answer>> {
-    let browser = whose(web, headers).map_err(|absent| Box::new(absent.answer()))?;
+    let browser = whose(web, from, headers).map_err(|absent| Box::new(absent.answer()))?;
     if is_ours(&browser.person, method, headers) { Ok(browser) } else { Err(Box::new(not_ours())) }
 }
 
-/// Whose browser it is, locked or not.
-pub(crate) fn holder<'a>(web: &'a Web, headers: &HeaderMap) -> Option<Browser<'a>> {
+/// Whose browser it is, locked or not. One that is bound to another address is nobody's: its person may come back to it.
+pub(crate) fn holder<'a>(web: &'a Web, from: IpAddr, headers: &HeaderMap) -> Option<Browser<'a>> {
     let (sessions, token) = (web.sessions()?, cookie(headers)?);
-    sessions.find(&token).map(|person| Browser { sessions, person, token })
+    let person = sessions.find(&token)?;
+    if !person.may_come_from(from) {
+        tracing::debug!(user = %person.user, %from, "a browser bound to another address");
+        return None;
+    }
+    Some(Browser { sessions, person, token })
 }
 
 /// The session's token out of the cookies; one that comes twice is none.

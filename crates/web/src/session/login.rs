@@ -40,8 +40,8 @@ struct Told<'a> {
 }
 
 /// Who is signed in.
-pub(crate) async fn session(web: &Web, headers: &HeaderMap) -> Answer {
-    match (guard::whose(web, headers), guard::holder(web, headers)) {
+pub(crate) async fn session(web: &Web, from: IpAddr, headers: &HeaderMap) -> Answer {
+    match (guard::whose(web, from, headers), guard::holder(web, from, headers)) {
         (Ok(Browser { person, token, .. }), _) => tell(web, &person, &token).await,
         // What is needed to unlock it, or to sign out.
         (Err(absent @ Absent::Locked), Some(Browser { person, .. })) => {
@@ -141,8 +141,8 @@ async fn enter(web: &Web, sessions: &Sessions, ask: Proof, origin: Origin) -> Re
 }
 
 /// The person agrees to what is told before sessions. To those who are told nothing there is no such address.
-pub(crate) fn agree(web: &Web, headers: &HeaderMap) -> Answer {
-    let person = match guard::whose(web, headers) {
+pub(crate) fn agree(web: &Web, from: IpAddr, headers: &HeaderMap) -> Answer {
+    let person = match guard::whose(web, from, headers) {
         Ok(browser) => browser.person,
         Err(absent) => return absent.answer(),
     };
@@ -157,8 +157,8 @@ pub(crate) fn agree(web: &Web, headers: &HeaderMap) -> Answer {
 }
 
 /// Ends the session and everything it started, locked or not: it takes nothing that shutting the browser does not.
-pub(crate) fn sign_out(web: &Web, headers: &HeaderMap) -> Answer {
-    let Some(Browser { person, token, sessions }) = guard::holder(web, headers) else {
+pub(crate) fn sign_out(web: &Web, from: IpAddr, headers: &HeaderMap) -> Answer {
+    let Some(Browser { person, token, sessions }) = guard::holder(web, from, headers) else {
         return Absent::Nobody.answer();
     };
     if !guard::is_ours(&person, &Method::DELETE, headers) {

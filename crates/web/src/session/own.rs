@@ -3,6 +3,8 @@
 //! An end takes effect at once, on open terminals and transfers too: they live in the session's scope. Only sessions of
 //! this gate are known here; each gate has its own.
 
+use std::net::IpAddr;
+
 use http::Method;
 use http::header::HeaderMap;
 use serde_json::json;
@@ -21,8 +23,8 @@ pub(crate) enum Ends {
 }
 
 /// Where the person is signed in.
-pub(crate) fn list(web: &Web, headers: &HeaderMap) -> Answer {
-    let Browser { person, sessions, .. } = match guard::whose(web, headers) {
+pub(crate) fn list(web: &Web, from: IpAddr, headers: &HeaderMap) -> Answer {
+    let Browser { person, sessions, .. } = match guard::whose(web, from, headers) {
         Ok(browser) => browser,
         Err(absent) => return absent.answer(),
     };
@@ -44,8 +46,8 @@ pub(crate) fn list(web: &Web, headers: &HeaderMap) -> Answer {
 }
 
 /// Ends others of the person's sessions. Its own ends by signing out.
-pub(crate) fn end(web: &Web, headers: &HeaderMap, which: &Ends) -> Answer {
-    let Browser { person, sessions, .. } = match guard::whose_wish(web, &Method::DELETE, headers) {
+pub(crate) fn end(web: &Web, from: IpAddr, headers: &HeaderMap, which: &Ends) -> Answer {
+    let Browser { person, sessions, .. } = match guard::whose_wish(web, from, &Method::DELETE, headers) {
         Ok(browser) => browser,
         Err(answer) => return *answer,
     };

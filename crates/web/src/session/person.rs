@@ -149,6 +149,8 @@ pub(crate) struct Person {
     pub(crate) user: UserName,
     pub(crate) cluster: String,
     pub(crate) expires: Timestamp,
+    /// The only address the session is good from, as its certificates are.
+    pinned: Option<IpAddr>,
     /// What each changing request must repeat in a header.
     pub(crate) csrf: String,
     /// Calls the authority with this person's certificate.
@@ -192,6 +194,7 @@ impl Person {
             user: certs.user,
             cluster: certs.cluster.to_string(),
             expires: certs.expires,
+            pinned: client::person::pinned_to(&certs.ssh_cert)?,
             csrf: super::token::token(&random),
             client,
             trust: certs.trust,
@@ -208,6 +211,12 @@ impl Person {
             told: AtomicBool::new(false),
             agreed: AtomicBool::new(false),
         })
+    }
+
+    /// Whether the session is good from there. The gate vouches to the authority for the address of the sign-in, so
+    /// where a request came from counts nowhere else.
+    pub(crate) fn may_come_from(&self, from: IpAddr) -> bool {
+        self.pinned.is_none_or(|pinned| pinned == from.to_canonical())
     }
 
     /// Shows the certificate to a node.

@@ -18,8 +18,8 @@ use crate::answer::{self, Answer};
 use crate::people;
 
 /// The person did something.
-pub(crate) fn alive(web: &Web, headers: &HeaderMap) -> Answer {
-    let Browser { person, sessions, .. } = match guard::whose_wish(web, &Method::POST, headers) {
+pub(crate) fn alive(web: &Web, from: IpAddr, headers: &HeaderMap) -> Answer {
+    let Browser { person, sessions, .. } = match guard::whose_wish(web, from, &Method::POST, headers) {
         Ok(browser) => browser,
         Err(answer) => return *answer,
     };
@@ -28,8 +28,8 @@ pub(crate) fn alive(web: &Web, headers: &HeaderMap) -> Answer {
 }
 
 /// Locks the browser.
-pub(crate) fn lock(web: &Web, headers: &HeaderMap) -> Answer {
-    match guard::whose_wish(web, &Method::POST, headers) {
+pub(crate) fn lock(web: &Web, from: IpAddr, headers: &HeaderMap) -> Answer {
+    match guard::whose_wish(web, from, &Method::POST, headers) {
         Ok(browser) => {
             browser.person.idle.lock();
             answer::json(&Done {})
@@ -40,7 +40,7 @@ pub(crate) fn lock(web: &Web, headers: &HeaderMap) -> Answer {
 
 /// Opens the browser again for who proves to be its person.
 pub(crate) async fn unlock(web: &Web, from: IpAddr, request: Request<Incoming>) -> Answer {
-    let Some(Browser { person, token, sessions }) = guard::holder(web, request.headers()) else {
+    let Some(Browser { person, token, sessions }) = guard::holder(web, from, request.headers()) else {
         return Absent::Nobody.answer();
     };
     if !guard::is_ours(&person, &Method::POST, request.headers()) {

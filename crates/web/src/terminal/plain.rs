@@ -5,6 +5,7 @@
 //! flow control; at most [`MAX_LINES`] a session, each dropped with its stream.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -111,9 +112,9 @@ fn streamed(pieces: mpsc::Receiver<Bytes>, streams: &Streams) -> Answer {
 }
 
 /// Takes what the page says on one of its lines. Done when the terminal has it, so that posts keep their order.
-pub(crate) async fn heard(web: &Web, request: Request<Incoming>) -> Answer {
+pub(crate) async fn heard(web: &Web, from: IpAddr, request: Request<Incoming>) -> Answer {
     let headers = request.headers();
-    let person = match guard::whose_wish(web, &Method::POST, headers) {
+    let person = match guard::whose_wish(web, from, &Method::POST, headers) {
         Ok(browser) => browser.person,
         Err(answer) => return *answer,
     };

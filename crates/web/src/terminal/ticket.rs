@@ -1,6 +1,6 @@
 //! One-time tickets for terminals: asked for with the cookie and the page's token, used in a WebSocket's first frame.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{HeaderMap, ORIGIN};
 use http::{Method, Request};
@@ -34,9 +34,9 @@ enum Ask {
 }
 
 /// Makes a ticket.
-pub(crate) async fn ticket(web: &Web, request: Request<Incoming>) -> Answer {
+pub(crate) async fn ticket(web: &Web, from: IpAddr, request: Request<Incoming>) -> Answer {
     let headers = request.headers();
-    let guard::Browser { person, sessions, .. } = match guard::whose_wish(web, &Method::POST, headers) {
+    let guard::Browser { person, sessions, .. } = match guard::whose_wish(web, from, &Method::POST, headers) {
         Ok(browser) => browser,
         Err(answer) => return *answer,
     };
@@ -74,17 +74,17 @@ fn is_key(text: &str) -> bool {
 
 /// Whose WebSocket it would be: the cookie says who, and the page it comes from must be named.
 pub(crate) fn admit(web: &Web, headers: &HeaderMap, from: SocketAddr) -> Result<Came, Box<Answer>> {
-    let person = guard::whose(web, headers).map_err(|absent| Box::new(absent.answer()))?.person;
+    let browser = guard::whose(web, from.ip(), headers).map_err(|absent| Box::new(absent.answer()))?;
     let Some(origin) = headers.get(ORIGIN).and_then(|o| o.to_str().ok()).map(ToOwned::to_owned) else {
         let why = "the browser did not say from which page this came";
         return Err(Box::new(answer::fault(Fault::BadRequest, why)));
     };
-    Ok(Came { person, origin, from })
+    Ok(Came { person: browser.person, origin, from })
 }
 
 /// The session's terminals that can be taken up again.
-pub(crate) fn list(web: &Web, headers: &HeaderMap) -> Answer {
-    let person = match guard::whose(web, headers) {
+pub(crate) fn list(web: &Web, from: IpAddr, headers: &HeaderMap) -> Answer {
+    let person = match guard::whose(web, from, headers) {
         Ok(browser) => browser.person,
         Err(absent) => return absent.answer(),
     };

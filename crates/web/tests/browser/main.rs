@@ -44,6 +44,55 @@ async fn a_wrong_password_opens_nothing() {
 }
 
 #[tokio::test]
+async fn a_browser_bound_to_its_address_is_nobodys_from_another() {
+    let gate = Gate::new();
+    let free = gate.sign_in().await;
+    *gate.world.pins.lock().unwrap() = true;
+    let bound = gate.sign_in().await;
+    gate.world.asked.lock().unwrap().clear();
+    let comes_from = |peer: &str| *gate.world.peer.lock().unwrap() = peer.parse().unwrap();
+    comes_from("198.51.100.9:5000");
+
+    let mut seen = Vec::new();
+    for (method, path) in [
+        ("GET", "/v1/nodes"),
+        ("GET", "/v1/nothing"),
+        ("POST", "/v1/locks"),
+        ("GET", "/webapi/session"),
+        ("GET", "/webapi/sessions"),
+        ("DELETE", "/webapi/sessions/others"),
+        ("DELETE", "/webapi/sessions/web"),
+        ("GET", "/webapi/terminals"),
+        ("GET", "/webapi/terminal"),
+        ("POST", "/webapi/terminal/tickets"),
+        ("POST", "/webapi/terminal/line"),
+        ("POST", "/webapi/terminal/frames"),
+        ("POST", "/webapi/files/list"),
+        ("GET", "/webapi/files/uploads/ab12"),
+        ("GET", "/webapi/files/downloads"),
+        ("POST", "/webapi/session/alive"),
+        ("POST", "/webapi/session/agree"),
+        ("POST", "/webapi/session/lock"),
+        ("POST", "/webapi/session/unlock"),
+    ] {
+        let body = if method == "GET" { Value::Null } else { json!({"password": "right"}) };
+        let answer = gate.send(method, path, &bound.all(), &body).await;
+        seen.push((answer.status, answer.text));
+    }
+
+    let nobody = gate.send("GET", "/v1/nodes", OURS, &Value::Null).await;
+    seen.push((nobody.status, nobody.text));
+    seen.dedup();
+    assert_eq!((seen.len(), seen[0].0), (1, 401), "{seen:#?}");
+    assert!(gate.world.asked.lock().unwrap().is_empty());
+    assert_eq!(gate.send("GET", "/v1/nodes", &free.all(), &Value::Null).await.status, 200, "bound to none");
+    for home in ["192.0.2.7:5001", "[::ffff:192.0.2.7]:5000"] {
+        comes_from(home);
+        assert_eq!(gate.send("GET", "/v1/nodes", &bound.all(), &Value::Null).await.status, 200, "{home}");
+    }
+}
+
+#[tokio::test]
 async fn other_sites_change_nothing() {
     let gate = Gate::new();
     let page = gate.sign_in().await;

@@ -43,6 +43,10 @@ pub(crate) struct World {
     bundle: TrustBundle,
     /// `METHOD path?query` of each call made with a person's certificate.
     pub(crate) asked: Mutex<Vec<String>>,
+    /// Where browsers come from.
+    pub(crate) peer: Mutex<SocketAddr>,
+    /// Certificates are bound to the address of the sign-in.
+    pub(crate) pins: Mutex<bool>,
     /// What people may do.
     pub(crate) may: Mutex<Value>,
     /// How long browsers are left alone.
@@ -100,6 +104,8 @@ impl World {
             user_ca,
             bundle,
             asked: Mutex::default(),
+            peer: Mutex::new("192.0.2.7:5000".parse().unwrap()),
+            pins: Mutex::default(),
             may: Mutex::new(json!({"own": ["list", "read"]})),
             idle: Mutex::new(IDLE),
             notice: Mutex::default(),
@@ -116,7 +122,8 @@ impl World {
             traits: Default::default(),
             logins: ["ubuntu".parse().unwrap()].into(),
         };
-        let identity = identity(subject, NOW);
+        let pin_ip = *self.pins.lock().unwrap();
+        let identity = Identity { pin_ip, login_ip: ask.client_addr, ..identity(subject, NOW) };
         let key = ask.ssh_key.parse().unwrap();
         let request = UserRequest {
             key: &key,
@@ -357,8 +364,9 @@ impl Gate {
     pub(crate) fn open(&self) -> BoxStream {
         let (ours, theirs) = tokio::io::duplex(1024 * 1024);
         let web = self.web.clone();
+        let peer = *self.world.peer.lock().unwrap();
         self.world.scope.spawn("web", async move {
-            web.serve(Box::new(theirs), "192.0.2.7:5000".parse().unwrap(), &NoCarriers).await;
+            web.serve(Box::new(theirs), peer, &NoCarriers).await;
         });
         Box::new(ours)
     }

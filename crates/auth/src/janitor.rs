@@ -1,18 +1,45 @@
 //! The janitor: completes recordings whose node stayed away, and says so.
 //!
-//! A recording is abandoned when no live session announces it and no segment has come for a while.
+//! A recording is abandoned when no live session announces it and no segment has come for a while. Only time in which the
+//! authority could hear counts: after a start, or a suspended machine, nodes announce their sessions anew first.
+
+use std::time::Duration;
 
 use audit::event::Who;
 use audit::event::kinds::{RecordingAbandoned, SessionEnd};
-use model::SessionId;
 use model::api::access::LiveSession;
 use model::api::recordings::{RecordingInfo, RecordingState};
+use model::{SessionId, Timestamp};
 use store::{Condition, StoreError, Txn};
 
 use crate::authority::Core;
 use crate::db::{encode, key};
 use crate::recordings::{self, reference, server, stamped_as};
 use crate::refusal::Answer;
+
+/// For how long the authority has been able to hear nodes, without a break.
+pub(crate) struct Hearing {
+    lease: Duration,
+    since: Timestamp,
+    last: Timestamp,
+}
+
+impl Hearing {
+    /// From now on, with what a session's announcement is good for.
+    pub(crate) fn begin(now: Timestamp, lease: Duration) -> Self {
+        Self { lease, since: now, last: now }
+    }
+
+    /// Told that time goes on; says whether those who are silent now are absent. Announcements come every third of a
+    /// lease, so a longer break swallows some; two leases are enough for a node to find the authority again.
+    pub(crate) fn may_judge(&mut self, now: Timestamp) -> bool {
+        if now < self.last || now.since(self.last) > self.lease / 3 {
+            self.since = now;
+        }
+        self.last = now;
+        now.since(self.since) >= self.lease * 2
+    }
+}
 
 /// Looks at every open recording once; says how many were given up.
 pub(crate) async fn sweep(core: &Core) -> Answer<usize> {
@@ -72,4 +99,42 @@ fn session_end(info: &RecordingInfo) -> SessionEnd {
 
 fn abandoned(info: &RecordingInfo) -> RecordingAbandoned {
     RecordingAbandoned { server: server(info), session: reference(info), segments: info.segments }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absence_is_judged_only_over_time_without_a_break() {
+        // When the janitor looks, in seconds since the start, and whether it may judge then. A lease is 90 s.
+        let steady = |from: i64| (from..).step_by(5);
+        let table: [(&str, Vec<i64>, bool); 6] = [
+            ("at the start", vec![0], false),
+            ("while announcements may still come", steady(0).take_while(|s| *s < 180).collect(), false),
+            ("when they would have come", steady(0).take_while(|s| *s <= 180).collect(), true),
+            (
+                "after a break",
+                steady(0).take_while(|s| *s <= 180).chain(steady(211).take_while(|s| *s < 391)).collect(),
+                false,
+            ),
+            (
+                "long after a break",
+                steady(0).take_while(|s| *s <= 180).chain(steady(211).take_while(|s| *s <= 391)).collect(),
+                true,
+            ),
+            (
+                "when the clock was set back",
+                steady(0).take_while(|s| *s <= 180).chain([100]).collect(),
+                false,
+            ),
+        ];
+        for (what, looks, wanted) in table {
+            let mut hearing = Hearing::begin(Timestamp::from_secs(0), Duration::from_secs(90));
+
+            let judged = looks.into_iter().map(|s| hearing.may_judge(Timestamp::from_secs(s))).last();
+
+            assert_eq!(judged, Some(wanted), "{what}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::authority::Core;
 use crate::certs::{HostWish, issue_host};
 use crate::error::Error;
 use crate::host::Host;
-use crate::janitor;
+use crate::janitor::{self, Hearing};
 use crate::keys::Keys;
 use crate::rules::FAMILIES;
 use crate::screens;
@@ -62,6 +62,7 @@ async fn reread(core: &Core, family: &'static str) -> Result<(), Error> {
 async fn housekeeping(core: Arc<Core>) {
     let mut tick = tokio::time::interval(core.settings.times.housekeeping);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut hearing = Hearing::begin(core.now(), core.settings.times.live_session);
     loop {
         tick.tick().await;
         let swept = core.db.store().sweep().await.map(|_| ()).map_err(|e| e.to_string());
@@ -69,7 +70,10 @@ async fn housekeeping(core: Arc<Core>) {
         // Locks that ended are gone from the rules only when someone looks.
         let fresh = core.refresh_rules().await.map_err(|e| e.to_string());
         core.health.ran("policy refresh", core.now(), fresh);
-        let cleaned = janitor::sweep(&core).await.map(|_| ()).map_err(|e| e.message);
+        let cleaned = match hearing.may_judge(core.now()) {
+            true => janitor::sweep(&core).await.map(|_| ()).map_err(|e| e.message),
+            false => Ok(()),
+        };
         core.health.ran("recording janitor", core.now(), cleaned);
     }
 }

@@ -177,14 +177,7 @@ async fn what_is_not_the_next_sealed_segment_is_refused() {
     assert_eq!(fault(put(&node, &id, &after).await), Fault::BadRequest);
 }
 
-#[tokio::test]
-async fn an_abandoned_recording_is_completed_and_says_so() {
-    let world = World::with(|s| s.times.abandoned = Duration::from_secs(300)).await;
-    let node = world.node("web-1", "dev").await;
-    let admin = world.admin().await;
-    let mut tape = Tape::new(&world, &node, "ann");
-    let id = tape.id();
-    put(&node, &id, &tape.seal("one", false)).await.unwrap();
+fn announced(world: &World, node: &Host, id: &SessionId) -> TrackSession {
     let live = LiveSession {
         id: id.clone(),
         user: "ann".parse().unwrap(),
@@ -196,14 +189,41 @@ async fn an_abandoned_recording_is_completed_and_says_so() {
         interactive: true,
         client_addr: String::new(),
     };
-    world.clock.advance(Duration::from_secs(299));
-    node.client.call(&TrackSession { id: id.clone(), session: Some(live) }).await.unwrap();
-    world.clock.advance(Duration::from_secs(60));
-    let state = async || admin.call(&GetRecording { id: id.clone() }).await.unwrap().info.state;
-    assert_eq!(state().await, RecordingState::Live, "a session that is announced lives");
+    TrackSession { id: id.clone(), session: Some(live) }
+}
 
-    world.clock.advance(Duration::from_secs(60));
-    eventually("the janitor gives it up", async || state().await == RecordingState::Abandoned).await;
+async fn state(client: &Client, id: &SessionId) -> RecordingState {
+    client.call(&GetRecording { id: id.clone() }).await.unwrap().info.state
+}
+
+#[tokio::test]
+async fn an_abandoned_recording_is_completed_and_says_so() {
+    let world = World::with(|s| {
+        s.times.abandoned = Duration::from_secs(300);
+        s.times.live_session = Duration::from_secs(30);
+    })
+    .await;
+    let node = world.node("web-1", "dev").await;
+    let admin = world.admin().await;
+    let (mut tape, mut other) = (Tape::new(&world, &node, "ann"), Tape::new(&world, &node, "bob"));
+    let id = tape.id();
+    put(&node, &id, &tape.seal("one", false)).await.unwrap();
+    put(&node, &other.id(), &other.seal("one", false)).await.unwrap();
+    world.clock.advance(Duration::from_secs(300));
+
+    // Time goes in small steps: over a leap of it the authority takes no silence for absence.
+    eventually("the janitor gives up the one that nobody announces", async || {
+        node.client.call(&announced(&world, &node, &id)).await.unwrap();
+        world.clock.advance(Duration::from_secs(1));
+        state(&admin, &other.id()).await == RecordingState::Abandoned
+    })
+    .await;
+    assert_eq!(state(&admin, &id).await, RecordingState::Live, "a session that is announced lives");
+    eventually("the janitor gives it up", async || {
+        world.clock.advance(Duration::from_secs(1));
+        state(&admin, &id).await == RecordingState::Abandoned
+    })
+    .await;
 
     assert_eq!(verify(&world, &admin, &id).await.state, RecordingState::Abandoned);
     for (event, code) in
@@ -216,6 +236,36 @@ async fn an_abandoned_recording_is_completed_and_says_so() {
     put(&node, &id, &tape.seal("two", true)).await.unwrap();
     let report = verify(&world, &admin, &id).await;
     assert_eq!((report.segments, report.state), (2, RecordingState::Complete));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_quiet_session_outlives_an_authority_that_was_away() {
+    let lease = |s: &mut auth::Settings| s.times.live_session = Duration::from_secs(30);
+    let world = World::begun(Duration::from_secs(3_600), lease).await;
+    let node = world.node("web-1", "dev").await;
+    let (mut quiet, mut gone) = (Tape::new(&world, &node, "ann"), Tape::new(&world, &node, "bob"));
+    for tape in [&mut quiet, &mut gone] {
+        put(&node, &tape.id(), &tape.seal("one", false)).await.unwrap();
+        node.client.call(&announced(&world, &node, &tape.id())).await.unwrap();
+    }
+    world.stop().await;
+    world.clock.advance(world.settings.times.abandoned);
+
+    let world = world.restart().await;
+
+    let admin = world.admin().await;
+    let material = world.trusting().showing(node.keys.certified(&node.certs.tls_cert_pem));
+    let back = world.client(material);
+    eventually("the janitor has looked", async || {
+        back.call(&announced(&world, &node, &quiet.id())).await.unwrap();
+        world.clock.advance(Duration::from_secs(1));
+        state(&admin, &gone.id()).await == RecordingState::Abandoned
+    })
+    .await;
+    assert_eq!(state(&admin, &quiet.id()).await, RecordingState::Live);
+    let ended = |e: &serde_json::Map<_, _>| e["event"] == "session.end" && e["sid"] == quiet.id().to_string();
+    assert!(!world.events().await.iter().any(ended));
     world.stop().await;
 }
 

@@ -96,9 +96,14 @@ impl World {
     }
 
     pub async fn with(edit: impl FnOnce(&mut Settings)) -> Self {
+        Self::begun(Duration::ZERO, edit).await
+    }
+
+    /// One that begins in the past, for tests that restart it after a leap of time: certificates are also looked at by
+    /// TLS, which reads the system's clock.
+    pub async fn begun(ago: Duration, edit: impl FnOnce(&mut Settings)) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        // Certificates are also looked at by TLS, which reads the system's clock.
-        let clock = Clock::manual(Clock::system().now());
+        let clock = Clock::manual(Clock::system().now() - ago);
         let store: Arc<dyn Store> = Arc::new(store::memory::MemoryStore::new(clock.clone()));
         let mut settings = settings(dir.path());
         edit(&mut settings);

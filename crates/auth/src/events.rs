@@ -180,18 +180,25 @@ pub(crate) async fn export(ctx: Ctx, ask: ExportChain) -> Answer<ChainPiece> {
         note_access(&ctx, "export", describe(&ask)).await?;
     }
     let before = ask.from.checked_sub(1).map(ordered);
-    let after = before.as_ref().map(|n| key("log", n)).transpose()?;
-    let (links, _) = core.db.range::<ChainedEvent>(&Range::under("log").after(after).limit(limit)).await?;
+    // Before the links: what is signed later is of links that this piece may not have.
+    let after = before.as_ref().map(|n| key("checkpoints", n)).transpose()?;
+    let (points, _) =
+        core.db.range::<Checkpoint>(&Range::under("checkpoints").after(after).limit(limit)).await?;
+    let (newest, _) = core.db.range::<Checkpoint>(&Range::under("checkpoints").descending().limit(1)).await?;
+    let after = before.map(|n| key("log", n)).transpose()?;
+    let (links, more) = core.db.range::<ChainedEvent>(&Range::under("log").after(after).limit(limit)).await?;
     let links: Vec<ChainedEvent> = links.into_iter().map(|(_, doc)| doc.value).collect();
+    let next = links.last().map_or(ask.from, |link| link.index.saturating_add(1));
+    if !links.is_empty() {
+        core.exports.reached(&ctx.pass.name(), next);
+    }
+    // There are never more checkpoints than links; those beyond the piece come with the next. Beyond the last piece
+    // there are none, unless an end that was signed for is gone: then the newest says so.
+    let mut checkpoints: Vec<Checkpoint> =
+        points.into_iter().map(|(_, doc)| doc.value).filter(|p| p.index < next).collect();
+    if !more {
+        checkpoints.extend(newest.into_iter().map(|(_, doc)| doc.value).filter(|p| p.index >= next));
+    }
     let total = *core.log.head().borrow();
-    let Some(last) = links.last().map(|l| l.index) else {
-        return Ok(ChainPiece { links, checkpoints: Vec::new(), total });
-    };
-    core.exports.reached(&ctx.pass.name(), last.saturating_add(1));
-    let after = before.map(|n| key("checkpoints", n)).transpose()?;
-    // There are never more checkpoints than links; those beyond the piece come with the next.
-    let range = Range::under("checkpoints").after(after).limit(limit);
-    let (points, _) = core.db.range::<Checkpoint>(&range).await?;
-    let checkpoints = points.into_iter().map(|(_, doc)| doc.value).filter(|p| p.index <= last).collect();
     Ok(ChainPiece { links, checkpoints, total })
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit::log::Chain;
-use model::api::audit::{AuditEvent, ChainedEvent};
+use model::api::audit::{AuditEvent, ChainedEvent, Checkpoint};
 use model::{NodeId, Timestamp};
 use runtime::{Clock, Health, Scope};
-use store::{Condition, Range, Txn};
+use store::{Condition, Range, StoreError, Txn};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::daily::DailyFiles;
@@ -28,6 +28,8 @@ const CHECKPOINT_EVERY: u64 = 1_000;
 /// How long a `uid` is remembered.
 const UIDS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 const JOB: &str = "audit log";
+/// Says what is wrong with the end of the log as it was found.
+const END_JOB: &str = "audit log end";
 
 struct Batch {
     /// The host that tells; `None` for the authority itself.
@@ -97,9 +99,22 @@ impl Writer {
             Some((_, doc)) => Chain::resume(doc.value.index, doc.value.hash.parse()?),
             None => Chain::new(),
         };
-        let points = Range::under("checkpoints").descending().limit(1);
-        let (points, _) = db.range::<model::api::audit::Checkpoint>(&points).await?;
-        let signed = points.first().map_or(0, |(_, doc)| doc.value.index.saturating_add(1));
+        let mut signed = signed_before(&db, None).await?;
+        if signed > chain.next() {
+            let links = chain.next();
+            tracing::error!(
+                links,
+                signed,
+                "the end of the audit log is gone: it was signed and is not in the store. Find out who changed the \
+                 store, and take the missing events from a backup or the daily files"
+            );
+            let why = format!(
+                "{signed} events were signed for, {links} are there: the end of the audit log is gone"
+            );
+            health.ran(END_JOB, clock.now(), Err(why));
+            // What comes now is signed all the same: it must not be without proof until the log is as long as it was.
+            signed = signed_before(&db, Some(links)).await?;
+        }
         let (queue, incoming) = mpsc::channel(QUEUE);
         let (head, seen) = watch::channel(chain.next());
         let signed_at = clock.now();
@@ -220,8 +235,13 @@ impl Writer {
 
     async fn sign(&mut self, now: Timestamp) -> Result<(), Error> {
         let Some(point) = self.chain.checkpoint(now, self.keys.now().audit())? else { return Ok(()) };
-        let txn = Txn::new().quiet().put(key("checkpoints", ordered(point.index))?, encode(&point)?);
-        self.db.commit(txn).await?;
+        let place = key("checkpoints", ordered(point.index))?;
+        let txn = Txn::new().quiet().when(Condition::Absent(place.clone())).put(place, encode(&point)?);
+        match self.db.commit(txn).await {
+            // One about links that are gone stays: it proves that they were there. Newer links are signed as ever.
+            Ok(_) | Err(StoreError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
         self.signed = point.index.saturating_add(1);
         self.signed_at = now;
         Ok(())
@@ -256,6 +276,14 @@ impl Writer {
         self.files.resume_at(self.chain.next());
         Ok(())
     }
+}
+
+/// How many links the newest checkpoint covers, or the newest of those about the first `links`.
+async fn signed_before(db: &Db, links: Option<u64>) -> Result<u64, Error> {
+    let before = links.map(|n| key("checkpoints", ordered(n))).transpose()?;
+    let range = Range::under("checkpoints").descending().after(before).limit(1);
+    let (points, _) = db.range::<Checkpoint>(&range).await?;
+    Ok(points.first().map_or(0, |(_, doc)| doc.value.index.saturating_add(1)))
 }
 
 /// The name an event is remembered by: its `uid`, and whose word it is. Empty when it has none.

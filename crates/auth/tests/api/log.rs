@@ -6,9 +6,10 @@ use std::time::Duration;
 use audit::event::kinds::{SessionConnect, SessionStart};
 use audit::event::{Connection, Server, SessionRef, Stamp, Who};
 use model::api::Fault;
-use model::api::audit::{AuditEvent, EmitEvents, ExportChain, SearchEvents, TailEvents};
+use model::api::audit::{AuditEvent, Checkpoint, EmitEvents, ExportChain, SearchEvents, TailEvents};
 use model::{NodeId, RequestId};
 use runtime::{Health, Scope, Service};
+use store::{Range, Txn};
 use testkit::client::{Client, Keyring};
 
 use crate::world::{Host, World, eventually, fault, presets};
@@ -152,6 +153,74 @@ async fn the_chain_holds_from_its_first_link_over_restarts() {
         whole.extend(part.links);
     }
     assert_eq!(whole[..piece.links.len()], piece.links[..]);
+}
+
+/// What `mctl audit verify` does, `limit` links at a time.
+async fn proof(world: &World, limit: u32) -> Result<audit::log::Verified, audit::Error> {
+    let admin = world.admin().await;
+    let mut verifier = audit::log::Verifier::new(world.authority.trust().audit_key.parse().unwrap());
+    let mut from = 0;
+    loop {
+        let piece = admin.call(&ExportChain { from, limit: Some(limit) }).await.unwrap();
+        for point in &piece.checkpoints {
+            verifier.checkpoint(point)?;
+        }
+        for link in &piece.links {
+            verifier.link(link)?;
+        }
+        from += piece.links.len() as u64;
+        if piece.links.is_empty() || from >= piece.total {
+            return verifier.finish();
+        }
+    }
+}
+
+async fn checkpoints(world: &World) -> Vec<Checkpoint> {
+    let kept = world.store.all("checkpoints").await.unwrap();
+    kept.iter().map(|entry| serde_json::from_slice(&entry.value).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn an_end_that_was_cut_off_is_found_while_its_checkpoint_is_there() {
+    const CUT: usize = 40;
+    let world = World::with(|s| s.times.checkpoint = Duration::ZERO).await;
+    let node = world.node("web-1", "dev").await;
+    for n in 0..CUT {
+        emit(&node, connect(&world, &node.id, &format!("user-{n}"))).await.unwrap();
+    }
+    for limit in [1, 2, 3, 5, 7, 10_000] {
+        assert!(proof(&world, limit).await.is_ok(), "{limit} at a time, nothing is missing");
+    }
+    world.stop().await;
+    let signed = checkpoints(&world).await.pop().unwrap();
+    let cut = world.store.range(&Range::under("log").descending().limit(CUT)).await.unwrap().entries;
+    let cut = cut.iter().fold(Txn::new(), |txn, entry| txn.delete(entry.key.clone()));
+    world.store.commit(cut).await.unwrap();
+
+    let world = world.restart().await;
+
+    for limit in [1, 2, 3, 5, 7, 10_000] {
+        let found = proof(&world, limit).await;
+        let missing = matches!(&found, Err(audit::Error::Broken { reason: audit::Reason::Missing(_), .. }));
+        assert!(missing, "{limit} at a time: {found:?}");
+    }
+    assert!(world.health.jobs()["audit log end"].last_error.is_some());
+
+    // What came since is signed, and what was signed before stays as it was.
+    let younger = async || {
+        checkpoints(&world).await.iter().any(|point| {
+            point.index < signed.index && point.time >= signed.time && point.index + CUT as u64 > signed.index
+        })
+    };
+    eventually("there is a checkpoint again", younger).await;
+    let node = world.node("web-2", "dev").await;
+    for n in 0..CUT {
+        emit(&node, connect(&world, &node.id, &format!("other-{n}"))).await.unwrap();
+    }
+    assert!(checkpoints(&world).await.contains(&signed));
+    let found = proof(&world, 10_000).await;
+    assert!(matches!(&found, Err(audit::Error::Broken { index, .. }) if *index <= signed.index), "{found:?}");
+    world.stop().await;
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ pub struct World {
     pub dir: Arc<tempfile::TempDir>,
     pub store: Arc<dyn Store>,
     pub settings: Settings,
+    pub health: Health,
     pub scope: Scope,
     pub authority: Authority,
     addresses: AtomicU32,
@@ -125,7 +126,7 @@ impl World {
         let inner = scope.clone();
         scope.spawn_graceful("auth", async move { background.run(inner).await.unwrap() });
         let addresses = AtomicU32::new(1);
-        Self { clock, random, dir, store, settings, scope, authority, addresses }
+        Self { clock, random, dir, store, settings, health, scope, authority, addresses }
     }
 
     /// Stops the authority in order.

@@ -18,7 +18,7 @@ fn seal_key() -> Ed25519KeyPair {
     pair_from_seed(&[1; 32]).unwrap()
 }
 
-fn audit_key() -> Ed25519KeyPair {
+pub(super) fn audit_key() -> Ed25519KeyPair {
     pair_from_seed(&[2; 32]).unwrap()
 }
 

@@ -119,9 +119,13 @@ impl<'a> Verifier<'a> {
     /// Says what was proven, once every segment went in.
     ///
     /// # Errors
-    /// Segments are missing at the end, or the closing does not hold.
+    /// Segments are missing at the end, all of them are, or the closing does not hold.
     pub fn finish(self) -> Result<Report, Error> {
         let count = self.chain.next();
+        // What a recording is of stands in its first segment: without it nothing of the description was sealed.
+        if count == 0 {
+            return Err(Error::broken(0, Reason::Missing("a recording has one segment at least")));
+        }
         if self.detail.receipts.len() as u64 > count {
             return Err(Error::broken(count, Reason::Missing("there is a receipt for it")));
         }
@@ -176,7 +180,9 @@ mod tests {
     use model::Timestamp;
     use model::api::recordings::{RecordingInfo, RecordingState};
 
-    use crate::recording::tests::{broken_at, recording, statements};
+    use super::{Closing, Reason, verify};
+    use crate::recording::tests::{audit_key, broken_at, recording, statements};
+    use crate::{Error, Hash, Sign as _};
 
     #[test]
     fn a_description_that_says_something_else_is_refused() {
@@ -193,6 +199,28 @@ mod tests {
             let mut detail = statements(&segments, RecordingState::Complete);
             edit(&mut detail.info);
             assert_eq!(broken_at(&detail, &segments), Some(0));
+        }
+    }
+
+    #[test]
+    fn a_recording_without_a_segment_proves_nothing_whatever_is_signed() {
+        for state in [RecordingState::Live, RecordingState::Complete, RecordingState::Abandoned] {
+            for segments in [0, 7] {
+                let mut detail = statements(&recording(1), state);
+                let session = detail.info.id.clone();
+                let closing = Closing { session, count: 0, hash: Hash::ZERO, state };
+                detail.receipts.clear();
+                (detail.info.segments, detail.info.bytes) = (segments, 0);
+                if state != RecordingState::Live {
+                    detail.closing_signature = closing.sign(&audit_key()).unwrap();
+                }
+
+                let none: [Vec<u8>; 0] = [];
+                let outcome = verify(&detail, none, audit_key().public());
+
+                let missing = Error::broken(0, Reason::Missing("a recording has one segment at least"));
+                assert_eq!(outcome, Err(missing), "{state:?}, {segments} claimed");
+            }
         }
     }
 }

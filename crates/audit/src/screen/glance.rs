@@ -2,7 +2,7 @@
 //!
 //! The screen is looked at when output pauses for [`QUIET`], at the latest every [`LONG`], and at the segment's end;
 //! rows that went off the top in between are seen too. Bounded by [`MAX_TEXT`], [`MAX_MARKS`], [`MAX_ACTIVITY`] and
-//! [`MAX_PICTURES`].
+//! [`MAX_PICTURES`]; a segment that asks for more work than may be spent on one is drawn so far and marked there.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use model::api::timeline::{Mark, MarkKind, Picture};
 
 use super::command::command;
-use super::{Screen, Seen};
+use super::{Screen, Seen, work};
 use crate::Error;
 use crate::recording::frame::{Frame, TimedFrame};
 use crate::recording::segment::{Segment, micros};
@@ -31,6 +31,8 @@ const MAX_LABEL: usize = 256;
 const QUIET: Duration = Duration::from_millis(200);
 /// Output that does not pause is looked at this often.
 const LONG: Duration = Duration::from_secs(1);
+/// Marks where drawing stopped.
+const TOO_MUCH: &str = "too much to draw: not searchable from here to the end of the segment";
 
 /// A row, and when it came to be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub struct Glance {
     pub marks: Vec<Mark>,
     /// Bytes shown in each second from the first frame on.
     pub activity: Vec<u64>,
+    /// All of it was drawn. Where not, the next segment begins with an empty screen.
+    pub whole: bool,
 }
 
 /// Draws a segment on the screen as it was where the segment begins, and tells what was to be seen.
@@ -59,6 +63,12 @@ pub struct Glance {
 /// # Errors
 /// The segment does not unpack or parse.
 pub fn glance(segment: &Segment<'_>, screen: &mut Screen) -> Result<Glance, Error> {
+    glance_within(segment, screen, work::MAX)
+}
+
+/// The same, with so much work at the most.
+pub(super) fn glance_within(segment: &Segment<'_>, screen: &mut Screen, work: u64) -> Result<Glance, Error> {
+    screen.begin(work);
     let mut eye = Eye {
         screen,
         out: Glance::default(),
@@ -77,6 +87,7 @@ pub fn glance(segment: &Segment<'_>, screen: &mut Screen) -> Result<Glance, Erro
         Ok(())
     })?;
     eye.look(true);
+    eye.out.whole = !eye.screen.is_spent();
     Ok(eye.out)
 }
 
@@ -98,7 +109,8 @@ struct Eye<'s> {
 
 impl Eye<'_> {
     fn see(&mut self, frame: &TimedFrame<'_>) {
-        if self.undrawn >= BETWEEN && self.pictured < MAX_PICTURES && self.screen.is_whole() {
+        let drawing = !self.screen.is_spent();
+        if drawing && self.undrawn >= BETWEEN && self.pictured < MAX_PICTURES && self.screen.is_whole() {
             self.picture();
         }
         if let Some((since, last)) = self.drawn
@@ -113,7 +125,10 @@ impl Eye<'_> {
                 self.tell(frame.at, seen, false);
             }
         }
-        if matches!(frame.frame, Frame::Output(_) | Frame::Bytes { .. } | Frame::Resize { .. }) {
+        if drawing && self.screen.is_spent() {
+            self.note(frame.at, MarkKind::Mark, TOO_MUCH);
+        }
+        if drawing && matches!(frame.frame, Frame::Output(_) | Frame::Bytes { .. } | Frame::Resize { .. }) {
             let since = self.drawn.map_or(frame.at, |(since, _)| since);
             self.drawn = Some((since, frame.at));
         }

@@ -3,16 +3,19 @@
 //! ```text
 //! frames ─ Screen ─► rows as they came to be seen, marks, activity (Glance), and pictures to go on from (Picture)
 //! ```
-//! Memory is two buffers of at most [`MAX_COLS`] times [`MAX_ROWS`] cells. Nothing here is evidence: all of it can be
-//! made again from the segments. Widths follow Unicode (East Asian wide characters take two cells).
+//! Memory is two buffers of at most [`MAX_COLS`] times [`MAX_ROWS`] cells, and work is bounded for each segment, whatever
+//! its bytes ask for (`work`). Nothing here is evidence: all of it can be made again from the segments. Widths follow
+//! Unicode (East Asian wide characters take two cells).
 
 mod command;
 mod glance;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use std::collections::BTreeSet;
 
+use avt::parser::Function;
 use model::api::timeline::Picture;
 
 use crate::recording::asciicast::{Utf8, as_on_terminal};
@@ -28,10 +31,20 @@ pub const MAX_ROWS: u16 = 256;
 const USUAL: (u16, u16) = (80, 24);
 /// The longest row, in bytes.
 const MAX_ROW: usize = 4 * 1024;
+/// The most text that goes off the top with one frame, in bytes; what goes beyond it is not told.
+const MAX_GONE: usize = 1024 * 1024;
+/// Ends a control sequence without doing what it says.
+const CANCEL: char = '\u{18}';
 
 /// A screen that frames are drawn on.
 pub struct Screen {
     terminal: avt::Terminal,
+    /// Reads what the terminal reads, before it does: so what a sequence asks for is known before it is done.
+    ahead: avt::Parser,
+    /// What may still be drawn of the segment; 0 when that was not enough.
+    left: u64,
+    /// The size frames ask for, also when they are not drawn any more.
+    size: (u16, u16),
     text: Utf8,
     /// Rows that were to be seen at the last look.
     known: BTreeSet<String>,
@@ -76,7 +89,15 @@ impl Screen {
         let (cols, rows) = bounded(cols, rows);
         #[expect(clippy::expect_used, reason = "sizes are at least two: only zero is refused")]
         let terminal = avt::Terminal::new(cols.into(), rows.into()).expect("a size above zero");
-        Self { terminal, text: Utf8::default(), known: BTreeSet::new(), under: None }
+        Self {
+            terminal,
+            ahead: avt::Parser::new(),
+            left: work::MAX,
+            size: (cols, rows),
+            text: Utf8::default(),
+            known: BTreeSet::new(),
+            under: None,
+        }
     }
 
     /// A screen as it was in a picture.
@@ -84,6 +105,9 @@ impl Screen {
     pub fn restored(picture: &Picture) -> Self {
         let mut screen = Self::new(picture.cols, picture.rows);
         screen.terminal.feed(picture.state.as_str());
+        for ch in picture.state.chars() {
+            screen.ahead.feed(ch);
+        }
         for row in screen.rows(true) {
             if row.under {
                 screen.under = Some(row.text.clone());
@@ -101,6 +125,26 @@ impl Screen {
         Picture { cols: short(cols), rows: short(rows), state: self.terminal.dump(), ..Picture::default() }
     }
 
+    /// Begins a segment, of which so much may be drawn. Where the one before could not be drawn to its end nobody knows
+    /// what the screen showed then: it is empty.
+    fn begin(&mut self, work: u64) {
+        if self.is_spent() {
+            *self = Self::new(self.size.0, self.size.1);
+        }
+        self.left = work;
+    }
+
+    /// The segment asked for more than may be drawn of one: what follows in it is not.
+    fn is_spent(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Takes what something costs; false when there is not enough.
+    fn spend(&mut self, cost: u64) -> bool {
+        self.left = self.left.saturating_sub(cost);
+        !self.is_spent()
+    }
+
     /// No character waits for its rest: a picture would lose its beginning.
     fn is_whole(&self) -> bool {
         self.text.is_whole()
@@ -112,20 +156,16 @@ impl Screen {
         match frame {
             Frame::Output(bytes) => {
                 let text = self.text.text(bytes);
-                self.terminal.feed_with(text.as_str(), &mut gone);
+                self.write(&text, &mut gone);
             }
             Frame::Bytes { stream: Stream::Stdout | Stream::Stderr, data } => {
                 let text = as_on_terminal(&self.text.text(data));
-                self.terminal.feed_with(text.as_str(), &mut gone);
+                self.write(&text, &mut gone);
             }
             Frame::Start(start) if start.cols > 0 && start.rows > 0 => {
-                let (cols, rows) = bounded(start.cols, start.rows);
-                self.terminal.resize_with(cols.into(), rows.into(), &mut gone);
+                self.resize(start.cols, start.rows, &mut gone);
             }
-            Frame::Resize { cols, rows } => {
-                let (cols, rows) = bounded(*cols, *rows);
-                self.terminal.resize_with(cols.into(), rows.into(), &mut gone);
-            }
+            Frame::Resize { cols, rows } => self.resize(*cols, *rows, &mut gone),
             Frame::Start(_)
             | Frame::Input(_)
             | Frame::Join(_)
@@ -140,6 +180,37 @@ impl Screen {
             | Frame::End { .. } => {}
         }
         gone.finish()
+    }
+
+    fn write(&mut self, text: &str, gone: &mut Gone) {
+        if self.is_spent() {
+            return;
+        }
+        for ch in text.chars() {
+            let Some(function) = self.ahead.feed(ch) else {
+                self.terminal.feed(ch);
+                continue;
+            };
+            if !self.spend(work::cost(&function, &self.terminal)) {
+                return;
+            }
+            match function {
+                Function::Rep(n) if n > work::repeats(n, &self.terminal) => {
+                    let fewer = Function::Rep(work::repeats(n, &self.terminal));
+                    self.terminal.feed(CANCEL);
+                    self.terminal.execute_with(fewer, &mut *gone);
+                }
+                _ => self.terminal.feed_with(ch, &mut *gone),
+            }
+        }
+    }
+
+    fn resize(&mut self, cols: u16, rows: u16, gone: &mut Gone) {
+        let (cols, rows) = bounded(cols, rows);
+        self.size = (cols, rows);
+        if self.spend(work::resizing(&self.terminal, cols, rows)) {
+            self.terminal.resize_with(cols.into(), rows.into(), gone);
+        }
     }
 
     /// Looks at the screen: rows that were not there at the last look, top to bottom. The row under the cursor counts
@@ -207,7 +278,13 @@ impl Joined {
     /// Takes a line; gives the text when it ends here and is not blank.
     fn add(&mut self, line: &avt::Line) -> Option<String> {
         if self.0.len() < MAX_ROW {
-            self.0.extend(line.chars());
+            let cells = line.cells();
+            // Blanks at the end of a text go anyway; most rows of a wide screen are mostly blanks.
+            let end = match line.is_wrapped() {
+                true => cells.len(),
+                false => cells.iter().rposition(|cell| cell.char() != ' ').map_or(0, |last| last + 1),
+            };
+            self.0.extend(cells.iter().take(end).filter(|cell| cell.width() > 0).map(avt::Cell::char));
         }
         if line.is_wrapped() { None } else { self.end() }
     }
@@ -227,12 +304,22 @@ impl Joined {
 #[derive(Default)]
 struct Gone {
     rows: Vec<String>,
+    size: usize,
     open: Joined,
 }
 
 impl Gone {
+    fn keep(&mut self, row: Option<String>) {
+        let Some(row) = row else { return };
+        if self.size < MAX_GONE {
+            self.size += row.len();
+            self.rows.push(row);
+        }
+    }
+
     fn finish(mut self) -> Vec<String> {
-        self.rows.extend(self.open.end());
+        let rest = self.open.end();
+        self.keep(rest);
         self.rows
     }
 }
@@ -241,7 +328,8 @@ impl avt::Observer for Gone {
     type Output = ();
 
     fn evicted(&mut self, _: &mut avt::Observation<'_>, line: &avt::Line) {
-        self.rows.extend(self.open.add(line));
+        let row = self.open.add(line);
+        self.keep(row);
     }
 
     fn end(&mut self, _: &mut avt::Observation<'_>) {}

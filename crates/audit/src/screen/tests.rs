@@ -6,6 +6,7 @@ use model::api::timeline::MarkKind;
 use model::{SessionId, Timestamp};
 use proptest::prelude::*;
 
+use super::glance::glance_within;
 use super::*;
 use crate::recording::frame::{GapReason, Start};
 use crate::recording::{Segment, Writer};
@@ -182,6 +183,83 @@ fn text_is_bounded_and_the_last_screen_is_kept() {
     let text: usize = out.rows.iter().map(|row| row.text.len()).sum();
     assert!(text <= MAX_TEXT + 24 * MAX_ROW, "{text}");
     assert_eq!(out.rows.last().unwrap().text, "row number 39999");
+}
+
+#[test]
+fn a_character_is_repeated_to_the_end_of_a_row_at_most_wherever_its_request_is_cut() {
+    for (asked, drawn) in [
+        ("x\x1b[65535b!", "x\x1b[80b!"),
+        ("x\u{9b}65535b!", "x\x1b[80b!"),
+        ("x\x1b[655\r\n35b!", "x\r\n\x1b[80b!"),
+        ("界\x1b[999;5b!", "界\x1b[80b!"),
+        ("x\x1b[7b!", "xxxxxxxx!"),
+        ("x\x1b[b!", "xx!"),
+        ("x\x1b[?65535b!", "x!"),
+        ("\x1b]0;x\x1b[65535b\x07!", "!"),
+    ] {
+        let mut wanted = Screen::default();
+        wanted.draw(&Frame::Output(drawn.as_bytes()));
+        for cut in 0..=asked.len() {
+            let (one, two) = asked.as_bytes().split_at(cut);
+            let mut screen = Screen::default();
+            screen.draw(&Frame::Output(one));
+            // Also when a segment ends there, and drawing goes on from its picture.
+            let mut again =
+                if screen.is_whole() { Screen::restored(&screen.picture()) } else { Screen::default() };
+            let goes_on = screen.is_whole();
+
+            screen.draw(&Frame::Output(two));
+            again.draw(&Frame::Output(two));
+
+            assert_eq!(screen.picture(), wanted.picture(), "{asked:?} cut at {cut}");
+            assert!(!goes_on || again.picture() == wanted.picture(), "{asked:?} goes on at {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_asks_for_too_much_is_drawn_so_far_and_keeps_nobody_from_the_next() {
+    const WORK: u64 = 1_000_000;
+    for flood in ["x\x1b[65535b", "\x1b#8\x1b[2J", "\x1bc", "\x1b[?1047h\x1b[?1047l", "\x1b[999S"] {
+        let flood = flood.repeat(60_000 / flood.len());
+        let mut screen = Screen::default();
+        let bytes = segment(&[
+            (0, Frame::Resize { cols: 500, rows: 200 }),
+            (100, Frame::Output(b"before\r\n")),
+            (1_000, Frame::Output(flood.as_bytes())),
+            (2_000, Frame::Output(b"after\r\n")),
+            (2_500, Frame::Resize { cols: 100, rows: 40 }),
+            (3_000, Frame::Exit(3)),
+        ]);
+
+        let out = glance_within(&Segment::parse(&bytes).unwrap(), &mut screen, WORK).unwrap();
+
+        assert!(!out.whole && screen.is_spent(), "{:?}", &flood[..4]);
+        assert_eq!(texts(&out)[0], "before");
+        assert!(!texts(&out).contains(&"after"));
+        let marks: Vec<_> = out.marks.iter().map(|mark| (mark.kind, mark.at)).collect();
+        let kinds = [MarkKind::Resize, MarkKind::Mark, MarkKind::Resize, MarkKind::Exit];
+        assert_eq!(marks, kinds.into_iter().zip([0, 1_000_000, 2_500_000, 3_000_000]).collect::<Vec<_>>());
+        assert_eq!(out.activity.iter().sum::<u64>() as usize, flood.len() + 15, "how busy it was is known");
+        let kept: usize = out.rows.iter().map(|row| row.text.len()).sum();
+        assert!(kept <= MAX_GONE, "{kept}");
+
+        let next = look(&[(4_000, Frame::Output(b"next\r\n"))], &mut screen);
+
+        assert_eq!((texts(&next), next.whole), (vec!["next"], true));
+        assert_eq!((next.pictures[0].cols, next.pictures[0].rows), (100, 40));
+        assert_eq!(next.pictures[0].state, Screen::new(100, 40).picture().state);
+    }
+}
+
+#[test]
+fn rows_that_go_off_the_top_take_a_bounded_room() {
+    let mut screen = Screen::new(500, 200);
+
+    let gone = screen.draw(&Frame::Output("\x1b#8\x1b[2J".repeat(200).as_bytes()));
+
+    let kept: usize = gone.iter().map(String::len).sum();
+    assert!((MAX_GONE..MAX_GONE + MAX_ROW).contains(&kept), "{kept}");
 }
 
 proptest! {

@@ -16,8 +16,8 @@ use model::api::Page;
 use model::api::access::LiveSession;
 use model::api::recordings::{RecordingInfo, RecordingState};
 use model::api::timeline::{
-    ExportAsciicast, GetPicture, GetTimeline, GetTranscript, Picture, ScreenHit, ScreenRow, SearchScreens,
-    Timeline, Transcript,
+    ExportAsciicast, GetPicture, GetTimeline, GetTranscript, Mark, Picture, ScreenHit, ScreenRow,
+    SearchScreens, SegmentSpan, Timeline, Transcript,
 };
 use model::resource::{Kind, Verb};
 use policy::Object;
@@ -34,6 +34,11 @@ use crate::screens::{Note, pictures};
 
 const MAX_BUCKETS: u64 = 2_000;
 const MAX_MARKS: usize = 20_000;
+/// Notes read at a time.
+const NOTES: usize = 64;
+/// The most steps in which activity is counted while the length of a recording is not known: a second each for eighteen
+/// hours.
+const MAX_FINE: u64 = 65_536;
 const DEFAULT_FOUND: u32 = 50;
 const MAX_FOUND: u32 = 500;
 /// Enough of a transcript for one answer.
@@ -53,29 +58,91 @@ pub(crate) async fn get(ctx: Ctx, ask: GetTimeline) -> Answer<Timeline> {
     if info.state == RecordingState::Live {
         watched(&ctx.core, &ask.id).await?;
     }
-    let notes = ctx.core.shelf.notes(ask.id.as_str(), ask.from.unwrap_or(0)).await?;
-    let mut spans = Vec::with_capacity(notes.len());
-    let mut read = Vec::with_capacity(notes.len());
-    let mut before = None;
-    for note in notes {
-        // A segment that could not be looked through takes no time: it stands where the one before ended.
-        let empty =
-            || serde_json::json!({"from": before.unwrap_or(0), "until": before.unwrap_or(0), "bytes": 0});
-        match serde_json::from_slice::<Note>(&note) {
-            Ok(note) => {
-                before = Some(note.span.until);
-                spans.push(note.span.clone());
-                read.push(note);
-            }
-            Err(_) => spans.push(serde_json::from_value(empty()).map_err(Refusal::internal)?),
+    let mut fold = Fold::default();
+    let mut next = ask.from.unwrap_or(0);
+    loop {
+        let notes = ctx.core.shelf.notes(ask.id.as_str(), next, NOTES).await?;
+        notes.iter().for_each(|note| fold.take(note));
+        next = next.saturating_add(notes.len() as u64);
+        if notes.len() < NOTES {
+            return Ok(fold.timeline(info));
         }
     }
-    let length = spans.last().map_or(0, |span| span.until);
-    let bucket = (length / MAX_BUCKETS).div_ceil(SECOND).max(1) * SECOND;
-    let activity = buckets(&read, bucket, length);
-    let mut marks: Vec<_> = read.into_iter().flat_map(|note| note.marks).collect();
-    marks.truncate(MAX_MARKS);
-    Ok(Timeline { info, spans, bucket, activity, marks })
+}
+
+/// A timeline in the making, note by note: of what segments say of themselves only what is told is kept.
+#[derive(Default)]
+struct Fold {
+    spans: Vec<SegmentSpan>,
+    marks: Vec<Mark>,
+    activity: Activity,
+}
+
+impl Fold {
+    fn take(&mut self, note: &[u8]) {
+        let until = self.spans.last().map_or(0, |span| span.until);
+        let Ok(note) = serde_json::from_slice::<Note>(note) else {
+            // A segment that could not be looked through takes no time: it stands where the one before ended.
+            self.spans.push(SegmentSpan { from: until, until, bytes: 0 });
+            return;
+        };
+        for (second, bytes) in note.activity.iter().enumerate() {
+            self.activity.add(note.span.from.saturating_add(second as u64 * SECOND), *bytes);
+        }
+        let room = MAX_MARKS.saturating_sub(self.marks.len());
+        self.marks.extend(note.marks.into_iter().take(room));
+        self.spans.push(note.span);
+    }
+
+    fn timeline(self, info: RecordingInfo) -> Timeline {
+        let length = self.spans.last().map_or(0, |span| span.until);
+        let (bucket, activity) = self.activity.buckets(length);
+        Timeline { info, spans: self.spans, bucket, activity, marks: self.marks }
+    }
+}
+
+/// Bytes shown over time, whose end is not known before it is there: second by second, and twice as coarse each time
+/// there are more than [`MAX_FINE`] of them.
+struct Activity {
+    unit: u64,
+    sums: Vec<u64>,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self { unit: SECOND, sums: Vec::new() }
+    }
+}
+
+impl Activity {
+    fn add(&mut self, at: u64, bytes: u64) {
+        while at / self.unit >= MAX_FINE {
+            self.unit = self.unit.saturating_mul(2);
+            let halves = self.sums.chunks(2).map(|two| two.iter().fold(0, |a, b| u64::saturating_add(a, *b)));
+            self.sums = halves.collect();
+        }
+        let place = usize::try_from(at / self.unit).unwrap_or(usize::MAX);
+        if self.sums.len() <= place {
+            self.sums.resize(place + 1, 0);
+        }
+        if let Some(sum) = self.sums.get_mut(place) {
+            *sum = sum.saturating_add(bytes);
+        }
+    }
+
+    /// The same in at most [`MAX_BUCKETS`] buckets, and how long each of them is.
+    fn buckets(&self, length: u64) -> (u64, Vec<u64>) {
+        let bucket = (length / MAX_BUCKETS).div_ceil(self.unit).max(1).saturating_mul(self.unit);
+        let count = usize::try_from(length / bucket + 1).unwrap_or(0).min(2 * MAX_BUCKETS as usize);
+        let mut out = vec![0_u64; count];
+        for (n, bytes) in self.sums.iter().enumerate() {
+            let at = (n as u64).saturating_mul(self.unit).min(length);
+            if let Some(sum) = out.get_mut(usize::try_from(at / bucket).unwrap_or(usize::MAX)) {
+                *sum = sum.saturating_add(*bytes);
+            }
+        }
+        (bucket, out)
+    }
 }
 
 /// What is known of a session that goes on and whose first segment has not come.
@@ -112,20 +179,6 @@ async fn watched(core: &Core, id: &SessionId) -> Answer<()> {
     core.db.commit(Txn::new().put_until(place, encode(id)?, Some(now + WATCHED))).await?;
     core.refresh_rules().await?;
     Ok(())
-}
-
-fn buckets(notes: &[Note], bucket: u64, length: u64) -> Vec<u64> {
-    let count = usize::try_from(length / bucket + 1).unwrap_or(0).min(2 * MAX_BUCKETS as usize);
-    let mut out = vec![0_u64; count];
-    for note in notes {
-        for (second, bytes) in note.activity.iter().enumerate() {
-            let at = note.span.from.saturating_add(second as u64 * SECOND).min(length);
-            if let Some(sum) = out.get_mut(usize::try_from(at / bucket).unwrap_or(usize::MAX)) {
-                *sum = sum.saturating_add(*bytes);
-            }
-        }
-    }
-    out
 }
 
 pub(crate) async fn picture(ctx: Ctx, ask: GetPicture) -> Answer<Picture> {
@@ -266,9 +319,76 @@ impl Source for Export {
 
 #[cfg(test)]
 mod tests {
-    use model::api::timeline::Picture;
+    use model::api::timeline::{Mark, MarkKind, Picture, SegmentSpan};
 
-    use super::nearest;
+    use super::{Activity, Fold, MAX_BUCKETS, MAX_FINE, MAX_MARKS, SECOND, nearest};
+    use crate::screens::Note;
+
+    fn note(from: u64, seconds: u64, marks: usize) -> Vec<u8> {
+        let mark = |n| Mark { at: from + n as u64, kind: MarkKind::Mark, label: "here".into() };
+        let note = Note {
+            span: SegmentSpan { from, until: from + seconds * SECOND, bytes: 10 },
+            activity: vec![1; usize::try_from(seconds).unwrap()],
+            marks: (0..marks).map(mark).collect(),
+        };
+        serde_json::to_vec(&note).unwrap()
+    }
+
+    #[test]
+    fn no_more_marks_are_held_than_are_told_and_they_are_the_first() {
+        let mut fold = Fold::default();
+        for n in 0..100 {
+            fold.take(&note(n * 10 * SECOND, 10, 300));
+            assert!(fold.marks.len() <= MAX_MARKS && fold.marks.capacity() <= 2 * MAX_MARKS);
+        }
+
+        assert_eq!(fold.marks.len(), MAX_MARKS);
+        assert_eq!(fold.marks.last().unwrap().at, 66 * 10 * SECOND + 199);
+        assert_eq!((fold.spans.len(), fold.activity.sums.iter().sum()), (100, 1_000));
+    }
+
+    #[test]
+    fn a_segment_that_could_not_be_looked_through_takes_no_time() {
+        let mut fold = Fold::default();
+        for note in [note(0, 5, 1), b"".to_vec(), note(7 * SECOND, 5, 1)] {
+            fold.take(&note);
+        }
+
+        let spans: Vec<_> = fold.spans.iter().map(|span| (span.from / SECOND, span.until / SECOND)).collect();
+        assert_eq!(spans, [(0, 5), (5, 5), (7, 12)]);
+    }
+
+    #[test]
+    fn activity_is_counted_in_a_bounded_room_however_long_a_recording_is() {
+        let fine = MAX_FINE * SECOND;
+        let table = [
+            ("nothing", vec![], 0, SECOND),
+            ("an hour", (0..3_600).map(|s| s * SECOND).collect(), 3_600 * SECOND, 2 * SECOND),
+            ("the last fine one", vec![0, fine - SECOND], fine - SECOND, 33 * SECOND),
+            ("one more", vec![0, fine], fine, 34 * SECOND),
+            (
+                "a year",
+                (0..5_256).map(|n| n * 6_000 * SECOND).collect(),
+                31_536_000 * SECOND,
+                15_872 * SECOND,
+            ),
+            ("beyond its length", vec![0, 90 * SECOND], 60 * SECOND, SECOND),
+            ("for ever", vec![0, u64::MAX], u64::MAX, 18 * (SECOND << 29)),
+        ];
+        for (what, moments, length, wanted) in table {
+            let mut activity = Activity::default();
+            for at in &moments {
+                activity.add(*at, 1);
+                assert!(activity.sums.len() as u64 <= MAX_FINE, "{what}");
+            }
+
+            let (bucket, sums) = activity.buckets(length);
+
+            assert_eq!(bucket, wanted, "{what}");
+            assert!(sums.len() as u64 <= MAX_BUCKETS + 1, "{what}: {}", sums.len());
+            assert_eq!(sums.iter().sum::<u64>(), moments.len() as u64, "{what}");
+        }
+    }
 
     #[test]
     fn a_moment_has_the_last_picture_before_it() {

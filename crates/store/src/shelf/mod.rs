@@ -138,8 +138,8 @@ pub trait Shelf: Send + Sync + 'static {
     async fn pages(&self, book: &str) -> Result<u64, ShelfError>;
     /// Puts in the next page of a book.
     async fn put(&self, book: Book, leaf: Leaf) -> Result<(), ShelfError>;
-    /// The notes of a book's pages from `from` on, in order.
-    async fn notes(&self, book: &str, from: u64) -> Result<Vec<Bytes>, ShelfError>;
+    /// The notes of a book's pages from `from` on, in order, at most `limit`: each may be a hundred kilobytes.
+    async fn notes(&self, book: &str, from: u64, limit: usize) -> Result<Vec<Bytes>, ShelfError>;
     /// The lines of a page, and whether there is such a page.
     async fn lines(&self, book: &str, n: u64) -> Result<Option<Vec<Line>>, ShelfError>;
     /// The picture of a page.

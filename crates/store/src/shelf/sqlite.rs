@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params, params_from_iter};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use super::query::indexed;
 use super::{Book, Filter, Find, Found, Hit, Leaf, Line, MAX_PAGES, MAX_READ, Shelf, ShelfError};
@@ -401,15 +401,15 @@ impl Shelf for SqliteShelf {
         self.write(move |connection| put(connection, &book, &leaf)).await
     }
 
-    async fn notes(&self, book: &str, from: u64) -> Result<Vec<Bytes>, ShelfError> {
+    async fn notes(&self, book: &str, from: u64, limit: usize) -> Result<Vec<Bytes>, ShelfError> {
         let book = book.to_owned();
         self.read(move |connection| {
             let Some((no, _)) = known(connection, &book)? else { return Ok(Vec::new()) };
             let low = no * PAGE_BITS + number(from.min(MAX_PAGES));
             let mut statement = connection
-                .prepare_cached("SELECT note FROM page WHERE no >= ?1 AND no < ?2 ORDER BY no")
+                .prepare_cached("SELECT note FROM page WHERE no >= ?1 AND no < ?2 ORDER BY no LIMIT ?3")
                 .map_err(failed)?;
-            let wanted = params_from_iter([low, (no + 1) * PAGE_BITS]);
+            let wanted = [low, (no + 1) * PAGE_BITS, number(limit as u64)];
             let rows = statement.query_map(wanted, |row| row.get::<_, Vec<u8>>(0)).map_err(failed)?;
             rows.map(|row| row.map(Bytes::from).map_err(failed)).collect()
         })

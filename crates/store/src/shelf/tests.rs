@@ -55,8 +55,16 @@ async fn pages_come_in_order_and_give_back_what_went_in() {
     ));
     assert_eq!(shelf.pages("a").await.unwrap(), 2);
     assert_eq!(shelf.pages("none").await.unwrap(), 0);
-    assert_eq!(shelf.notes("a", 0).await.unwrap(), ["note 0", "note 1"]);
-    assert_eq!(shelf.notes("a", 1).await.unwrap(), ["note 1"]);
+    for (from, limit, notes) in [
+        (0, 10, &["note 0", "note 1"][..]),
+        (0, 1, &["note 0"]),
+        (1, 1, &["note 1"]),
+        (2, 10, &[]),
+        (u64::MAX, 10, &[]),
+        (0, 0, &[]),
+    ] {
+        assert_eq!(shelf.notes("a", from, limit).await.unwrap(), notes, "{from}, {limit}");
+    }
     assert_eq!(shelf.picture("a", 1).await.unwrap().unwrap(), "picture 1");
     let lines: Vec<_> =
         shelf.lines("a", 1).await.unwrap().unwrap().into_iter().map(|l| (l.at, l.text)).collect();

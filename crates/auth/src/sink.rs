@@ -3,7 +3,7 @@
 //! Whoever hands in events is answered when they are durable. What waits is written together (group commit). The
 //! same `uid` is kept once. Queue: [`QUEUE`] batches; when it is full, callers wait, and so do those they serve.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ const TOGETHER: usize = 2_000;
 const CHECKPOINT_EVERY: u64 = 1_000;
 /// How long a `uid` is remembered.
 const UIDS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// Links read at a time for the daily files, and how often in a row before other work has its turn.
+const PIECE: usize = 1_000;
+const PIECES: usize = 10;
 const JOB: &str = "audit log";
 /// Says what is wrong with the end of the log as it was found.
 const END_JOB: &str = "audit log end";
@@ -82,6 +85,8 @@ pub(crate) struct Writer {
     signed_at: Timestamp,
     checkpoint_every: Duration,
     files: DailyFiles,
+    /// Events that were in the files before the start; empty once the files have caught up.
+    in_files: BTreeSet<String>,
 }
 
 impl Writer {
@@ -91,7 +96,7 @@ impl Writer {
         keys: Arc<KeyCell>,
         clock: Clock,
         health: Health,
-        files: DailyFiles,
+        mut files: DailyFiles,
         checkpoint_every: Duration,
     ) -> Result<(Log, Self), Error> {
         let (last, _) = db.range::<ChainedEvent>(&Range::under("log").descending().limit(1)).await?;
@@ -115,6 +120,8 @@ impl Writer {
             // What comes now is signed all the same: it must not be without proof until the log is as long as it was.
             signed = signed_before(&db, Some(links)).await?;
         }
+        let written = db.get::<u64>(&single("log_file")?).await?.map_or(0, |doc| doc.value);
+        files.begin_at(written.min(chain.next()));
         let (queue, incoming) = mpsc::channel(QUEUE);
         let (head, seen) = watch::channel(chain.next());
         let signed_at = clock.now();
@@ -130,13 +137,15 @@ impl Writer {
             signed_at,
             checkpoint_every,
             files,
+            in_files: BTreeSet::new(),
         };
         Ok((Log { queue, head: seen }, writer))
     }
 
     /// Writes until `scope` is cancelled and nobody hands in events any more; then signs what is left.
     pub(crate) async fn run(mut self, scope: Scope) {
-        self.catch_up_files().await;
+        self.in_files = self.files.known_uids().await;
+        self.fill_files(usize::MAX).await;
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -146,11 +155,19 @@ impl Writer {
                     Some(batch) => self.take(batch).await,
                     None => break,
                 },
-                _ = tick.tick() => self.sign_if_due(false).await,
+                _ = tick.tick() => self.tidy().await,
                 () = scope.cancelled(), if !self.queue.is_closed() => self.queue.close(),
             }
         }
         self.sign_if_due(true).await;
+        self.files.sync().await;
+    }
+
+    /// What is done once a second, and not with each event.
+    async fn tidy(&mut self) {
+        self.sign_if_due(false).await;
+        self.fill_files(PIECES).await;
+        self.files.sync().await;
     }
 
     async fn take(&mut self, first: Batch) {
@@ -186,7 +203,8 @@ impl Writer {
         }
         let expires = Some(self.clock.now() + UIDS_KEPT);
         let mut chain = self.chain.clone();
-        let mut txn = Txn::new().quiet().when(Condition::Absent(key("log", ordered(chain.next()))?));
+        let first = chain.next();
+        let mut txn = Txn::new().quiet().when(Condition::Absent(key("log", ordered(first))?));
         let mut links = Vec::with_capacity(fresh.len());
         for (uid, event) in &fresh {
             let link = chain.append(event);
@@ -196,12 +214,13 @@ impl Writer {
             }
             links.push(link);
         }
-        if let Some(written) = self.files.reached() {
-            txn = txn.put(single("log_file")?, encode(&written)?);
-        }
+        txn = txn.put(single("log_file")?, encode(&self.files.lasting())?);
         self.db.commit(txn).await?;
         self.chain = chain;
-        self.files.write(&links).await;
+        match self.files.next() == first {
+            true => drop(self.files.write(&links, self.chain.next()).await),
+            false => self.fill_files(PIECES).await,
+        }
         self.head.send_replace(self.chain.next());
         Ok(self.chain.next())
     }
@@ -247,34 +266,40 @@ impl Writer {
         Ok(())
     }
 
-    /// After a crash between store and file: writes the links the files lack.
-    async fn catch_up_files(&mut self) {
-        if let Err(error) = self.try_catch_up().await {
-            self.health.ran(JOB, self.clock.now(), Err(format!("the daily files lack events: {error}")));
+    /// Writes what the files lack, oldest first: what a crash or a full disk kept out of them.
+    async fn fill_files(&mut self, pieces: usize) {
+        for _ in 0..pieces {
+            if self.files.next() >= self.chain.next() {
+                self.in_files.clear();
+                return;
+            }
+            match self.fill_piece().await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    self.health.ran(
+                        JOB,
+                        self.clock.now(),
+                        Err(format!("the daily files lack events: {error}")),
+                    );
+                    return;
+                }
+            }
         }
     }
 
-    async fn try_catch_up(&mut self) -> Result<(), Error> {
-        let from = self.db.get::<u64>(&single("log_file")?).await?.map_or(0, |doc| doc.value);
-        let known: BTreeMap<String, ()> = self.files.known_uids().await;
-        let mut next = from;
-        while next < self.chain.next() {
-            let after = next.checked_sub(1).map(|n| key("log", ordered(n))).transpose()?;
-            let range = Range::under("log").after(after).limit(1_000);
-            let (links, _) = self.db.range::<ChainedEvent>(&range).await?;
-            let Some(last) = links.last().map(|(_, doc)| doc.value.index) else { break };
-            let lacking: Vec<ChainedEvent> = links
-                .into_iter()
-                .map(|(_, doc)| doc.value)
-                .filter(|link| !uid_of(&link.event).is_some_and(|uid| known.contains_key(&uid)))
-                .collect();
-            if !self.files.write(&lacking).await {
-                return Ok(());
-            }
-            next = last.saturating_add(1);
-        }
-        self.files.resume_at(self.chain.next());
-        Ok(())
+    /// Writes one piece; false when that did not work.
+    async fn fill_piece(&mut self) -> Result<bool, Error> {
+        let after = self.files.next().checked_sub(1).map(|n| key("log", ordered(n))).transpose()?;
+        let range = Range::under("log").after(after).limit(PIECE);
+        let (links, _) = self.db.range::<ChainedEvent>(&range).await?;
+        let Some(last) = links.last().map(|(_, doc)| doc.value.index) else { return Ok(false) };
+        let lacking: Vec<ChainedEvent> = links
+            .into_iter()
+            .map(|(_, doc)| doc.value)
+            .filter(|link| !uid_of(&link.event).is_some_and(|uid| self.in_files.contains(&uid)))
+            .collect();
+        Ok(self.files.write(&lacking, last.saturating_add(1)).await)
     }
 }
 

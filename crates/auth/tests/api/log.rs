@@ -311,6 +311,71 @@ async fn the_log_is_in_daily_files_too_once_each_over_restarts() {
 }
 
 #[tokio::test]
+async fn what_a_full_disk_kept_out_of_the_daily_files_comes_before_what_is_newer() {
+    let world = World::begun(Duration::from_secs(2 * 86_400), |_| ()).await;
+    let node = world.node("web-1", "dev").await;
+    let dir = world.dir.path().join("log/events");
+    let told = async |world: &World| -> Vec<String> {
+        let mut lines = Vec::new();
+        for day in [0, 1, 2] {
+            let day = (world.clock.now() - Duration::from_secs((2 - day) * 86_400)).date();
+            let text = std::fs::read_to_string(dir.join(format!("{day}.log"))).unwrap_or_default();
+            lines.extend(text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()));
+        }
+        let users = lines.iter().filter(|e| e["event"] == "session.connect");
+        users.map(|e| e["user"].as_str().unwrap().to_owned()).collect()
+    };
+    emit(&node, connect(&world, &node.id, "before")).await.unwrap();
+    world.clock.advance(Duration::from_secs(86_400));
+    // Its name is taken: no file can be made, as on a full disk.
+    let today = dir.join(format!("{}.log", world.clock.now().date()));
+    std::fs::create_dir(&today).unwrap();
+    for n in 0..3 {
+        emit(&node, connect(&world, &node.id, &format!("hole-{n}"))).await.unwrap();
+    }
+    assert!(world.health.jobs()["audit files"].last_error.is_some());
+
+    // Over a restart too, days later: nothing is doubled.
+    world.stop().await;
+    world.clock.advance(Duration::from_secs(86_400));
+    let world = world.restart().await;
+    let material = world.trusting().showing(node.keys.certified(&node.certs.tls_cert_pem));
+    let back = world.client(material);
+    let after = connect(&world, &node.id, "after");
+    back.call(&EmitEvents { events: vec![after] }).await.unwrap();
+
+    let wanted = ["before", "hole-0", "hole-1", "hole-2", "after"];
+    eventually("the files have all of it, in order", async || told(&world).await == wanted).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_hole_in_the_daily_files_is_filled_without_a_restart() {
+    let world = World::new().await;
+    let node = world.node("web-1", "dev").await;
+    let day = world.clock.now().date();
+    let path = world.dir.path().join(format!("log/events/{day}.log"));
+    emit(&node, connect(&world, &node.id, "before")).await.unwrap();
+    let (kept, lines) =
+        (path.with_extension("kept"), std::fs::read_to_string(&path).unwrap().lines().count());
+    std::fs::rename(&path, &kept).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    emit(&node, connect(&world, &node.id, "hole")).await.unwrap();
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::rename(&kept, &path).unwrap();
+
+    emit(&node, connect(&world, &node.id, "after")).await.unwrap();
+
+    let whole = async || std::fs::read_to_string(&path).unwrap().lines().count() == lines + 2;
+    eventually("the hole is filled", whole).await;
+    let text = std::fs::read_to_string(&path).unwrap();
+    let place = |user: &str| text.find(&format!("\"user\":\"{user}\"")).unwrap();
+    assert!(place("before") < place("hole") && place("hole") < place("after"));
+    assert!(world.health.jobs()["audit files"].last_error.is_none());
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn rules_are_followed_and_stay_while_the_authority_is_away() {
     let world = World::new().await;
     let node = world.node("web-1", "dev").await;

@@ -336,10 +336,14 @@ impl Gate {
     }
 
     async fn web(&self, stream: Rewind<BoxStream>, visit: Visit, hello: &ClientHello) -> Result<(), Dropped> {
+        if visit.in_web_socket() {
+            // Its upgrade would lead here again, one TLS and one WebSocket deeper each time.
+            return Err("a browser inside a WebSocket".into());
+        }
         let stream = self.0.tls.accept_web(Box::new(stream), hello.server_name.as_deref()).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let mut stream: Rewind<BoxStream> = Rewind::new(Box::new(Wrapped::new(stream)));
-        if !http2 && visit.carrier == Carrier::Plain && wants_upgrade_path(&mut stream).await {
+        if !http2 && wants_upgrade_path(&mut stream).await {
             return self.upgrade(stream, visit).await;
         }
         self.hand_to_web(stream, visit, http2).await;

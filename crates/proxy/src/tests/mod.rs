@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 use wire::dial::{DialReply, Refusal};
 use wire::route::Route;
-use world::{Cluster, How, PATIENCE, World, dial, echo, ended, line};
+use world::{Cluster, How, PATIENCE, World, browsers, dial, echo, ended, insecure, line};
 
 use crate::{Limits, Network, ProxyHeaders, Rate};
 
@@ -270,10 +270,19 @@ async fn a_trusted_balancers_word_counts_and_a_strangers_does_not() {
     assert_eq!(strict.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await, "");
 }
 
-async fn insecure(tcp: tokio::net::TcpStream) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
-    let config = Material::anyone().config(b"http/1.1").unwrap();
-    let name = rustls_pki_types::ServerName::try_from("gate.example").unwrap();
-    tokio_rustls::TlsConnector::from(config).connect(name, tcp).await.unwrap()
+#[tokio::test]
+async fn there_is_no_browser_inside_a_websocket_and_so_no_websocket_inside_another() {
+    let world = World::new();
+    for offers in [&[][..], &["http/1.1"], &["h2", "http/1.1"]] {
+        let outer = insecure(world.tcp().await).await;
+        let url = "wss://gate.example/webapi/connectionupgrade";
+        let (socket, _) = tokio_tungstenite::client_async(url, outer).await.unwrap();
+
+        let within = browsers(client::websocket::Carrier::client(socket), offers);
+
+        let within = timeout(PATIENCE, within).await.unwrap();
+        assert!(within.is_err(), "{offers:?}");
+    }
 }
 
 #[tokio::test]

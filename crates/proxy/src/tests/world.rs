@@ -15,9 +15,10 @@ use pki::x509::Leaf;
 use pki::{Authority, KeyPair, KeyType, Signer as _, Trust};
 use runtime::direct::Wrapped;
 use runtime::{Clock, Random, Scope, Service as _};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::client::TlsStream;
 use tunnel::{BoxError, BoxIo};
 use wire::Reader;
 use wire::dial::{Class, DialHeader, DialReply, Target, TraceId};
@@ -377,6 +378,22 @@ impl tunnel::Connect for Uplink {
     fn carrier(&self) -> String {
         self.0.carrier().map(|c| c.to_string()).unwrap_or_default()
     }
+}
+
+/// TLS as a browser begins it that trusts anyone.
+pub(crate) async fn insecure(tcp: TcpStream) -> TlsStream<TcpStream> {
+    browsers(tcp, &["http/1.1"]).await.unwrap()
+}
+
+/// The same, with these protocols on offer.
+pub(crate) async fn browsers<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    offers: &[&str],
+) -> std::io::Result<TlsStream<S>> {
+    let mut config = (*Material::anyone().config(b"http/1.1").unwrap()).clone();
+    config.alpn_protocols = offers.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let name = rustls_pki_types::ServerName::try_from("gate.example").unwrap();
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
 /// Dials a node by the route for people.

@@ -346,14 +346,10 @@ impl Gate {
         if !http2 && wants_upgrade_path(&mut stream).await {
             return self.upgrade(stream, visit).await;
         }
-        self.hand_to_web(stream, visit, http2).await;
-        Ok(())
-    }
-
-    async fn hand_to_web(&self, stream: Rewind<BoxStream>, visit: Visit, http2: bool) {
         drop(visit.pending);
         let conn = WebConn { stream: Box::new(stream), peer: visit.peer, http2, gate: self.clone() };
         self.0.settings.web.serve(conn).await;
+        Ok(())
     }
 
     /// HTTP without TLS: the upgrade is as good here (what runs inside is TLS), everything else belongs on https.
@@ -369,10 +365,6 @@ impl Gate {
     /// The WebSocket carrier: a front ends TLS before us, the same TLS runs again inside.
     async fn upgrade(&self, mut stream: Rewind<BoxStream>, mut visit: Visit) -> Result<(), Dropped> {
         let head = read_whole(&mut stream, http_head::MAX, HttpHead::decode).await?;
-        if head.path() != UPGRADE_PATH {
-            self.hand_to_web(stream, visit, false).await;
-            return Ok(());
-        }
         if head.method != "GET" || !head.wants_websocket() {
             plain::say_and_close(&mut stream, &plain::upgrade_required()).await;
             return Err("a front does not pass the Upgrade header".into());
@@ -457,8 +449,8 @@ async fn read_whole<S: AsyncRead + Unpin, T>(
     timeout(HANDSHAKE, looking).await.map_err(|_| "too slow".to_owned())?
 }
 
-/// True when the request line starts like an upgrade of ours. Someone who says nothing yet is a browser's spare
-/// connection: the web handler has its own patience.
+/// True when the request is for the upgrade's path, with or without a query. Someone who says nothing yet is a browser's
+/// spare connection: the web handler has its own patience.
 async fn wants_upgrade_path(stream: &mut Rewind<BoxStream>) -> bool {
     let start = format!("GET {UPGRADE_PATH}");
     let looking = async {
@@ -468,10 +460,11 @@ async fn wants_upgrade_path(stream: &mut Rewind<BoxStream>) -> bool {
             if seen.get(..both) != start.as_bytes().get(..both) {
                 return false;
             }
-            if both == start.len() {
-                return true;
+            // What follows the path: a longer one is another.
+            if let Some(next) = seen.get(start.len()) {
+                return matches!(next, b' ' | b'?');
             }
-            if !matches!(stream.look(start.len()).await, Ok(true)) {
+            if !matches!(stream.look(start.len() + 1).await, Ok(true)) {
                 return false;
             }
         }

@@ -31,6 +31,13 @@ async fn the_port_tells_protocols_apart() {
     assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
     let smuggled = world.ask(b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n").await;
     assert!(smuggled.starts_with("HTTP/1.1 400 "), "{smuggled}");
+    for (path, status) in
+        [("", "426"), ("?x=1", "426"), ("X", "301"), ("/", "301"), ("%20", "301"), ("#", "301")]
+    {
+        let request = format!("GET /webapi/connectionupgrade{path} HTTP/1.1\r\nHost: gate.example\r\n\r\n");
+        let answer = world.ask(request.as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+    }
     assert_eq!(world.ask(b"\0\0\0\x08\x04\xd2\x16\x2f").await, "", "a stranger gets no answer");
     assert_eq!(world.ask(b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\nSSH-2.0-x\r\n").await, "");
     let mut ssh = world.tcp().await;

@@ -62,7 +62,8 @@ fn through(proxy: &HttpProxy, error: ConnectError) -> ConnectError {
     }
 }
 
-async fn tcp(to: &HostPort, kind: Use) -> Result<TcpStream, ConnectError> {
+/// TCP to `to`, whichever of its addresses answers first.
+pub(crate) async fn tcp(to: &HostPort, kind: Use) -> Result<TcpStream, ConnectError> {
     let unreachable = |why: String| ConnectError::Unreachable { to: to.to_string(), why };
     let addresses: Vec<SocketAddr> = timeout(CONNECT, tokio::net::lookup_host((to.host.as_str(), to.port)))
         .await
@@ -70,30 +71,43 @@ async fn tcp(to: &HostPort, kind: Use) -> Result<TcpStream, ConnectError> {
         .map_err(|e| unreachable(format!("looking up its address failed: {e}")))?
         .take(8)
         .collect();
-    let race = async {
-        let mut waiting = addresses.into_iter();
-        let mut racing = FuturesUnordered::new();
-        let mut last = None;
-        loop {
-            match waiting.next() {
-                Some(address) => racing.push(TcpStream::connect(address)),
-                None if racing.is_empty() => return Err(last),
-                None => {}
-            }
-            let patience = if waiting.len() == 0 { CONNECT } else { STAGGER };
-            match timeout(patience, racing.next()).await {
-                Ok(Some(Ok(stream))) => return Ok(stream),
-                Ok(Some(Err(error))) => last = Some(error),
-                Ok(None) | Err(_) => {}
-            }
-        }
-    };
-    let stream = timeout(CONNECT, race)
+    let attempts = addresses.into_iter().map(TcpStream::connect);
+    let stream = timeout(CONNECT, race(attempts, STAGGER))
         .await
         .map_err(|_| unreachable(format!("no answer within {CONNECT:?}")))?
         .map_err(|last| unreachable(last.map_or("the name has no address".into(), |e| e.to_string())))?;
     tune(&stream, kind);
     Ok(stream)
+}
+
+/// The first of `attempts` to succeed. The next one begins when one has failed, or none was done within `stagger`; those
+/// that began go on. The last failure where none succeeds, `None` where there was nothing to try. Keeps no deadline.
+pub(crate) async fn race<F, T, E>(
+    mut attempts: impl ExactSizeIterator<Item = F>,
+    stagger: Duration,
+) -> Result<T, Option<E>>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let mut racing = FuturesUnordered::new();
+    let mut last = None;
+    loop {
+        match attempts.next() {
+            Some(attempt) => racing.push(attempt),
+            None if racing.is_empty() => return Err(last),
+            None => {}
+        }
+        let done = if attempts.len() == 0 {
+            racing.next().await
+        } else {
+            timeout(stagger, racing.next()).await.unwrap_or_default()
+        };
+        match done {
+            Some(Ok(done)) => return Ok(done),
+            Some(Err(error)) => last = Some(error),
+            None => {}
+        }
+    }
 }
 
 async fn ask(stream: &mut BoxStream, proxy: &HttpProxy, to: &HostPort) -> Result<(), ConnectError> {
@@ -158,10 +172,38 @@ fn judge(head: &[u8], proxy: &HttpProxy, to: &HostPort) -> Result<(), ConnectErr
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
     use super::*;
 
     fn at(text: &str) -> HostPort {
         text.parse().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_answers_is_reached_past_those_who_say_nothing_or_no() {
+        type Attempt = Pin<Box<dyn Future<Output = Result<u8, u8>>>>;
+        let said = |words: Result<u8, u8>| Box::pin(std::future::ready(words)) as Attempt;
+        let silent = || Box::pin(std::future::pending()) as Attempt;
+        let after = |seconds| {
+            Box::pin(async move {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                Ok(1_u8)
+            }) as Attempt
+        };
+
+        for (attempts, expected, seconds) in [
+            (vec![silent(), silent(), said(Ok(3))], Ok(3), 2),
+            (vec![said(Err(1)), said(Ok(2))], Ok(2), 0),
+            (vec![silent(), said(Err(2)), said(Ok(3))], Ok(3), 1),
+            (vec![after(3), silent()], Ok(1), 3),
+            (vec![said(Err(1)), said(Err(2))], Err(Some(2)), 0),
+            (vec![], Err(None), 0),
+        ] {
+            let began = tokio::time::Instant::now();
+            let raced = race(attempts.into_iter(), Duration::from_secs(1)).await;
+            assert_eq!((raced, began.elapsed().as_secs()), (expected, seconds));
+        }
     }
 
     /// Asks a proxy that answers `reply`; gives back what it was sent.

@@ -41,7 +41,7 @@ use crate::{AuthDial, BoxFuture, Error, WebConn, WebHandler};
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// How long the authority may take to answer a dial.
-const AUTH_DIAL: Duration = Duration::from_secs(10);
+pub(crate) const AUTH_DIAL: Duration = Duration::from_secs(10);
 
 /// Everything a gate is made of.
 pub struct Settings {

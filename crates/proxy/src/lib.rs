@@ -71,8 +71,8 @@ pub trait AuthDial: Send + Sync + 'static {
     fn connect(&self, peer: SocketAddr) -> BoxFuture<'_, io::Result<BoxStream>>;
 }
 
-/// The authority at fixed addresses, tried in order. It believes us about who a connection comes from because our
-/// host certificate goes around it.
+/// The authority at fixed addresses, tried in order, the next one beside those that do not answer at once. It believes us
+/// about who a connection comes from because our host certificate goes around it.
 #[derive(Debug, Clone)]
 pub struct AuthAddresses {
     /// Where.
@@ -81,25 +81,10 @@ pub struct AuthAddresses {
     pub keyring: Keyring,
 }
 
-impl AuthAddresses {
-    async fn dial(&self, at: &HostPort, peer: SocketAddr) -> io::Result<BoxStream> {
-        let stream = tokio::net::TcpStream::connect((at.host.as_str(), at.port)).await?;
-        client::socket::tune(&stream, client::socket::Use::Single);
-        client::relay::wrap(Box::new(stream), at, &self.keyring, peer).await.map_err(io::Error::other)
-    }
-}
-
 impl AuthDial for AuthAddresses {
     fn connect(&self, peer: SocketAddr) -> BoxFuture<'_, io::Result<BoxStream>> {
         Box::pin(async move {
-            let mut last = io::Error::other("no address of the authority is configured");
-            for at in &self.addresses {
-                match self.dial(at, peer).await {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) => last = error,
-                }
-            }
-            Err(last)
+            client::relay::dial(&self.addresses, &self.keyring, peer).await.map_err(io::Error::other)
         })
     }
 }

@@ -1,5 +1,6 @@
 //! A proxy on loopback and everyone who comes to it: agents, people, browsers, fronts, strangers.
 
+mod authority;
 mod fronts;
 mod typing;
 mod world;

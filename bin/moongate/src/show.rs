@@ -1,5 +1,6 @@
 //! How commands print: data on standard output as text, JSON or YAML; everything else on standard error.
 
+use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -173,10 +174,45 @@ pub(crate) fn version(format: Format, program: &str) -> anyhow::Result<()> {
 /// # Errors
 /// Standard output is closed.
 pub(crate) fn write_out(text: &str) -> anyhow::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()?;
-    Ok(())
+    write_some(text.as_bytes())?;
+    flush()
+}
+
+/// Writes a part of what goes to standard output; it may be held until [`flush`].
+///
+/// # Errors
+/// Standard output is closed.
+pub(crate) fn write_some(bytes: &[u8]) -> anyhow::Result<()> {
+    io::stdout().write_all(bytes).map_err(unwritten)
+}
+
+/// Writes what is held.
+///
+/// # Errors
+/// Standard output is closed.
+pub(crate) fn flush() -> anyhow::Result<()> {
+    io::stdout().flush().map_err(unwritten)
+}
+
+/// Whoever read our output stopped reading: `mctl … | head` is no failure. Connections break with the same
+/// [`io::ErrorKind::BrokenPipe`], and that is one.
+#[derive(Debug)]
+struct Unread;
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody reads the output")
+    }
+}
+
+impl std::error::Error for Unread {}
+
+/// What a failed write to standard output or standard error comes to.
+pub(crate) fn unwritten(error: io::Error) -> anyhow::Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Unread.into(),
+        _ => anyhow::Error::new(error).context("cannot write the output"),
+    }
 }
 
 /// Tells standard error what went wrong, the whole chain, each cause once.
@@ -211,7 +247,7 @@ pub(crate) fn run(program: &str, work: impl Future<Output = anyhow::Result<ExitC
     runtime.shutdown_background();
     match done {
         Ok(status) => status,
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if is_unread(&error) => ExitCode::SUCCESS,
         Err(error) => {
             complain(program, &error);
             ExitCode::FAILURE
@@ -219,16 +255,29 @@ pub(crate) fn run(program: &str, work: impl Future<Output = anyhow::Result<ExitC
     }
 }
 
-/// True when whoever read our output stopped reading: `mctl … | head` is no failure.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|e| e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+fn is_unread(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Unread>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_output_that_nobody_reads_is_a_quiet_end() {
+        let cut = || io::Error::from(ssh::Error::Closed);
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+
+        for (error, quiet) in [
+            (unwritten(io::ErrorKind::BrokenPipe.into()), true),
+            (unwritten(io::ErrorKind::BrokenPipe.into()).context("cannot play"), true),
+            (unwritten(full), false),
+            (anyhow::Error::new(ssh::sftp::Error::Broken(cut())).context("cannot copy file"), false),
+            (anyhow::Error::new(cut()), false),
+        ] {
+            assert_eq!(is_unread(&error), quiet, "{error:?}");
+        }
+    }
 
     #[test]
     fn columns_line_up_also_for_wide_characters() {

@@ -88,6 +88,27 @@ fn a_killed_authority_keeps_everything_it_acknowledged() {
     assert_eq!(gate.mctl(&["audit", "verify"]).unwrap().code, 0);
 }
 
+#[test]
+fn a_copy_that_is_cut_says_so_and_is_no_success() {
+    let mut gate = Gate::start_apart(Options::default()).unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let (here, there) = (ann.home().join("large"), gate.dir().join("large"));
+    // Takes no room there, and longer to copy than to look.
+    std::fs::File::create(&there).unwrap().set_len(1 << 32).unwrap();
+    let mut copy = ann.command("msh");
+    copy.args(["scp", "-q"]).arg(format!("root@{NODE}:{}", there.display())).arg("large");
+    let copy = copy.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    until("some of it to arrive", LIMIT, || (std::fs::metadata(&here).ok()?.len() > 0).then_some(()))
+        .unwrap();
+
+    gate.proxy.as_mut().unwrap().kill();
+    let ended = copy.wait_with_output().unwrap();
+
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.starts_with(&format!("msh: cannot copy {}: ", there.display())), "{said}");
+}
+
 /// Starts once more with the configuration `name`, which must come to nothing; what it says.
 fn refused(gate: &Gate, name: &str) -> Result<String> {
     let config = gate.dir().join(format!("{name}.yaml"));

@@ -19,6 +19,7 @@ use wire::dial::{Class, DialHeader, DialReply, Refusal, Target, TraceId};
 use wire::route::Route;
 
 use crate::gate::Way;
+use crate::show::unwritten;
 
 /// How long the gate may take to answer for the node.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -86,11 +87,11 @@ pub(crate) async fn stdio(stream: BoxStream) -> Result<()> {
     let pipes = input.is_some() && output.is_some();
     let up = async {
         let mut to_node = Shared(&stream);
-        let copied = match input {
+        let _ = match input {
             Some(input) => copy(input, &mut to_node, &held).await,
             None => copy(tokio::io::stdin(), &mut to_node, &held).await,
         };
-        to_node.shutdown().await.or(copied.map(drop))
+        to_node.shutdown().await
     };
     let down = async {
         match output {
@@ -116,12 +117,14 @@ pub(crate) async fn stdio(stream: BoxStream) -> Result<()> {
     };
     let Some(done) = done else { return pass_on(stream.into_inner()) };
     match done {
+        Ok(0) => bail!("the connection ended before the node said anything"),
+        Ok(_) => Ok(()),
         // The SSH inside knows whether anything is missing, and says so to whoever is still there to hear it.
-        Err(cut) if cut.kind() == ErrorKind::UnexpectedEof => bail!("the connection to the gate was cut"),
-        done => match done? {
-            0 => bail!("the connection ended before the node said anything"),
-            _ => Ok(()),
-        },
+        Err(Broke::Reading(cut)) if cut.kind() == ErrorKind::UnexpectedEof => {
+            bail!("the connection to the gate was cut")
+        }
+        Err(Broke::Reading(error)) => Err(error).context("the connection to the gate broke"),
+        Err(Broke::Writing(error)) => Err(unwritten(error)),
     }
 }
 
@@ -133,8 +136,17 @@ fn pass_on(stream: BoxStream) -> Result<()> {
     )?;
     let from = std::io::stdin().as_fd().try_clone_to_owned()?;
     let to = std::io::stdout().as_fd().try_clone_to_owned()?;
-    shunt::carry(End::Pipes { from, to }, End::Socket(socket))?;
-    Ok(())
+    match shunt::carry(End::Pipes { from, to }, End::Socket(socket)) {
+        // One side takes no more. Whether anything is missing is known to the SSH inside.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => done.map(drop).context("the connection to the gate broke"),
+    }
+}
+
+/// Which side failed a copy.
+enum Broke {
+    Reading(std::io::Error),
+    Writing(std::io::Error),
 }
 
 /// Copies to the end; how many bytes. `held` counts those who hold bytes just now.
@@ -142,17 +154,17 @@ async fn copy(
     mut from: impl AsyncRead + Unpin,
     to: &mut (impl AsyncWrite + Unpin),
     held: &Cell<u32>,
-) -> std::io::Result<u64> {
+) -> Result<u64, Broke> {
     let (mut buffer, mut all) = (vec![0; CHUNK], 0);
     loop {
-        let n = from.read(&mut buffer).await?;
+        let n = from.read(&mut buffer).await.map_err(Broke::Reading)?;
         if n == 0 {
-            return to.flush().await.map(|()| all);
+            return to.flush().await.map(|()| all).map_err(Broke::Writing);
         }
         held.set(held.get() + 1);
         all += n as u64;
-        to.write_all(buffer.get(..n).unwrap_or_default()).await?;
-        to.flush().await?;
+        to.write_all(buffer.get(..n).unwrap_or_default()).await.map_err(Broke::Writing)?;
+        to.flush().await.map_err(Broke::Writing)?;
         held.set(held.get() - 1);
     }
 }

@@ -1,6 +1,6 @@
 //! `msh play`: a recording as it happened, as text, as JSON lines, or as an asciicast.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -12,6 +12,7 @@ use model::time::Span;
 
 use super::args::Play;
 use crate::recordings::Source;
+use crate::show::{flush, write_some};
 
 /// Pauses are no longer than this with `--skip-idle-time`.
 const IDLE: Duration = Duration::from_secs(1);
@@ -27,14 +28,7 @@ pub(crate) async fn play(source: &Source, wanted: &Play) -> Result<()> {
     };
     match wanted.format.as_str() {
         "json" => lines(source, from, |frame| format!("{}\n", export::json(frame))).await,
-        "text" => {
-            source
-                .each_frame(from, |frame| {
-                    io::stdout().write_all(export::shown(&frame.frame))?;
-                    Ok(())
-                })
-                .await
-        }
+        "text" => source.each_frame(from, |frame| write_some(export::shown(&frame.frame))).await,
         "asciicast" => cast(source, from, Version::V2).await,
         "asciicast3" => cast(source, from, Version::V3).await,
         _ => replay(source, from, wanted).await,
@@ -42,7 +36,7 @@ pub(crate) async fn play(source: &Source, wanted: &Play) -> Result<()> {
 }
 
 async fn lines(source: &Source, from: Duration, line: impl Fn(&TimedFrame<'_>) -> String) -> Result<()> {
-    source.each_frame(from, |frame| Ok(io::stdout().write_all(line(&frame).as_bytes())?)).await
+    source.each_frame(from, |frame| write_some(line(&frame).as_bytes())).await
 }
 
 /// What lies before `from` is shown at once, as [`replay`] does.
@@ -53,12 +47,12 @@ async fn cast(source: &Source, from: Duration, version: Version) -> Result<()> {
             let mut out = String::new();
             let at = frame.at.saturating_sub(from);
             exporter.push(&TimedFrame { at, ..frame }, &mut out);
-            Ok(io::stdout().write_all(out.as_bytes())?)
+            write_some(out.as_bytes())
         })
         .await?;
     let mut out = String::new();
     exporter.finish(&mut out);
-    Ok(io::stdout().write_all(out.as_bytes())?)
+    write_some(out.as_bytes())
 }
 
 /// `0.5x` to `16x`.
@@ -75,7 +69,6 @@ fn speed(text: &str) -> Result<f64> {
 /// is right.
 async fn replay(source: &Source, from: Duration, wanted: &Play) -> Result<()> {
     let speed = speed(&wanted.speed)?;
-    let mut stdout = io::stdout();
     let played = tokio::select! {
         played = show(source, from, |gap| {
             let gap = if wanted.skip_idle_time { gap.min(IDLE) } else { gap };
@@ -83,17 +76,17 @@ async fn replay(source: &Source, from: Duration, wanted: &Play) -> Result<()> {
         }) => played,
         stopped = tokio::signal::ctrl_c() => stopped.map_err(Into::into),
     };
-    if stdout.is_terminal() {
+    if io::stdout().is_terminal() {
         // The recording may have left colours, the other screen or a hidden cursor behind.
-        stdout.write_all(b"\x1b[0m\x1b[?25h\x1b[?1049l\r\n")?;
+        write_some(b"\x1b[0m\x1b[?25h\x1b[?1049l\r\n")?;
     }
-    stdout.flush()?;
+    flush()?;
     played
 }
 
 /// Shows all of it; `pause` makes of a time between two frames the time to wait.
 async fn show(source: &Source, from: Duration, pause: impl Fn(Duration) -> Duration) -> Result<()> {
-    let (mut stdout, mut last) = (io::stdout(), from);
+    let mut last = from;
     let mut walk = source.walk()?;
     while let Some(bytes) = walk.next().await? {
         let mut frames = Vec::new();
@@ -103,13 +96,13 @@ async fn show(source: &Source, from: Duration, pause: impl Fn(Duration) -> Durat
         })?;
         for (at, shown) in frames {
             if at > last {
-                stdout.flush()?;
+                flush()?;
                 tokio::time::sleep(pause(at.saturating_sub(last))).await;
                 last = at;
             }
-            stdout.write_all(&shown)?;
+            write_some(&shown)?;
         }
-        stdout.flush()?;
+        flush()?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use runtime::Scope;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use ssh::channel::{Channel, Received};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::signal::unix::{SignalKind, signal};
 use wire::dial::Class;
 use wire::ssh::request::{Pty, RequestKind, Size};
@@ -16,6 +16,7 @@ use super::args::Ssh;
 use super::escape::{Escapes, HELP, Wish};
 use super::target::Target;
 use super::{Entered, forward, node};
+use crate::show::unwritten;
 
 /// The exit status of who left a session, as ssh(1) has it.
 const LEFT: u8 = 255;
@@ -166,18 +167,21 @@ async fn send(channel: Channel, mut escapes: Option<Escapes>) -> Result<Option<W
     }
 }
 
+async fn pass(out: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<()> {
+    out.write_all(bytes).await.map_err(unwritten)?;
+    out.flush().await.map_err(unwritten)
+}
+
 async fn receive(channel: &Channel) -> Result<ExitCode> {
     let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
     let mut status = None;
     loop {
         match channel.recv().await.context("the connection broke")? {
             Received::Data(bytes) => {
-                stdout.write_all(&bytes).await?;
-                stdout.flush().await?;
+                pass(&mut stdout, &bytes).await?;
             }
             Received::Extended(_, bytes) => {
-                stderr.write_all(&bytes).await?;
-                stderr.flush().await?;
+                pass(&mut stderr, &bytes).await?;
             }
             Received::Request(request) => request.refuse(),
             Received::Exit(RequestKind::ExitStatus(code)) => {

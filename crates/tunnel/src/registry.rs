@@ -24,6 +24,9 @@ use crate::{BoxIo, Io};
 /// The carrier without a front in between.
 const STRAIGHT: &str = "tls";
 
+/// How long an agent whose certificate ended keeps its place: it comes again within seconds when it has a fresh one.
+const COMES_AGAIN: Duration = Duration::from_secs(30);
+
 /// Why there is no stream to a node.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
@@ -138,7 +141,8 @@ impl Registry {
     }
 
     /// Runs the tunnel of the agent whom `identity` names until it ends. After `good_for`, when its certificate ends,
-    /// the agent is asked to come again with a fresh one.
+    /// the agent is asked to come again with a fresh one. Where it has not within 30 s, its name is free for others and
+    /// the tunnel goes with its last stream.
     ///
     /// # Errors
     /// The identity is not a host's.
@@ -167,7 +171,14 @@ impl Registry {
             Err(_) => {
                 tracing::info!(node = %id, %name, "the agent's certificate ended: it must come again");
                 handle.go_away();
-                running.await
+                match tokio::time::timeout(COMES_AGAIN, running.as_mut()).await {
+                    Ok(ended) => ended,
+                    Err(_) => {
+                        registered.forget();
+                        handle.close_when_idle();
+                        running.await
+                    }
+                }
             }
         };
         drop(registered);
@@ -294,8 +305,15 @@ struct Registered {
     handle: Handle,
 }
 
+impl Registered {
+    /// Twice is once.
+    fn forget(&self) {
+        self.registry.forget(&self.id, &self.handle);
+    }
+}
+
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.registry.forget(&self.id, &self.handle);
+        self.forget();
     }
 }

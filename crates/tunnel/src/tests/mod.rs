@@ -208,6 +208,34 @@ async fn an_agent_whose_certificate_ends_comes_again_and_loses_no_stream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_agent_whose_certificate_ended_and_who_stays_away_leaves_its_name_to_another() {
+    let mut world = World::new();
+    let (near, far, _) = cable(64 * 1024);
+    let (_agent, mut incoming, pump) = shell::start(near, Side::Dialer, Settings::default());
+    world.scope.spawn("pump", pump.run());
+    let registry = world.registry.clone();
+    let served =
+        world.scope.spawn("serve", async move { registry.serve(far, &host(1, "web"), "tls", LIFE).await });
+    world.until_agents(1).await;
+    let mut stream = world.dial("web").unwrap();
+    let mut there = incoming.recv().await.unwrap().stream;
+    there.write_all(b"hello").await.unwrap();
+    stream.read_exact(&mut [0; 5]).await.unwrap();
+    tokio::time::sleep(LIFE - Duration::from_secs(1)).await;
+    world.echoing(2, "web");
+    world.until_agents(2).await;
+
+    world.until_agents(1).await;
+
+    echo(&mut world.dial("web").unwrap(), b"to the other").await.unwrap();
+    there.write_all(b"through the old one").await.unwrap();
+    stream.read_exact(&mut [0; 19]).await.unwrap();
+    drop((stream, there));
+    let ended = served.await.unwrap().unwrap().unwrap();
+    assert!(matches!(ended, crate::Ended::Closed), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn stalled_readers_stop_nobody_and_cost_their_window() {
     let mut world = World::new();
     let (_links, mut arrivals) = world.agent(1, "web-1");

@@ -16,7 +16,6 @@ use runtime::{Clock, Place, Random, Scope, Shunt};
 use tokio::io::{AsyncRead, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use tokio_util::task::TaskTracker;
 use tunnel::Registry;
 use wire::Reader;
 use wire::dial::{DialHeader, DialReply, Refusal};
@@ -88,8 +87,6 @@ struct Inner {
     scope: Scope,
     /// Passes on what is only sockets.
     shunt: Shunt,
-    /// People's streams to nodes, also those that have left their tunnels.
-    conversations: TaskTracker,
 }
 
 /// One connection's circumstances.
@@ -133,17 +130,11 @@ impl Gate {
         )?;
         let doors = Doors::new(&settings.limits);
         let shunt = Shunt::start().map_err(Error::Threads)?;
-        let conversations = TaskTracker::new();
-        Ok(Self(Arc::new(Inner { settings, tls, doors, scope, shunt, conversations })))
+        Ok(Self(Arc::new(Inner { settings, tls, doors, scope, shunt })))
     }
 
     pub(crate) fn registry(&self) -> &Registry {
         &self.0.settings.registry
-    }
-
-    /// Nobody talks to a node.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.registry().open_streams() == 0 && self.0.conversations.is_empty()
     }
 
     pub(crate) fn web_certs(&self) -> &WebCerts {
@@ -325,7 +316,8 @@ impl Gate {
             return Err(format!("{reply:?}"));
         };
         tracing::info!(peer = %visit.peer, user = %identity.display_name(), node = %header.target, trace = %header.trace, "dial");
-        let _conversation = self.0.conversations.token();
+        // Who only passes bytes on has no use for the stream, nor for what it is part of.
+        let _conversation = node.conversation();
         let fallen = node.fallen();
         let outcome = tokio::select! {
             outcome = relay(stream, node, Some(&self.0.shunt)) => outcome,

@@ -107,7 +107,7 @@ impl Service for Proxy {
         gate.registry().drain();
         connections.close();
         let quiet = async {
-            while !gate.is_quiet() {
+            while !gate.registry().is_quiet() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };

@@ -22,7 +22,7 @@ pub use agent::{Agent, Arrival, Arrivals, Link};
 pub use lift::Unclaimed;
 pub use registry::{DialError, Registry, Routing};
 pub use shell::{Ended, Handle, Pump};
-pub use stream::Stream;
+pub use stream::{Conversation, Stream};
 
 /// A two-way byte stream.
 pub trait Io: AsyncRead + AsyncWrite + Direct + Send + Unpin {}

@@ -18,7 +18,7 @@ use wire::mux::{OpenError, Settings, Side};
 
 use crate::lift::{Desk, Lifter, Unclaimed};
 use crate::shell::{self, Ended, Handle};
-use crate::stream::Stream;
+use crate::stream::{Conversation, Stream};
 use crate::{BoxIo, Io};
 
 /// The carrier without a front in between.
@@ -100,6 +100,8 @@ struct Inner {
     changed: watch::Sender<u64>,
     settings: Settings,
     desk: Desk,
+    /// Part of every stream that was dialed.
+    conversations: Conversation,
 }
 
 #[derive(Default)]
@@ -123,8 +125,13 @@ impl Registry {
         // Agents never open streams towards a proxy.
         let settings = Settings { max_incoming: 0, ..Settings::default() };
         let desk = Desk::new(random);
-        let inner = Inner { agents: Mutex::default(), changed: watch::Sender::new(0), settings, desk };
-        Self(Arc::new(inner))
+        Self(Arc::new(Inner {
+            agents: Mutex::default(),
+            changed: watch::Sender::new(0),
+            settings,
+            desk,
+            conversations: Conversation::default(),
+        }))
     }
 
     /// From now on streams come about like this.
@@ -229,7 +236,7 @@ impl Registry {
         let mut metadata = Vec::with_capacity(DialHeader::MAX);
         header.encode(&mut metadata);
         match handle.open(header.class, &metadata) {
-            Ok(stream) => Ok(stream.answered_within(patience, id)),
+            Ok(stream) => Ok(stream.answered_within(patience, id).within(self.0.conversations.clone())),
             Err(error) => Err(DialError::Unavailable(id, error)),
         }
     }
@@ -278,7 +285,13 @@ impl Registry {
         self.0.changed.subscribe()
     }
 
-    /// Streams open through all tunnels.
+    /// Nobody talks to a node: not on a tunnel that has been replaced either, nor on a connection of its own.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.open_streams() == 0 && self.0.conversations.is_alone()
+    }
+
+    /// Streams open through the tunnels that are dialed.
     #[must_use]
     pub fn open_streams(&self) -> usize {
         let handles: Vec<Handle> = self.lock().by_id.values().map(|entry| entry.handle.clone()).collect();

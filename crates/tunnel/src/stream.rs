@@ -32,6 +32,17 @@ struct Patience {
     end: Pin<Box<Sleep>>,
 }
 
+/// Somebody talks to a node for as long as this, or a clone of it, is held.
+#[derive(Debug, Clone, Default)]
+pub struct Conversation(Arc<()>);
+
+impl Conversation {
+    /// True while nobody else holds it.
+    pub(crate) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+}
+
 /// A stream. Reads end with an error, not an end of file, when it was reset or the tunnel broke.
 pub struct Stream {
     shared: Arc<Shared>,
@@ -42,6 +53,7 @@ pub struct Stream {
     own: Option<BoxIo>,
     /// Until the peer has answered, if that was asked for.
     patience: Option<Patience>,
+    conversation: Conversation,
     /// The peer's direction comes over our own connection now.
     moved_in: bool,
     /// Ours does.
@@ -63,6 +75,7 @@ impl Stream {
             busy: Arc::default(),
             own: None,
             patience: None,
+            conversation: Conversation::default(),
             moved_in: false,
             moved_out: false,
         }
@@ -72,6 +85,18 @@ impl Stream {
     pub(crate) fn answered_within(mut self, length: Duration, node: NodeId) -> Self {
         self.patience = Some(Patience { node, length, end: Box::pin(tokio::time::sleep(length)) });
         self
+    }
+
+    /// The stream is part of `conversation`.
+    pub(crate) fn within(mut self, conversation: Conversation) -> Self {
+        self.conversation = conversation;
+        self
+    }
+
+    /// What it is part of, for those who take its socket and go on.
+    #[must_use]
+    pub fn conversation(&self) -> Conversation {
+        self.conversation.clone()
     }
 
     /// Cuts the stream off at both ends, and says why.

@@ -193,6 +193,27 @@ async fn an_agent_that_connects_twice_is_dialed_on_the_newer_tunnel() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_talks_on_an_older_tunnel_or_beside_it_is_not_over() {
+    let mut world = World::new();
+    world.echoing(1, "web-1");
+    world.until_agents(1).await;
+    let mut stream = world.dial("web-1").unwrap();
+    echo(&mut stream, b"hello").await.unwrap();
+    let (_near, far, _) = cable(64 * 1024);
+    let (registry, mut watch) = (world.registry.clone(), world.registry.watch());
+    world.scope.spawn("serve", async move { registry.serve(far, &host(1, "web-1"), "tls", LIFE).await });
+    watch.changed().await.unwrap();
+
+    assert_eq!(world.registry.open_streams(), 0, "the newer tunnel has none");
+    assert!(!world.registry.is_quiet());
+    let beside = stream.conversation();
+    drop(stream);
+    assert!(!world.registry.is_quiet());
+    drop(beside);
+    assert!(world.registry.is_quiet());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_agent_whose_certificate_ends_comes_again_and_loses_no_stream() {
     let mut world = World::new();
     world.echoing(1, "web-1");

@@ -94,6 +94,8 @@ struct Visit {
     peer: SocketAddr,
     carrier: Carrier,
     pending: Place,
+    /// Until the visit is over. None inside a connection that has one.
+    connection: Option<Place>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -146,17 +148,40 @@ impl Gate {
     }
 
     fn speaks_for_many(&self, ip: IpAddr) -> bool {
-        let settings = &self.0.settings;
-        settings.proxy_headers.believes(ip) || settings.forwarded_for.iter().any(|n| n.contains(ip))
+        self.0.settings.proxy_headers.believes(ip) || self.is_front(ip)
     }
 
-    /// Takes a fresh connection of a listener.
-    pub(crate) async fn take(&self, stream: BoxStream, peer: SocketAddr) {
+    /// One of the fronts that were named. Where every connection comes from a balancer, whom it names is none.
+    fn is_front(&self, ip: IpAddr) -> bool {
+        let Settings { proxy_headers, forwarded_for, .. } = &self.0.settings;
+        let balancers = match proxy_headers {
+            ProxyHeaders::From(networks) => networks.as_slice(),
+            ProxyHeaders::Refused | ProxyHeaders::Required => &[],
+        };
+        balancers.iter().chain(forwarded_for).any(|network| network.contains(ip))
+    }
+
+    /// A front said whose the visit is.
+    fn named(&self, visit: &mut Visit, client: SocketAddr) -> Result<(), Dropped> {
+        visit.peer = client;
+        let Some(connection) = visit.connection.as_mut().filter(|_| !self.is_front(client.ip())) else {
+            return Ok(());
+        };
+        let places = (connection, &mut visit.pending);
+        if self.0.doors.named(client.ip(), places, Instant::now()) {
+            Ok(())
+        } else {
+            Err(format!("too many connections of {}, as a front says", client.ip()))
+        }
+    }
+
+    /// Takes a fresh connection of a listener; it has its place until it is over.
+    pub(crate) async fn take(&self, stream: BoxStream, peer: SocketAddr, place: Place) {
         let Some(pending) = self.0.doors.pending(peer.ip(), self.speaks_for_many(peer.ip())) else {
             tracing::debug!(%peer, "too many half-open connections");
             return;
         };
-        let visit = Visit { peer, carrier: Carrier::Plain, pending };
+        let visit = Visit { peer, carrier: Carrier::Plain, pending, connection: Some(place) };
         if let Err(why) = self.greet(Rewind::new(stream), visit).await {
             tracing::debug!(%peer, %why, "connection dropped");
         }
@@ -171,7 +196,7 @@ impl Gate {
                 return;
             };
             let carrier: BoxStream = Box::new(websocket::Carrier::upgraded(upgraded).await);
-            let visit = Visit { peer, carrier: Carrier::WebSocket, pending };
+            let visit = Visit { peer, carrier: Carrier::WebSocket, pending, connection: None };
             if let Err(why) = gate.tls(Rewind::new(carrier), visit).await {
                 tracing::debug!(%peer, %why, "connection dropped");
             }
@@ -182,7 +207,9 @@ impl Gate {
     async fn greet(&self, mut stream: Rewind<BoxStream>, mut visit: Visit) -> Result<(), Dropped> {
         let mut protocol = told_apart(&mut stream, SILENCE).await?;
         if matches!(protocol, Some(Protocol::ProxyV1 | Protocol::ProxyV2)) {
-            visit.peer = self.proxied(&mut stream, visit.peer).await?;
+            if let Some(client) = self.proxied(&mut stream, visit.peer).await? {
+                self.named(&mut visit, client)?;
+            }
             protocol = told_apart(&mut stream, SILENCE).await?;
         } else if self.0.settings.proxy_headers == ProxyHeaders::Required {
             return Err("no PROXY header where one is required".into());
@@ -211,12 +238,12 @@ impl Gate {
         }
     }
 
-    /// The peer that a PROXY header names, if its sender may be believed.
+    /// Whom a PROXY header names, if anybody, where its sender may be believed.
     async fn proxied(
         &self,
         stream: &mut Rewind<BoxStream>,
         sender: SocketAddr,
-    ) -> Result<SocketAddr, Dropped> {
+    ) -> Result<Option<SocketAddr>, Dropped> {
         if !self.0.settings.proxy_headers.believes(sender.ip()) {
             tracing::warn!(%sender, "a PROXY header from an address that is not trusted to send one");
             return Err("a PROXY header from a stranger".into());
@@ -228,7 +255,7 @@ impl Gate {
         });
         let (header, length) = header.await?;
         stream.skip(length);
-        Ok(header.source().unwrap_or(sender))
+        Ok(header.source())
     }
 
     /// TLS: the ClientHello says where to. Boxed, because what comes out of a WebSocket comes here again.
@@ -361,7 +388,9 @@ impl Gate {
             plain::say_and_close(&mut stream, &plain::upgrade_required()).await;
             return Err("a front does not pass the Upgrade header".into());
         }
-        visit.peer = self.forwarded_for(&head, visit.peer)?;
+        if let Some(client) = self.forwarded_for(&head, visit.peer)? {
+            self.named(&mut visit, client)?;
+        }
         visit.carrier = Carrier::WebSocket;
         let accepted = tokio_tungstenite::accept_async_with_config(stream, Some(websocket::settings()));
         let socket = timeout(HANDSHAKE, accepted).await.map_err(|e| e.to_string())?;
@@ -370,14 +399,15 @@ impl Gate {
         self.tls(Rewind::new(carrier), visit).await
     }
 
-    fn forwarded_for(&self, head: &HttpHead, sender: SocketAddr) -> Result<SocketAddr, Dropped> {
+    /// Whom a front names on an upgrade, if anybody, where it may be believed.
+    fn forwarded_for(&self, head: &HttpHead, sender: SocketAddr) -> Result<Option<SocketAddr>, Dropped> {
         let believed = self.0.settings.forwarded_for.iter().any(|network| network.contains(sender.ip()));
         if !believed || head.values("x-forwarded-for").next().is_none() {
-            return Ok(sender);
+            return Ok(None);
         }
         let value = head.only("x-forwarded-for").unwrap_or_default();
         match value.parse::<IpAddr>() {
-            Ok(ip) => Ok(SocketAddr::new(ip, 0)),
+            Ok(ip) => Ok(Some(SocketAddr::new(ip, 0))),
             Err(_) => Err("X-Forwarded-For is not one address".into()),
         }
     }

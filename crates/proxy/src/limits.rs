@@ -1,7 +1,8 @@
 //! How many may stand in the door and come in: half-open connections and whole ones, all together and from one address,
 //! at a time and over time; and how many people may be inside.
 //!
-//! Addresses that speak for many (trusted balancers) are not counted one by one. IPv6 is counted by /64.
+//! Addresses that speak for many (trusted balancers) are not counted one by one; whom they name is, as if there were no
+//! balancer. IPv6 is counted by /64.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -79,6 +80,19 @@ impl Doors {
     /// A place for a half-open one.
     pub(crate) fn pending(&self, ip: IpAddr, one_of_many: bool) -> Option<Place> {
         self.half_open.take((!one_of_many).then_some(ip))
+    }
+
+    /// Whoever came as one of many turns out to be `ip`: their places are `ip`'s from now on. False when that is one too
+    /// many.
+    pub(crate) fn named(
+        &self,
+        ip: IpAddr,
+        (connection, pending): (&mut Place, &mut Place),
+        now: Instant,
+    ) -> bool {
+        self.rates.take(household(ip), now)
+            && self.connections.charge(connection, ip)
+            && self.half_open.charge(pending, ip)
     }
 }
 

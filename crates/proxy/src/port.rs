@@ -146,8 +146,7 @@ async fn accept(
         tune(&socket, Use::Tunnel);
         let (gate, cut) = (gate.clone(), cut.clone());
         let work = connections.track_future(async move {
-            cut.run_until_cancelled(gate.take(Box::new(socket), peer)).await;
-            drop(place);
+            cut.run_until_cancelled(gate.take(Box::new(socket), peer, place)).await;
         });
         owner.spawn("connection", work);
     }

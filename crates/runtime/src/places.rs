@@ -1,6 +1,7 @@
 //! Places for connections, all together and for each address, so that nobody can take them all.
 //!
-//! IPv6 is counted by /64: that is what one household has. Taking a place waits for nobody.
+//! IPv6 is counted by /64: that is what one household has. Taking a place waits for nobody. Whoever came through one
+//! that speaks for many may be counted later, when it is known who it is.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -23,12 +24,16 @@ type Counts = Arc<Mutex<BTreeMap<IpAddr, u32>>>;
 #[derive(Debug)]
 pub struct Place {
     _place: OwnedSemaphorePermit,
-    counted: Option<(IpAddr, Counts)>,
+    counted: Option<Counted>,
 }
 
-impl Drop for Place {
+/// One of an address's places.
+#[derive(Debug)]
+struct Counted(IpAddr, Counts);
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        let Some((ip, counts)) = &self.counted else { return };
+        let Self(ip, counts) = self;
         let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(ip) {
             *count -= 1;
@@ -51,14 +56,22 @@ impl Places {
     #[must_use]
     pub fn take(&self, ip: Option<IpAddr>) -> Option<Place> {
         let place = self.all.clone().try_acquire_owned().ok()?;
-        let Some(ip) = ip.map(household) else { return Some(Place { _place: place, counted: None }) };
+        let mut place = Place { _place: place, counted: None };
+        ip.is_none_or(|ip| self.charge(&mut place, ip)).then_some(place)
+    }
+
+    /// Counts `place`, one of these, for somebody at `ip` and for nobody else; false when there is none left for them.
+    #[must_use]
+    pub fn charge(&self, place: &mut Place, ip: IpAddr) -> bool {
+        let ip = household(ip);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.get(&ip).is_some_and(|count| *count >= self.each) {
-            return None;
+            return false;
         }
         *taken.entry(ip).or_default() += 1;
         drop(taken);
-        Some(Place { _place: place, counted: Some((ip, self.taken.clone())) })
+        place.counted = Some(Counted(ip, self.taken.clone()));
+        true
     }
 }
 
@@ -98,5 +111,22 @@ mod tests {
 
         assert!(held.iter().all(Option::is_some));
         assert!(places.take(None).is_none());
+    }
+
+    #[test]
+    fn whom_one_of_many_spoke_for_is_counted_from_then_on() {
+        let places = Places::new(3, 1);
+        let (ann, bob) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let mut held: Vec<_> = (0..2).map(|_| places.take(None).unwrap()).collect();
+
+        assert!(places.charge(&mut held[0], ann));
+        assert!(!places.charge(&mut held[1], ann), "one each");
+        assert!(places.take(Some(ann)).is_none(), "however they come");
+        assert!(places.charge(&mut held[1], bob));
+        assert!(places.take(None).is_some(), "nobody takes two of the whole");
+        assert!(places.charge(&mut held[0], "192.0.2.3".parse().unwrap()), "that was another");
+        assert!(places.charge(&mut held[1], ann));
+        drop(held);
+        assert!(places.taken.lock().unwrap().is_empty(), "addresses are forgotten");
     }
 }

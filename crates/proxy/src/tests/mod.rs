@@ -1,6 +1,7 @@
 //! A proxy on loopback and everyone who comes to it: agents, people, browsers, fronts, strangers.
 
 mod authority;
+mod counted;
 mod fronts;
 mod typing;
 mod world;
@@ -19,7 +20,7 @@ use wire::dial::{DialReply, Refusal};
 use wire::route::Route;
 use world::{Cluster, How, PATIENCE, World, browsers, dial, echo, ended, insecure, line};
 
-use crate::{Limits, Network, ProxyHeaders, Rate};
+use crate::{Limits, Rate};
 
 #[tokio::test]
 async fn the_port_tells_protocols_apart() {
@@ -255,27 +256,6 @@ async fn an_http_proxy_on_the_way_carries_everything() {
     line(&mut stream).await;
     echo(&mut stream, b"hello").await;
     assert_eq!(ann.carrier().unwrap().to_string(), "tls+connect");
-}
-
-#[tokio::test]
-async fn a_trusted_balancers_word_counts_and_a_strangers_does_not() {
-    let how = How { headers: ProxyHeaders::From(Network::loopback()), ..How::default() };
-    let world = World::with(how);
-    for header in ["PROXY TCP4 203.0.113.9 10.0.0.1 999 443\r\n", "PROXY TCP6 2001:db8::9 ::1 9 4\r\n"] {
-        let mut tcp = world.tcp().await;
-        tcp.write_all(header.as_bytes()).await.unwrap();
-        let mut tls = insecure(tcp).await;
-        tls.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-        let mut answer = String::new();
-        tls.read_to_string(&mut answer).await.unwrap();
-        let source = header.split(' ').nth(2).unwrap();
-        assert!(answer.contains(&format!("\r\n\r\n{source} ")), "{answer}");
-    }
-    let twice = [&b"PROXY UNKNOWN\r\n"[..], b"PROXY UNKNOWN\r\n"].concat();
-    assert_eq!(world.ask(&twice).await, "");
-
-    let strict = World::with(How { headers: ProxyHeaders::Required, ..How::default() });
-    assert_eq!(strict.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await, "");
 }
 
 #[tokio::test]

@@ -106,6 +106,31 @@ fn the_algorithms_of_files_in_the_field_are_known() {
     assert!(said.contains("this host needs a token, because it has not joined yet"), "{said}");
 }
 
+/// Not the nodes alone: what strangers reach first is a proxy.
+#[test]
+fn whatever_runs_gives_up_root() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    for role in ["proxy", "node"] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::write(dir.path().join("gate.yaml"), "moongate: {data_dir: ./d}\n").unwrap();
+        std::fs::create_dir(dir.path().join("d")).unwrap();
+        if root {
+            std::os::unix::fs::chown(dir.path().join("d"), Some(65_534), Some(65_534)).unwrap();
+        }
+
+        // Without a token the start ends before anything is listened on.
+        let roles = format!("--roles={role}");
+        let output = moongate(dir.path(), &["start", "-c", "gate.yaml", &roles, "--auth-server=127.0.0.1:1"]);
+
+        let said = said(&output);
+        assert_eq!(said.contains("giving up root"), root, "{role}: {said}");
+        let owner = std::fs::metadata(dir.path().join("d/host_id")).unwrap().uid();
+        assert_eq!(owner == 65_534, root, "{role}: {owner}");
+    }
+}
+
 #[test]
 fn a_file_is_written_tested_and_good() {
     let dir = tempfile::tempdir().unwrap();

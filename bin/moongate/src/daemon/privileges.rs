@@ -10,13 +10,17 @@ use ::node::spawner::claim::Good;
 use ::node::spawner::{self, Launched, Orders};
 use anyhow::Context;
 
-/// Starts the privileged half and becomes the account that keeps the first of `dirs`, which gets all of them. Must be
-/// called while the process has one thread and before files in them are opened.
-pub(crate) fn split(dirs: &[&Path], config: &config::Ssh) -> anyhow::Result<Launched> {
+/// Starts the privileged half, which keeps root. Must be called while the process has one thread.
+pub(crate) fn split(data_dir: &Path, config: &config::Ssh) -> anyhow::Result<Launched> {
     let executable = std::env::current_exe().context("cannot find this program's own file")?;
+    let orders = Orders { pins: Some(pins(data_dir)), own_env: config.permit_user_env };
+    spawner::launch(&executable, &orders).context("cannot start the privileged half")
+}
+
+/// Becomes the account that keeps the first of `dirs`, which gets all of them: also where there is no half that needs
+/// root. Must be called while the process has one thread and before files in them are opened.
+pub(crate) fn give_up_root(dirs: &[&Path]) -> anyhow::Result<()> {
     let first = dirs.first().context("no data directory")?;
-    let orders = Orders { pins: Some(pins(first)), own_env: config.permit_user_env };
-    let launched = spawner::launch(&executable, &orders).context("cannot start the privileged half")?;
     let plan = privilege::plan(first)?;
     match &plan {
         Plan::Already => {}
@@ -30,7 +34,7 @@ pub(crate) fn split(dirs: &[&Path], config: &config::Ssh) -> anyhow::Result<Laun
         privilege::give_data_dir(dir, &plan)?;
     }
     privilege::drop_to(&plan)?;
-    Ok(launched)
+    Ok(())
 }
 
 /// Where root keeps whom this host believes: beside the data directory, which is given away.

@@ -66,8 +66,9 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
     let _pid = instance.pid_file.as_deref().map(PidFile::write).transpose()?;
     let config::Storage::Embedded(storage) = &instance.storage;
     host::private_dir(storage)?;
-    let split = |ssh| privileges::split(&[&instance.data_dir, storage], ssh);
+    let split = |ssh| privileges::split(&instance.data_dir, ssh);
     let launched = config.ssh.as_ref().map(split).transpose()?;
+    privileges::give_up_root(&[&instance.data_dir, storage])?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

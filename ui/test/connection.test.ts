@@ -139,6 +139,21 @@ test('what was sent to one terminal does not go to another', async () => {
   connection.leave();
 });
 
+test('a terminal that ended since its ticket was given is come back to by its key', async () => {
+  begin();
+  await pass(0);
+  Line.all[0]!.opens(OPEN);
+  Line.all[0]!.onclose();
+  await pass(400);
+
+  Line.all[1]!.opens({ state: 'lost', why: 'that terminal is over' });
+  await pass(1_000);
+
+  expect(asked.map((one) => Object.keys(JSON.parse(one)))).toEqual([['node', 'login', 'keep', 'resume'], ['terminal'], ['node', 'login', 'keep', 'resume']]);
+  expect(JSON.parse(asked[2]!).resume).toBe(true);
+  expect(seen.at(-1)).toEqual({ state: 'again', hop: 'node' });
+});
+
 test('a ticket that does not come is asked for again', async () => {
   answers = false;
   const connection = begin();

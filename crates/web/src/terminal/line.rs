@@ -9,8 +9,9 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::frame::{FromPage, MAX_MESSAGE};
 
@@ -92,14 +93,16 @@ impl Line {
 
     /// Says goodbye where there is a way to, and waits for the answer: a connection that is given up while the page
     /// still says something takes with it what was sent last (RFC 6455 section 7.1.1). True when there was one, and so
-    /// everything has arrived.
+    /// everything has arrived: a page that left by itself says goodbye too, but without the reason that an answer
+    /// repeats (RFC 6455 section 5.5.1).
     pub(crate) async fn close(self) -> bool {
         let Self::Socket(mut socket) = self else { return false };
+        let goodbye = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
         let answer = async {
-            (*socket).close(None).await.ok()?;
+            (*socket).close(Some(goodbye)).await.ok()?;
             while let Some(Ok(message)) = socket.next().await {
-                if message.is_close() {
-                    return Some(());
+                if let Message::Close(said) = message {
+                    return said.filter(|said| said.code == CloseCode::Normal);
                 }
             }
             None
@@ -137,22 +140,32 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_says_goodbye_waits_for_the_answer_behind_all_else() {
-        for answers in [true, false] {
+        #[derive(Clone, Copy, PartialEq, Debug)]
+        enum Does {
+            Answers,
+            Nothing,
+            /// It gave the line up before it could hear anything.
+            Left,
+        }
+        for does in [Does::Answers, Does::Nothing, Does::Left] {
             let (gate, page) = tokio::io::duplex(4096);
             let line = Line::socket(Box::new(gate)).await;
             let mut page = WebSocketStream::from_raw_socket(page, Role::Client, None).await;
             let ack = Message::Binary(FromPage::Ack(7).encode().into());
             page.send(ack).await.unwrap();
+            if does == Does::Left {
+                page.close(None).await.unwrap();
+            }
 
             let answer = async {
-                if answers {
+                if does == Does::Answers {
                     assert!(matches!(page.next().await, Some(Ok(Message::Close(_)))));
                     assert!(page.next().await.is_none());
                 }
             };
             let (answered, ()) = tokio::join!(line.close(), answer);
 
-            assert_eq!(answered, answers);
+            assert_eq!(answered, does == Does::Answers, "{does:?}");
         }
     }
 

@@ -88,7 +88,11 @@ async fn run(web: &Web, line: &mut Line, came: &Came, told: &mut Option<String>)
     };
     let shell = match ticket.opens {
         Opens::Terminal(id) => {
-            let shell = came.person.terminals.find(&id).ok_or("that terminal is over")?;
+            let Some(shell) = came.person.terminals.find(&id) else {
+                // It ended since the ticket was given. A page that has a key to the shell comes back with that.
+                let over = json!({"state": "lost", "why": "that terminal is over"});
+                return line.send(frame::news(&over)).await;
+            };
             let _ = shell.channel.window_change(size);
             shell
         }

@@ -99,6 +99,17 @@ pub(crate) async fn back(gate: &Gate, page: &Page, id: &str) -> Socket {
     connect(gate, page, "https://gate", &first).await
 }
 
+/// Waits until no page can come back to it.
+async fn forgotten(gate: &Gate, page: &Page, id: &str) {
+    let again = json!({"terminal": id});
+    let gone = async {
+        while gate.send("POST", "/webapi/terminal/tickets", &page.all(), &again).await.status != 404 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), gone).await.unwrap();
+}
+
 #[tokio::test]
 async fn bytes_go_both_ways_and_the_end_is_told() {
     let gate = Gate::new();
@@ -135,13 +146,7 @@ async fn bytes_go_both_ways_and_the_end_is_told() {
 
     // The page has it, and nobody needs to be told again.
     while socket.next().await.is_some_and(|said| said.is_ok()) {}
-    let again = json!({"terminal": id});
-    let forgotten = async {
-        while gate.send("POST", "/webapi/terminal/tickets", &page.all(), &again).await.status != 404 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(120), forgotten).await.unwrap();
+    forgotten(&gate, &page, &id).await;
 }
 
 #[tokio::test]
@@ -160,6 +165,40 @@ async fn a_page_that_did_not_hear_the_end_comes_back_for_it() {
 
     assert_eq!(output(&mut socket, 3).await, (7, b"bye".to_vec()));
     assert_eq!(news(&mut socket).await, json!({"state": "ended", "status": 3}));
+}
+
+#[tokio::test]
+async fn a_page_that_left_its_line_is_not_one_that_heard_the_end() {
+    let gate = Gate::new();
+    let page = gate.sign_in().await;
+    let (mut left, id, shell) = begun(&gate, &page).await;
+    // Its goodbye and the end of the shell pass each other.
+    shell.write_all(b"bye").await.unwrap();
+    shell.exit_status(3);
+    shell.close();
+    left.close(None).await.unwrap();
+    while left.next().await.is_some_and(|said| said.is_ok()) {}
+
+    let mut socket = back(&gate, &page, &id).await;
+
+    assert_eq!(output(&mut socket, 3).await, (7, b"bye".to_vec()));
+    assert_eq!(news(&mut socket).await, json!({"state": "ended", "status": 3}));
+}
+
+#[tokio::test]
+async fn a_terminal_that_ended_since_its_ticket_was_given_is_lost_and_not_refused() {
+    let gate = Gate::new();
+    let page = gate.sign_in().await;
+    let (mut socket, id, shell) = begun(&gate, &page).await;
+    let late = ticket(&gate, &page, &json!({"terminal": id})).await;
+    shell.close();
+    while socket.next().await.is_some_and(|said| said.is_ok()) {}
+    forgotten(&gate, &page, &id).await;
+
+    let first = json!({"ticket": late, "cols": 80, "rows": 24, "seen": 7});
+    let mut socket = connect(&gate, &page, "https://gate", &first).await;
+
+    assert_eq!(news(&mut socket).await, json!({"state": "lost", "why": "that terminal is over"}));
 }
 
 #[tokio::test]

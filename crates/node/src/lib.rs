@@ -31,8 +31,8 @@ pub use spawner::Spawner;
 /// Entry points for fuzzing and corpus replay.
 #[doc(hidden)]
 pub mod fuzz {
-    use crate::spawner::found;
     use crate::spawner::message::{Answer, Question};
+    use crate::spawner::{found, reacher};
 
     /// Decodes both directions of the spawner's messages; what decodes must survive a round trip.
     pub fn spawner_message(data: &[u8]) {
@@ -48,6 +48,16 @@ pub mod fuzz {
     pub fn spawner_found(data: &[u8]) {
         if let Ok(found) = found::decode(data, "ann") {
             assert_eq!(found::decode(&found::encode(&found), "ann").as_ref(), Ok(&found));
+        }
+    }
+
+    /// Decodes what goes between the spawner and a process that opens sockets, both ways.
+    pub fn spawner_reached(data: &[u8]) {
+        if let Some(wish) = reacher::Wish::decode(data) {
+            assert_eq!(wish.encode(), data);
+        }
+        if let Some(outcome) = reacher::decode(data) {
+            assert_eq!(reacher::encode(&outcome), data);
         }
     }
 

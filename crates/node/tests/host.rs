@@ -12,6 +12,7 @@
 mod host {
     pub(crate) mod gate;
     pub(crate) mod halves;
+    pub(crate) mod paths;
     pub(crate) mod people;
     pub(crate) mod proof;
     pub(crate) mod reach;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         host::halves::TESTS,
         host::proof::TESTS,
         host::slow::TESTS,
+        host::paths::TESTS,
         host::stay::TESTS,
         host::transfer::TESTS,
         host::people::TESTS,

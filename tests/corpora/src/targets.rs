@@ -15,6 +15,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("node_sftp_watch", node::fuzz::sftp_watch),
     ("node_spawner_found", node::fuzz::spawner_found),
     ("node_spawner_message", node::fuzz::spawner_message),
+    ("node_spawner_reached", node::fuzz::spawner_reached),
     ("pki_certificate", pki::fuzz::certificate),
     ("pki_encoded_identity", pki::fuzz::encoded_identity),
     ("pki_ssh_blob", pki::fuzz::ssh_blob),

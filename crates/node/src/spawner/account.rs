@@ -17,10 +17,10 @@ use nix::unistd::{Gid, Uid, User};
 pub struct Names {
     /// The account of this name. May wait for others; it is called in a process that does nothing else.
     pub find: fn(&str) -> io::Result<Option<User>>,
-    /// How long one look-up may take.
+    /// How long one look-up may take, and one path.
     pub patience: Duration,
-    /// How long a process that looks accounts up is asked for more of them. What a name service remembers in it is no
-    /// older, and what it leaks is bounded.
+    /// How long a process that looks accounts up is asked for more of them, or one that is an account for sockets. What a
+    /// name service remembers in it is no older, and what it leaks is bounded.
     pub serves: Duration,
 }
 

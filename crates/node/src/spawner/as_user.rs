@@ -1,49 +1,19 @@
 //! What must be done with an account's own rights without starting a program: sockets at paths it chose.
 //!
-//! The spawner's effective user changes for the length of one closure (as sshd does it). Failing to change back ends
-//! the process: nothing may be answered with rights nobody meant.
+//! Done by a process that has become the account (`reacher`): a path may lead to a file server that does not answer.
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Gid, Uid};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::account::Account;
 
-/// Runs `work` as `account`; as ourselves when we are not root.
-pub(crate) fn as_account<T>(account: &Account, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    if !Uid::current().is_root() {
-        return work();
-    }
-    let back = Back { groups: nix::unistd::getgroups()? };
-    nix::unistd::setgroups(&account.groups)?;
-    nix::unistd::setegid(account.gid)?;
-    nix::unistd::seteuid(account.uid)?;
-    let outcome = work();
-    drop(back);
-    outcome
-}
-
-/// Brings root back when dropped, whatever happened in between.
-struct Back {
-    groups: Vec<Gid>,
-}
-
-impl Drop for Back {
-    fn drop(&mut self) {
-        let root = (Uid::from_raw(0), Gid::from_raw(0));
-        let restored = nix::unistd::seteuid(root.0)
-            .and_then(|()| nix::unistd::setegid(root.1))
-            .and_then(|()| nix::unistd::setgroups(&self.groups));
-        if restored.is_err() {
-            std::process::abort();
-        }
-    }
-}
+/// Where agents' sockets are, in directories of their own.
+pub(crate) const AGENTS: &str = "/tmp";
 
 /// Where a path asked for by the account's person leads: relative ones start at home.
 pub(crate) fn resolve(account: &Account, path: &[u8]) -> PathBuf {
@@ -80,7 +50,7 @@ fn unix_socket() -> io::Result<OwnedFd> {
 
 /// Makes a directory only the account can enter, and a listening socket for its agent in it.
 pub(crate) fn agent_socket() -> io::Result<(OwnedFd, PathBuf)> {
-    let directory = nix::unistd::mkdtemp("/tmp/ssh-XXXXXXXXXX")?;
+    let directory = nix::unistd::mkdtemp(&Path::new(AGENTS).join("ssh-XXXXXXXXXX"))?;
     let path = directory.join(format!("agent.{}", nix::unistd::getpid()));
     match bind(&path) {
         Ok(socket) => Ok((socket, path)),
@@ -100,9 +70,4 @@ pub(crate) fn remove(path: &Path, own_directory: bool) {
     if own_directory && let Some(directory) = path.parent() {
         drop(std::fs::remove_dir(directory));
     }
-}
-
-/// A path as bytes for an answer.
-pub(crate) fn bytes(path: PathBuf) -> Vec<u8> {
-    path.into_os_string().into_vec()
 }

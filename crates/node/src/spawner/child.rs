@@ -6,7 +6,8 @@
 //! standard error and code 254 (the account could not be entered) or 126/127 (the program could not be started).
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -106,7 +107,9 @@ impl Plan {
             let soft = soft.min(1024);
             let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, soft, hard);
         }
-        if let Err(error) = self.enter_account() {
+        if self.become_account
+            && let Err(error) = enter(&self.account)
+        {
             complain(&[b"cannot become the account: ", error.desc().as_bytes()]);
             leave(254);
         }
@@ -134,22 +137,6 @@ impl Plan {
         nix::unistd::dup2_stdin(stdin)?;
         nix::unistd::dup2_stdout(stdout)?;
         nix::unistd::dup2_stderr(stderr)
-    }
-
-    /// Groups, group, user, in that order, and then the proof that there is no way back.
-    fn enter_account(&self) -> Result<(), Errno> {
-        if !self.become_account {
-            return Ok(());
-        }
-        let Account { uid, gid, groups, .. } = &self.account;
-        nix::unistd::setgroups(groups)?;
-        nix::unistd::setresgid(*gid, *gid, *gid)?;
-        nix::unistd::setresuid(*uid, *uid, *uid)?;
-        let root = nix::unistd::Uid::from_raw(0);
-        if !uid.is_root() && nix::unistd::setresuid(root, root, root).is_ok() {
-            return Err(Errno::EPERM);
-        }
-        Ok(())
     }
 
     /// With what the account's own file says, and words about what of it is not taken.
@@ -180,6 +167,18 @@ impl Plan {
     }
 }
 
+/// Becomes the account for good: groups, group, user, in that order, and then the proof that there is no way back.
+pub(super) fn enter(Account { uid, gid, groups, .. }: &Account) -> Result<(), Errno> {
+    nix::unistd::setgroups(groups)?;
+    nix::unistd::setresgid(*gid, *gid, *gid)?;
+    nix::unistd::setresuid(*uid, *uid, *uid)?;
+    let root = nix::unistd::Uid::from_raw(0);
+    if !uid.is_root() && nix::unistd::setresuid(root, root, root).is_ok() {
+        return Err(Errno::EPERM);
+    }
+    Ok(())
+}
+
 /// Every signal back to its default, none blocked: Rust's start ignores SIGPIPE and the spawner blocks SIGCHLD
 /// and those that would end it.
 fn reset_signals() {
@@ -208,10 +207,28 @@ fn close_on_exec_from(first: libc::c_uint) {
     }
 }
 
+/// Closes what is open here apart from the three standard descriptors and these: for a child that is no program.
+pub(super) fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
+    let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2 && !kept.contains(fd)) {
+        // The directory's own is closed already.
+        let _ = nix::unistd::close(fd);
+    }
+    Ok(())
+}
+
 fn complain(parts: &[&[u8]]) {
     for part in parts.iter().chain([&b"\r\n".as_slice()]) {
-        let _ = nix::unistd::write(std::io::stderr(), part);
+        let _ = nix::unistd::write(io::stderr(), part);
     }
+}
+
+/// This child ends with the spawner; `false` where that has ended already.
+pub(super) fn end_with(spawner: nix::unistd::Pid) -> bool {
+    let bound = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    bound.is_ok() && nix::unistd::getppid() == spawner
 }
 
 /// Ends without running anything of the parent's that was copied by the fork.

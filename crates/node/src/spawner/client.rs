@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Launched;
 use super::claim::{Claim, MAX_AUTHORITIES};
-use super::lookups::{ASKED, BUSY};
+use super::finder::BUSY;
+use super::jobs::ASKED;
 use super::message::{self, Answer, Exit, MAX, Question, Signal, Size, VERSION};
 use super::talk::{Ask, Later, Reply, Shared, Talk, read, write};
 use crate::Error;
@@ -29,8 +30,8 @@ const QUEUE: usize = 256;
 
 /// How long one may wait for a place among the look-ups.
 const ROOM: Duration = Duration::from_secs(10);
-/// How long the spawner may take to say who an account is. It gives up long before that itself.
-const LOOKUP: Duration = Duration::from_secs(90);
+/// How long the spawner may take over what it has begun. It gives up long before that itself.
+const BEGUN: Duration = Duration::from_secs(90);
 const SILENT: &str = "the privileged half of this service does not answer: the host's administrator should see what \
                       keeps the process `moongate spawner` from running";
 
@@ -101,24 +102,31 @@ impl Spawner {
             proof.login.parse().map_err(|_| Error::Refused("not the name of an account".to_owned()))?;
         let place = tokio::time::timeout(ROOM, self.0.places.acquire()).await;
         let _place = place.map_err(|_| Error::Refused(BUSY.to_owned()))?.map_err(|_| Error::SpawnerGone)?;
-        let looked = tokio::time::timeout(LOOKUP, self.look_up(login, Claim { proof, from })).await;
-        looked.map_err(|_| Error::Refused(SILENT.to_owned()))?
-    }
-
-    /// Dropped, it is given up there too.
-    async fn look_up(&self, login: Login, claim: Claim) -> Result<Account, Error> {
-        let (tell, found) = oneshot::channel();
-        let (answer, _) = self.ask_with(Question::Lookup(claim), Some(Later::Found(tell))).await?;
-        let Answer::Looking { lookup } = answer else {
-            return Err(Error::Protocol("an answer to another question"));
-        };
-        let handle = Handle { spawner: self.clone(), handle: lookup };
-        match found.await.map_err(|_| Error::SpawnerGone)? {
+        let (handle, answer, _) = self.begin(Question::Lookup(Claim { proof, from })).await?;
+        match answer {
             Answer::Found { uid, home, shell, .. } => {
                 Ok(Account(Arc::new(Known { handle, uid, home: path(home), shell: path(shell), login })))
             }
-            Answer::Denied { reason, .. } => Err(Error::Refused(reason)),
             _ => Err(Error::Protocol("an answer to another question")),
+        }
+    }
+
+    /// Asks for what other processes do, and waits for what comes of it. Dropped, it is given up there too.
+    async fn begin(&self, question: Question) -> Result<(Handle, Answer, Vec<OwnedFd>), Error> {
+        let done = tokio::time::timeout(BEGUN, self.done(question)).await;
+        done.map_err(|_| Error::Refused(SILENT.to_owned()))?
+    }
+
+    async fn done(&self, question: Question) -> Result<(Handle, Answer, Vec<OwnedFd>), Error> {
+        let (tell, told) = oneshot::channel();
+        let (answer, _) = self.ask_with(question, Some(Later::Done(tell))).await?;
+        let Answer::Begun { handle } = answer else {
+            return Err(Error::Protocol("an answer to another question"));
+        };
+        let handle = Handle { spawner: self.clone(), handle };
+        match told.await.map_err(|_| Error::SpawnerGone)? {
+            (Answer::Denied { reason, .. }, _) => Err(Error::Refused(reason)),
+            (answer, fds) => Ok((handle, answer, fds)),
         }
     }
 
@@ -308,40 +316,29 @@ impl Account {
     /// It could not be made.
     pub async fn agent_socket(&self) -> Result<Bound, Error> {
         let (spawner, account) = self.ask();
-        self.bound(spawner.ask(Question::AgentSocket { account }).await?)
+        bound(spawner.begin(Question::AgentSocket { account }).await?)
     }
 
     /// A listening socket at `path`, bound with the account's rights and mode 0600.
     ///
     /// # Errors
-    /// Anything is there already, or the account may not.
+    /// Anything is there already, the account may not, or the file system there does not answer.
     pub async fn bind(&self, path: &[u8]) -> Result<Bound, Error> {
         let (spawner, account) = self.ask();
         let question = Question::Bind { account, path: checked(path)? };
-        self.bound(spawner.ask(question).await?)
-    }
-
-    fn bound(&self, (answer, mut fds): (Answer, Vec<OwnedFd>)) -> Result<Bound, Error> {
-        match (answer, fds.pop()) {
-            (Answer::Socket { socket, path: at }, Some(fd)) => Ok(Bound {
-                _handle: Handle { spawner: self.ask().0.clone(), handle: socket },
-                socket: fd.into(),
-                path: path(at),
-            }),
-            _ => Err(Error::Protocol("an answer to another question")),
-        }
+        bound(spawner.begin(question).await?)
     }
 
     /// Connects to the socket at `path` with the account's rights. The stream does not block.
     ///
     /// # Errors
-    /// Nobody listens there, or the account may not.
+    /// Nobody listens there, the account may not, or the file system there does not answer.
     pub async fn connect(&self, path: &[u8]) -> Result<std::os::unix::net::UnixStream, Error> {
         let (spawner, account) = self.ask();
         let question = Question::Connect { account, path: checked(path)? };
-        let (answer, mut fds) = spawner.ask(question).await?;
+        let (_, answer, mut fds) = spawner.begin(question).await?;
         match (answer, fds.pop()) {
-            (Answer::Socket { socket: 0, .. }, Some(fd)) => Ok(fd.into()),
+            (Answer::Socket { .. }, Some(fd)) => Ok(fd.into()),
             _ => Err(Error::Protocol("an answer to another question")),
         }
     }
@@ -367,6 +364,15 @@ impl Running {
         let exit = (&mut self.exit).await.map_err(|_| Error::SpawnerGone)?;
         self.ended = Some(exit);
         Ok(exit)
+    }
+}
+
+fn bound((handle, answer, mut fds): (Handle, Answer, Vec<OwnedFd>)) -> Result<Bound, Error> {
+    match (answer, fds.pop()) {
+        (Answer::Socket { path: at, .. }, Some(fd)) => {
+            Ok(Bound { _handle: handle, socket: fd.into(), path: path(at) })
+        }
+        _ => Err(Error::Protocol("an answer to another question")),
     }
 }
 

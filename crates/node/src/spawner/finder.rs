@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use nix::unistd::{ForkResult, Pid};
@@ -15,7 +15,7 @@ use rustix::fs::MemfdFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::account::{self, Account, Names, Powers};
-use super::child::leave;
+use super::child::{close_all_but, end_with, leave};
 use super::claim::Good;
 use super::{found, transport};
 
@@ -23,6 +23,9 @@ use super::{found, transport};
 const DONE: u8 = 0;
 /// And of one that could not go on.
 const FAILED: u8 = 1;
+/// What a person is told for whom there is no room.
+pub(super) const BUSY: &str = "this host is busy looking up as many accounts as it can: try again in a moment; its \
+                               administrator should see whether its name service (LDAP, SSSD) answers";
 /// Longest question: room for a day and many times the longest login.
 const MAX_QUESTION: usize = 4096;
 
@@ -62,12 +65,7 @@ pub(super) fn start(powers: &Powers, names: &Names) -> io::Result<(Pid, Finder)>
 
 /// The child's work: its exit code. It never drops what the spawner holds, whose descriptors it has closed.
 fn run(socket: &OwnedFd, slip: &File, (powers, names): (&Powers, &Names), spawner: Pid) -> u8 {
-    let bound = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    // It may have ended before that.
-    if bound.is_err() || nix::unistd::getppid() != spawner {
-        return FAILED;
-    }
-    if close_all_but([socket.as_raw_fd(), slip.as_raw_fd()]).is_err() {
+    if !end_with(spawner) || close_all_but(&[socket.as_raw_fd(), slip.as_raw_fd()]).is_err() {
         return FAILED;
     }
     let mut question = [0; MAX_QUESTION];
@@ -96,18 +94,6 @@ fn answer(socket: &OwnedFd, mut slip: &File, found: &[u8]) -> io::Result<()> {
     slip.write_all(found)?;
     let len = u32::try_from(found.len()).unwrap_or(u32::MAX);
     transport::send(socket, &len.to_be_bytes(), &[])
-}
-
-/// Closes what is open here apart from the three standard descriptors and these.
-fn close_all_but(kept: [RawFd; 2]) -> io::Result<()> {
-    let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
-    for fd in open.into_iter().filter(|fd| *fd > 2 && !kept.contains(fd)) {
-        // The directory's own is closed already.
-        let _ = nix::unistd::close(fd);
-    }
-    Ok(())
 }
 
 impl Finder {

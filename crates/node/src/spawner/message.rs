@@ -20,7 +20,7 @@ pub const MAX_ENV: usize = 64;
 /// Longest value of one.
 pub const MAX_VALUE: usize = 4096;
 /// Version of these messages. Both halves are the same executable, so they must agree.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 const MAX_NAME: usize = 128;
 const MAX_TEXT: usize = 4096;
@@ -108,8 +108,8 @@ pub enum Question {
         /// Where; relative to the home directory unless absolute.
         path: Vec<u8>,
     },
-    /// Forgets an account, whether it is found already or not, an unused terminal, or a bound socket (whose path is
-    /// removed as its account).
+    /// Forgets an account or a socket, whether it is there already or not, or an unused terminal. What is bound is removed as
+    /// its account.
     Close {
         /// From the answer that gave it.
         handle: u32,
@@ -153,10 +153,10 @@ pub enum Answer {
         /// `None` when it can become any user; else the only user it is.
         only: Option<String>,
     },
-    /// The sign-in holds, and the account is being looked up.
-    Looking {
-        /// Its handle, and the account's once it is [`Answer::Found`].
-        lookup: u32,
+    /// What was asked may be, and another process is at it: what comes of it is told unasked.
+    Begun {
+        /// Its handle, and that of what comes of it.
+        handle: u32,
     },
     /// Unasked: the account exists and may have sessions.
     Found {
@@ -185,9 +185,9 @@ pub enum Answer {
         /// Its process id.
         pid: u32,
     },
-    /// A listening or connected socket comes beside.
+    /// Unasked: a listening or connected socket comes beside.
     Socket {
-        /// Its handle; 0 for a connection.
+        /// Its handle: the one that was told when it was asked for. A connection's ends with this.
         socket: u32,
         /// Its path.
         path: Vec<u8>,
@@ -199,10 +199,11 @@ pub enum Answer {
         /// The words.
         reason: String,
     },
-    /// Unasked: the account does not exist, may not have sessions, or could not be looked up in time. Ends the handle.
+    /// Unasked: the account does not exist, may not have sessions or could not be looked up in time, or there is no socket.
+    /// Ends the handle.
     Denied {
-        /// From [`Answer::Looking`].
-        lookup: u32,
+        /// From [`Answer::Begun`].
+        handle: u32,
         /// Why, in words fit for the person.
         reason: String,
     },
@@ -398,13 +399,13 @@ impl Answer {
                 };
                 out.extend_from_slice(&fields);
             }
-            Answer::Looking { lookup } => {
+            Answer::Begun { handle } => {
                 out.push(9);
-                out.put_u32(*lookup);
+                out.put_u32(*handle);
             }
-            Answer::Denied { lookup, reason } => {
+            Answer::Denied { handle, reason } => {
                 out.push(10);
-                out.put_u32(*lookup);
+                out.put_u32(*handle);
                 put_reason(&mut out, reason);
             }
         }
@@ -414,10 +415,10 @@ impl Answer {
     /// What undoes this answer when nobody heard it: a program that nobody watches must not run.
     pub(super) fn undone(&self) -> Option<Question> {
         match *self {
-            Answer::Looking { lookup: handle }
+            Answer::Begun { handle }
             | Answer::Found { account: handle, .. }
-            | Answer::Pty { pty: handle, .. } => Some(Question::Close { handle }),
-            Answer::Socket { socket, .. } => (socket != 0).then_some(Question::Close { handle: socket }),
+            | Answer::Pty { pty: handle, .. }
+            | Answer::Socket { socket: handle, .. } => Some(Question::Close { handle }),
             Answer::Spawned { session, .. } => Some(Question::Signal { session, signal: Signal::Kill }),
             Answer::Hello { .. }
             | Answer::Done
@@ -458,8 +459,8 @@ impl Answer {
                     _ => return Err(Malformed("exit status")),
                 },
             },
-            9 => Answer::Looking { lookup: r.u32()? },
-            10 => Answer::Denied { lookup: r.u32()?, reason: r.text(MAX_TEXT)?.to_owned() },
+            9 => Answer::Begun { handle: r.u32()? },
+            10 => Answer::Denied { handle: r.u32()?, reason: r.text(MAX_TEXT)?.to_owned() },
             _ => return Err(Malformed("unknown answer")),
         };
         r.end()?;

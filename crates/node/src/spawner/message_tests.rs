@@ -72,11 +72,11 @@ fn answers_survive_the_socket() {
         },
         Answer::Pty { pty: 1, path: b"/dev/pts/3".to_vec() },
         Answer::Spawned { session: 4, pid: 99 },
-        Answer::Socket { socket: 0, path: vec![] },
+        Answer::Socket { socket: 3, path: vec![] },
         Answer::Done,
         Answer::Refused { reason: "busy".into() },
-        Answer::Looking { lookup: u32::MAX },
-        Answer::Denied { lookup: 7, reason: "no such account".into() },
+        Answer::Begun { handle: u32::MAX },
+        Answer::Denied { handle: 7, reason: "no such account".into() },
         Answer::Exited { session: 4, exit: Exit::Code(255) },
         Answer::Exited { session: 4, exit: Exit::Signal { number: 15, core: true } },
     ] {
@@ -103,9 +103,9 @@ fn what_is_said_of_a_look_up_looks_as_its_page_says() {
     };
     let found_bytes = b"\x02\0\0\0\x07\0\0\x03\xe8\0\0\0\x3c\0\0\0\x09/home/ann\0\0\0\x07/bin/sh";
     for (answer, bytes) in [
-        (Answer::Looking { lookup: 7 }, b"\x09\0\0\0\x07".as_slice()),
+        (Answer::Begun { handle: 7 }, b"\x09\0\0\0\x07".as_slice()),
         (found, found_bytes),
-        (Answer::Denied { lookup: 7, reason: "no".into() }, b"\x0a\0\0\0\x07\0\0\0\x02no"),
+        (Answer::Denied { handle: 7, reason: "no".into() }, b"\x0a\0\0\0\x07\0\0\0\x02no"),
     ] {
         assert_eq!(answer.encode(), bytes);
         assert_eq!(Answer::decode(bytes), Ok(answer));

@@ -14,15 +14,17 @@ pub mod claim;
 mod client;
 mod finder;
 pub(crate) mod found;
-mod lookups;
+mod jobs;
 pub mod message;
 mod monitor;
 mod own_env;
 pub mod phase;
+pub(crate) mod reacher;
 mod signal;
 mod talk;
 mod terminal;
 mod transport;
+mod turns;
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,11 +1,13 @@
 //! The privileged loop: one question at a time, in order, and a word when a program ends or an account is known.
 //!
 //! Single-threaded, because that is what fork and changing users want. So nothing here waits for anybody but the other
-//! half: what may take long, the look-up of an account, is done by other processes (`finder`). Tables are bounded; a handle
-//! leads only to what an earlier answer gave. A question that is malformed or out of phase ends the process, and with
-//! it every session. An account is opened only for a sign-in that `authorities` believes; policy is not known here.
+//! half: what may take long, the look-up of an account or the way along a path, is done by other processes (`finder`,
+//! `reacher`). Tables are bounded; a handle leads only to what an earlier answer gave. A question that is malformed or out
+//! of phase ends the process, and with it every session. An account is opened only for a sign-in that `authorities`
+//! believes; policy is not known here.
 
 mod lookup;
+mod reach;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,14 +23,16 @@ use nix::unistd::Pid;
 use rustix::pipe::PipeFlags;
 
 use super::account::{Account, Names, Powers};
-use super::as_user::{self, as_account};
+use super::as_user;
 use super::authorities::Authorities;
 use super::child::{Plan, Stdio, environment};
 use super::finder::{About, Finder};
-use super::lookups::Lookups;
+use super::jobs::Jobs;
 use super::message::{Answer, Exit, MAX, Program, Question, Signal, Size, VERSION};
 use super::phase::{Phase, allowed};
+use super::reacher::{Reacher, Wish};
 use super::transport;
+use super::turns::{Job, Turns};
 use crate::Error;
 
 /// Most accounts, terminals, programs and sockets together.
@@ -38,8 +42,8 @@ const PIPE: usize = 256 * 1024;
 
 /// What a handle leads to.
 enum Held {
-    /// In `lookups`, until it is an account.
-    Lookup,
+    /// In `lookups`, until it is an account, or in `turns` or `reaches`, until it is a socket.
+    Begun,
     Account {
         account: Account,
         good_until: Timestamp,
@@ -78,7 +82,9 @@ pub(crate) struct Monitor {
     phase: Phase,
     own_env: bool,
     held: BTreeMap<u32, Held>,
-    lookups: Lookups<Finder, About>,
+    lookups: Jobs<Finder, About>,
+    turns: Turns,
+    reaches: Jobs<Reacher, Job>,
     next: u32,
 }
 
@@ -100,7 +106,9 @@ impl Monitor {
             phase: Phase::Greeting,
             own_env,
             held: BTreeMap::new(),
-            lookups: Lookups::default(),
+            lookups: Jobs::default(),
+            turns: Turns::default(),
+            reaches: Jobs::default(),
             next: 1,
         })
     }
@@ -110,13 +118,15 @@ impl Monitor {
         let ended = children_signal().map_err(Error::io("watching for ended programs"))?;
         let mut buffer = vec![0; MAX + 1];
         let outcome = loop {
+            if let Err(error) = self.begin_reaches() {
+                break Err(error);
+            }
             let answered = match self.wait(ended.as_fd()) {
                 Ok(answered) => answered,
                 Err(error) => break Err(Error::Io("waiting for questions", error)),
             };
             while let Ok(Some(_)) = ended.read_signal() {}
-            let told = self.hear(&answered).and_then(|()| self.reap()).and_then(|()| self.give_up_overdue());
-            if let Err(error) = told {
+            if let Err(error) = self.tell(&answered) {
                 break Err(error);
             }
             match self.turn(&mut buffer) {
@@ -132,8 +142,17 @@ impl Monitor {
         }
     }
 
-    /// Until there is a question, a child has ended, an account was found, or it is time to give one up: the look-ups
-    /// that are answered.
+    /// What has happened meanwhile, apart from questions.
+    fn tell(&mut self, answered: &[u32]) -> Result<(), Error> {
+        self.hear(answered)?;
+        self.hear_reaches(answered)?;
+        self.reap()?;
+        self.give_up_overdue()?;
+        self.give_up_overdue_reaches()
+    }
+
+    /// Until there is a question, a child has ended, one has an answer, or it is time to give a job up: the jobs that are
+    /// answered.
     fn wait(&self, ended: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
         // Not a moment too early: a poll that comes back with nothing to do comes again.
         let at_most = self.patience().map(|time| time.as_millis().saturating_add(1));
@@ -142,14 +161,16 @@ impl Monitor {
         let mut fds =
             vec![PollFd::new(self.socket.as_fd(), PollFlags::POLLIN), PollFd::new(ended, PollFlags::POLLIN)];
         let about = fds.len();
-        let looked = self.lookups.open();
-        fds.extend(looked.map(|(_, worker, _)| PollFd::new(worker.finder.as_fd(), PollFlags::POLLIN)));
+        let looked = self.lookups.open().map(|(job, worker, _)| (job, worker.way.as_fd()));
+        let reached = self.reaches.open().map(|(job, worker, _)| (job, worker.way.as_fd()));
+        let (jobs, ways): (Vec<u32>, Vec<BorrowedFd<'_>>) = looked.chain(reached).unzip();
+        fds.extend(ways.into_iter().map(|way| PollFd::new(way, PollFlags::POLLIN)));
         match nix::poll::poll(&mut fds, at_most) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
         let told = fds.iter().skip(about).map(|fd| fd.any().unwrap_or(true));
-        Ok(self.lookups.open().zip(told).filter_map(|((lookup, ..), told)| told.then_some(lookup)).collect())
+        Ok(jobs.into_iter().zip(told).filter_map(|(job, told)| told.then_some(job)).collect())
     }
 
     /// Answers one question if there is one; `false` at the end of the conversation.
@@ -201,9 +222,13 @@ impl Monitor {
             Question::OpenPty { account, size } => self.open_pty(account, size)?,
             Question::Spawn { account, pty, program, env } => self.spawn(account, pty, program, env)?,
             Question::Signal { session, signal } => self.signal(session, signal),
-            Question::AgentSocket { account } => self.agent_socket(account)?,
-            Question::Bind { account, path } => self.bind(account, &path)?,
-            Question::Connect { account, path } => self.connect(account, &path)?,
+            Question::AgentSocket { account } => self.reach(account, |_| Wish::Agent)?,
+            Question::Bind { account, path } => {
+                self.reach(account, |owner| Wish::Bind(as_user::resolve(owner, &path)))?
+            }
+            Question::Connect { account, path } => {
+                self.reach(account, |owner| Wish::Connect(as_user::resolve(owner, &path)))?
+            }
             Question::Close { handle } => self.close(handle),
         })
     }
@@ -304,45 +329,17 @@ impl Monitor {
         Answer::Done.into()
     }
 
-    fn agent_socket(&mut self, account: u32) -> Result<Reply, Error> {
-        let owner = self.account(account)?.clone();
-        Ok(match as_account(&owner, as_user::agent_socket) {
-            Ok((socket, path)) => self.bound(owner, socket, path, true),
-            Err(error) => refused(format!("no agent socket: {error}")),
-        })
-    }
-
-    fn bind(&mut self, account: u32, path: &[u8]) -> Result<Reply, Error> {
-        let owner = self.account(account)?.clone();
-        let path = as_user::resolve(&owner, path);
-        Ok(match as_account(&owner, || as_user::bind(&path)) {
-            Ok(socket) => self.bound(owner, socket, path, false),
-            Err(error) => refused(format!("binding: {error}")),
-        })
-    }
-
-    fn bound(&mut self, account: Account, socket: OwnedFd, path: PathBuf, own_directory: bool) -> Reply {
-        let handle = self.hold(Held::Bound { account, path: path.clone(), own_directory });
-        Reply(Answer::Socket { socket: handle, path: as_user::bytes(path) }, vec![socket])
-    }
-
-    fn connect(&mut self, account: u32, path: &[u8]) -> Result<Reply, Error> {
-        let owner = self.account(account)?;
-        let path = as_user::resolve(owner, path);
-        Ok(match as_account(owner, || as_user::connect(&path)) {
-            Ok(socket) => Reply(Answer::Socket { socket: 0, path: as_user::bytes(path) }, vec![socket]),
-            Err(error) => refused(format!("connecting: {error}")),
-        })
-    }
-
     fn close(&mut self, handle: u32) -> Reply {
         match self.held.remove(&handle) {
-            Some(Held::Bound { account, path, own_directory }) => remove_bound(&account, path, own_directory),
+            Some(Held::Bound { account, path, own_directory }) => self.remove(account, path, own_directory),
             Some(running @ Held::Running(_)) => {
                 // Only its end closes a program.
                 self.held.insert(handle, running);
             }
-            Some(Held::Lookup) => self.give_up(handle),
+            Some(Held::Begun) => {
+                self.give_up(handle);
+                self.give_up_reach(handle);
+            }
             Some(Held::Account { .. } | Held::Pty { .. }) | None => {}
         }
         Answer::Done.into()
@@ -370,21 +367,19 @@ impl Monitor {
                 self.say(&Answer::Exited { session, exit }, &[])?;
             } else {
                 self.broke_off(pid)?;
+                self.broke_off_reach(pid)?;
             }
         }
     }
 
-    fn hang_up(self) {
+    fn hang_up(mut self) {
         self.end_lookups();
-        for held in self.held.into_values() {
-            match held {
-                Held::Running(child) => {
-                    let _ = nix::sys::signal::killpg(child, Sig::SIGHUP);
-                }
-                Held::Bound { account, path, own_directory } => remove_bound(&account, path, own_directory),
-                Held::Lookup | Held::Account { .. } | Held::Pty { .. } => {}
+        for held in self.held.values() {
+            if let Held::Running(child) = held {
+                let _ = nix::sys::signal::killpg(*child, Sig::SIGHUP);
             }
         }
+        self.remove_all();
     }
 }
 
@@ -395,11 +390,11 @@ fn takes_a_handle(question: &Question) -> bool {
         | Question::OpenPty { .. }
         | Question::Spawn { .. }
         | Question::AgentSocket { .. }
-        | Question::Bind { .. } => true,
+        | Question::Bind { .. }
+        | Question::Connect { .. } => true,
         Question::Hello { .. }
         | Question::Trust { .. }
         | Question::Signal { .. }
-        | Question::Connect { .. }
         | Question::Close { .. } => false,
     }
 }
@@ -409,11 +404,9 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
-fn remove_bound(account: &Account, path: PathBuf, own_directory: bool) {
-    drop(as_account(account, || {
-        as_user::remove(&path, own_directory);
-        Ok(())
-    }));
+/// Its number is its own until it is collected.
+fn end(child: Pid) {
+    let _ = nix::sys::signal::kill(child, Sig::SIGKILL);
 }
 
 /// The child's ends and ours, in the order stdin, stdout, stderr.

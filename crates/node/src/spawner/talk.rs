@@ -1,7 +1,7 @@
 //! The task that owns the socket to the spawner: sends questions, hands answers out.
 //!
 //! Answers come in the order of the questions, so no numbers are needed to match them. What is told unasked, ends of
-//! programs and accounts that were looked up, comes in between and names a handle.
+//! programs and what came of what was begun, comes in between and names a handle.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
@@ -41,13 +41,16 @@ pub(super) struct Ask {
     pub(super) later: Option<Later>,
 }
 
+/// [`Answer::Found`], [`Answer::Socket`] or [`Answer::Denied`], and what came beside it.
+pub(super) type Told = (Answer, Vec<OwnedFd>);
+
 /// Who waits for what comes unasked, once.
 #[derive(Debug)]
 pub(super) enum Later {
     /// For Spawn: the program's end.
     Exit(oneshot::Sender<Exit>),
-    /// For Lookup: [`Answer::Found`] or [`Answer::Denied`].
-    Found(oneshot::Sender<Answer>),
+    /// For what is [`Answer::Begun`]: what came of it.
+    Done(oneshot::Sender<Told>),
 }
 
 type Waiting = (oneshot::Sender<Reply>, Option<Later>);
@@ -60,7 +63,7 @@ pub(super) struct Talk {
     /// Who waits for each answer, in order; nobody for what was given back.
     answers: VecDeque<Option<Waiting>>,
     exits: BTreeMap<u32, oneshot::Sender<Exit>>,
-    lookups: BTreeMap<u32, oneshot::Sender<Answer>>,
+    begun: BTreeMap<u32, oneshot::Sender<Told>>,
     shared: Arc<Shared>,
 }
 
@@ -72,7 +75,7 @@ impl Talk {
             unsent: VecDeque::new(),
             answers: VecDeque::new(),
             exits: BTreeMap::new(),
-            lookups: BTreeMap::new(),
+            begun: BTreeMap::new(),
             shared,
         }
     }
@@ -89,8 +92,10 @@ impl Talk {
     async fn talk(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
         let shared = self.shared.clone();
         loop {
-            // Cancel safe: datagrams are read and written whole or not at all; the others are queues.
+            // Cancel safe: datagrams are read and written whole or not at all; the others are queues. What is given back
+            // goes before what is asked after that: it may be in the way, as a path is that is to be bound anew.
             tokio::select! {
+                biased;
                 got = read(&self.socket, buffer) => match got? {
                     Some((answer, fds)) => self.hear(answer, fds)?,
                     None => return Err(Error::SpawnerGone),
@@ -99,6 +104,7 @@ impl Talk {
                     sent?;
                     self.answers.extend(self.unsent.pop_front().map(|(_, waiting)| waiting));
                 }
+                () = shared.notify.notified(), if self.unsent.is_empty() => self.give_back(),
                 Some(ask) = self.queue.recv(), if self.unsent.is_empty() => {
                     // Who is gone may have given back the handle the question names, and to ask with a handle that
                     // is none is a breach.
@@ -106,7 +112,6 @@ impl Talk {
                         self.unsent.push_back((ask.question, Some((ask.reply, ask.later))));
                     }
                 }
-                () = shared.notify.notified(), if self.unsent.is_empty() => self.give_back(),
             }
         }
     }
@@ -115,7 +120,7 @@ impl Talk {
         let dropped =
             std::mem::take(&mut *self.shared.dropped.lock().unwrap_or_else(PoisonError::into_inner));
         for handle in &dropped {
-            self.lookups.remove(handle);
+            self.begun.remove(handle);
         }
         self.unsent.extend(dropped.into_iter().map(|handle| (Question::Close { handle }.encode(), None)));
     }
@@ -128,22 +133,24 @@ impl Talk {
                 }
                 return Ok(());
             }
-            Answer::Found { account: lookup, .. } | Answer::Denied { lookup, .. } => {
+            Answer::Found { account: handle, .. }
+            | Answer::Socket { socket: handle, .. }
+            | Answer::Denied { handle, .. } => {
                 // Who is gone without having heard the handle cannot give it back.
-                let unheard = self.lookups.remove(&lookup).and_then(|tell| tell.send(answer).err());
-                self.undo(unheard);
+                let unheard = self.begun.remove(&handle).and_then(|tell| tell.send((answer, fds)).err());
+                self.undo(unheard.map(|(answer, _)| answer));
                 return Ok(());
             }
             _ => {}
         }
         let waiting = self.answers.pop_front().ok_or(Error::Protocol("an answer nobody asked for"))?;
         let Some((reply, later)) = waiting else { return Ok(()) };
-        let lookup = match (&answer, later) {
+        let begun = match (&answer, later) {
             (Answer::Spawned { session, .. }, Some(Later::Exit(tell))) => {
                 self.exits.insert(*session, tell);
                 None
             }
-            (Answer::Looking { lookup }, Some(Later::Found(tell))) => Some((*lookup, tell)),
+            (Answer::Begun { handle }, Some(Later::Done(tell))) => Some((*handle, tell)),
             _ => None,
         };
         let unheard = match answer {
@@ -151,7 +158,7 @@ impl Talk {
             answer => reply.send(Ok((answer, fds))),
         };
         match unheard {
-            Ok(()) => self.lookups.extend(lookup),
+            Ok(()) => self.begun.extend(begun),
             // An asker that went away drops the descriptors with the answer; what it would have held goes back.
             Err(unheard) => self.undo(unheard.ok().map(|(answer, _)| answer)),
         }

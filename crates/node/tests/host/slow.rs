@@ -67,18 +67,27 @@ pub(crate) fn names(orders: &Orders) -> Names {
 }
 
 /// A directory whose spawner has slow names.
-struct Slow(tempfile::TempDir);
+pub(super) struct Slow(tempfile::TempDir);
 
 impl Slow {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// From now on everything is given up after so many seconds.
+    pub(super) fn patience(&self, seconds: u32) {
+        std::fs::write(self.path("patience"), seconds.to_string()).unwrap();
     }
 
     fn orders(&self) -> Orders {
         Orders { pins: Some(self.0.path().join("pins")), own_env: false }
     }
 
-    fn launch(&self) -> Launched {
+    pub(super) fn launch(&self) -> Launched {
         launch(&std::env::current_exe().unwrap(), &self.orders()).unwrap()
     }
 
@@ -132,11 +141,11 @@ impl Waiting {
 }
 
 /// Beside the runtime, which is to go on.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.unwrap()
 }
 
-fn authority() -> Vec<u8> {
+pub(super) fn authority() -> Vec<u8> {
     proof::public(&proof::ca(1))
 }
 
@@ -182,7 +191,7 @@ fn nobody_else() {
 
 fn too_long() {
     let slow = Slow::new();
-    std::fs::write(slow.0.path().join("patience"), "1").unwrap();
+    slow.patience(1);
     run_on(slow.launch(), Some(authority()), |spawner| async move {
         slow.hold(&me());
 
@@ -278,7 +287,7 @@ fn too_many() {
     let mut handles = Vec::new();
     let refused = loop {
         match raw.look() {
-            Answer::Looking { lookup } => handles.push(lookup),
+            Answer::Begun { handle: lookup } => handles.push(lookup),
             Answer::Refused { reason } => break reason,
             other => panic!("{other:?}"),
         }
@@ -295,7 +304,7 @@ fn too_many() {
     }
     assert!(handles.is_empty(), "{handles:?}");
     slow.let_go(&me());
-    assert!(matches!(raw.look(), Answer::Looking { .. }));
+    assert!(matches!(raw.look(), Answer::Begun { .. }));
     assert!(matches!(raw.hear(), Answer::Found { .. }));
     drop(raw.socket);
     assert!(raw.child.wait().unwrap().success());
@@ -335,7 +344,7 @@ fn not_yet() {
         let slow = Slow::new();
         slow.hold(&me());
         let mut raw = Raw::new(&slow);
-        let Answer::Looking { lookup } = raw.look() else { panic!("not looked up") };
+        let Answer::Begun { handle: lookup } = raw.look() else { panic!("not looked up") };
 
         rustix::io::write(&raw.socket, &question(lookup).encode()).unwrap();
 
@@ -350,7 +359,7 @@ fn end_with_it() {
     let left = |raw: &mut Raw| rustix::net::shutdown(&raw.socket, rustix::net::Shutdown::Both).unwrap();
     for end in [killed as fn(&mut Raw), left] {
         let mut raw = Raw::new(&slow);
-        assert!(matches!(raw.look(), Answer::Looking { .. }));
+        assert!(matches!(raw.look(), Answer::Begun { .. }));
         let waiting = slow.reached(&me())();
 
         end(&mut raw);

@@ -5,15 +5,14 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal as Sig, kill};
 use nix::unistd::Pid;
 
 use super::super::account::Account;
 use super::super::claim::{Claim, Good};
-use super::super::finder::{self, About, Finder};
-use super::super::lookups::{BUSY, Worker};
+use super::super::finder::{self, About, BUSY, Finder};
+use super::super::jobs::Worker;
 use super::super::message::Answer;
-use super::{Held, Monitor, Reply, now, refused, told_log};
+use super::{Held, Monitor, Reply, end, now, refused, told_log};
 use crate::Error;
 
 /// What a person is told whose sign-in does not open the account.
@@ -30,9 +29,9 @@ impl Monitor {
         Ok(match self.ask(login) {
             Ok(worker) => {
                 let about = About { login: login.to_owned(), good };
-                let lookup = self.hold(Held::Lookup);
+                let lookup = self.hold(Held::Begun);
                 self.lookups.begin(lookup, worker, Instant::now() + self.names.patience, about);
-                Answer::Looking { lookup }.into()
+                Answer::Begun { handle: lookup }.into()
             }
             Err(error) => refused(format!("no process to look `{login}` up with: {error}")),
         })
@@ -40,20 +39,21 @@ impl Monitor {
 
     /// Somebody who looks it up: one who has nothing to do, or a new one.
     fn ask(&mut self, login: &str) -> io::Result<Worker<Finder>> {
-        while let Some(worker) = self.lookups.idle() {
+        while let Some(worker) = self.lookups.idle(|_| true) {
             // One that has just ended is of no use any more.
-            if worker.finder.ask(login, today()).is_ok() {
+            if worker.way.ask(login, today()).is_ok() {
                 return Ok(worker);
             }
         }
-        let (child, finder) = finder::start(&self.powers, &self.names)?;
-        finder.ask(login, today())?;
-        Ok(Worker { child, until: Instant::now() + self.names.serves, finder })
+        let (child, way) = finder::start(&self.powers, &self.names)?;
+        way.ask(login, today())?;
+        Ok(Worker { child, until: Instant::now() + self.names.serves, way })
     }
 
     /// Until when the loop may sleep.
     pub(super) fn patience(&self) -> Option<Duration> {
-        self.lookups.next_due().map(|due| due.saturating_duration_since(Instant::now()))
+        let due = [self.lookups.next_due(), self.reaches.next_due(), self.turns.next_due()];
+        due.into_iter().flatten().min().map(|due| due.saturating_duration_since(Instant::now()))
     }
 
     /// Gives up what has taken too long, and says which account it was. Lets processes go that have served their time.
@@ -69,7 +69,7 @@ impl Monitor {
                 about.login
             );
             let reason = told_log(&about.login, reason).to_string();
-            self.say(&Answer::Denied { lookup, reason }, &[])?;
+            self.say(&Answer::Denied { handle: lookup, reason }, &[])?;
         }
         Ok(())
     }
@@ -85,7 +85,7 @@ impl Monitor {
     pub(super) fn hear(&mut self, answered: &[u32]) -> Result<(), Error> {
         for lookup in answered {
             let heard = self.lookups.open().find(|(open, ..)| open == lookup);
-            match heard.map(|(_, worker, about)| worker.finder.hear(&about.login)) {
+            match heard.map(|(_, worker, about)| worker.way.hear(&about.login)) {
                 None | Some(Ok(None)) => {}
                 Some(Ok(Some(found))) => {
                     if let Some(about) = self.lookups.answered(*lookup, Instant::now()) {
@@ -120,7 +120,7 @@ impl Monitor {
                 self.held.insert(lookup, Held::Account { account, good_until: about.good.expires_at });
                 Answer::Found { account: lookup, uid, gid, home, shell }
             }
-            Err(reason) => Answer::Denied { lookup, reason },
+            Err(reason) => Answer::Denied { handle: lookup, reason },
         };
         self.say(&answer, &[])
     }
@@ -148,11 +148,6 @@ fn may_open(account: Account, good: &Good) -> Result<Account, String> {
 fn not_proven(login: &str, why: String) -> Error {
     told_log(login, why);
     Error::Refused(NOT_PROVEN.to_owned())
-}
-
-/// Its number is its own until it is collected.
-fn end(child: Pid) {
-    let _ = kill(child, Sig::SIGKILL);
 }
 
 /// Days since 1970, for account expiry.

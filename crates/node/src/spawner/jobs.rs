@@ -1,69 +1,86 @@
-//! Look-ups under way: whether there is room for one more, which process does it, when each is due.
+//! What other processes do for the spawner: whether there is room for one job more, which process does it, when each is due.
 //!
 //! Pure: a process is a number and whatever its holder keeps of it, and time is an argument. One that was given up counts
 //! until it is gone, because one that hangs in the kernel (a dead file server) does not even die: a host in trouble gets no
 //! more of them than [`MOST`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use nix::unistd::Pid;
 
-/// Most look-ups at a time. Twice what the other half asks for, so that those given up are in nobody's way.
+/// Most processes of one kind at a time. Twice the look-ups the other half asks for, so that those given up are in
+/// nobody's way.
 pub(super) const MOST: usize = 2 * ASKED;
 /// Most look-ups the other half asks for at a time; more of its askers wait.
 pub(super) const ASKED: usize = 64;
 
-/// What a person is told for whom there is no room.
-pub(super) const BUSY: &str = "this host is busy looking up as many accounts as it can: try again in a moment; its \
-                               administrator should see whether its name service (LDAP, SSSD) answers";
-
-/// A process that looks accounts up.
+/// A process that does one job after the other.
 #[derive(Debug)]
-pub(super) struct Worker<F> {
+pub(super) struct Worker<W> {
     pub(super) child: Pid,
     /// From when on it is asked nothing more.
     pub(super) until: Instant,
-    pub(super) finder: F,
+    /// The way to ask it. Without one it ends, when it has nothing to do.
+    pub(super) way: W,
 }
 
-/// Look-ups by handle, each with its process and what it is about.
+/// Jobs by handle, each with its process and what it is about.
 #[derive(Debug)]
-pub(super) struct Lookups<F, T> {
-    open: BTreeMap<u32, Open<F, T>>,
+pub(super) struct Jobs<W, T> {
+    open: BTreeMap<u32, Open<W, T>>,
     /// Those that have answered and may be asked again.
-    idle: Vec<Worker<F>>,
+    idle: Vec<Worker<W>>,
     /// Killed and not yet collected.
-    given_up: BTreeSet<Pid>,
+    given_up: BTreeMap<Pid, Worker<W>>,
 }
 
 #[derive(Debug)]
-struct Open<F, T> {
-    worker: Worker<F>,
+struct Open<W, T> {
+    worker: Worker<W>,
     due: Instant,
     about: T,
 }
 
-impl<F, T> Default for Lookups<F, T> {
+impl<W, T> Default for Jobs<W, T> {
     fn default() -> Self {
-        Self { open: BTreeMap::new(), idle: Vec::new(), given_up: BTreeSet::new() }
+        Self { open: BTreeMap::new(), idle: Vec::new(), given_up: BTreeMap::new() }
     }
 }
 
-impl<F, T> Lookups<F, T> {
+impl<W, T> Jobs<W, T> {
     /// Whether one more may begin.
     pub(super) fn room(&self) -> bool {
         self.open.len() + self.given_up.len() < MOST
     }
 
-    /// One that can be asked: the last to have answered, so that the others come to their end.
-    pub(super) fn idle(&mut self) -> Option<Worker<F>> {
-        self.idle.pop()
+    /// How many of these are at work, or hang on.
+    pub(super) fn at_work(&self, counts: impl Fn(&W) -> bool) -> usize {
+        let open = self.open.values().map(|open| &open.worker);
+        open.chain(self.given_up.values()).filter(|worker| counts(&worker.way)).count()
     }
 
-    /// This one looks up for this handle, and has until `due`.
-    pub(super) fn begin(&mut self, handle: u32, worker: Worker<F>, due: Instant, about: T) {
+    /// One that fits and can be asked: the last to have answered, so that the others come to their end.
+    pub(super) fn idle(&mut self, fits: impl Fn(&W) -> bool) -> Option<Worker<W>> {
+        let at = self.idle.iter().rposition(|worker| fits(&worker.way))?;
+        Some(self.idle.remove(at))
+    }
+
+    /// There is to be another process: one that has had nothing to do for longest goes where there are too many.
+    pub(super) fn make_way(&mut self) {
+        if self.open.len() + self.given_up.len() + self.idle.len() >= MOST && !self.idle.is_empty() {
+            self.idle.remove(0);
+        }
+    }
+
+    /// This one does the job with this handle, and has until `due`.
+    pub(super) fn begin(&mut self, handle: u32, worker: Worker<W>, due: Instant, about: T) {
         self.open.insert(handle, Open { worker, due, about });
+    }
+
+    /// What the job with this handle is about.
+    pub(super) fn about(&mut self, handle: u32) -> Option<&mut T> {
+        self.open.get_mut(&handle).map(|open| &mut open.about)
     }
 
     /// When there is something to give up or to let go.
@@ -87,8 +104,9 @@ impl<F, T> Lookups<F, T> {
     /// Nothing of this one counts any more: the child to be killed, and what it was about.
     pub(super) fn give_up(&mut self, handle: u32) -> Option<(Pid, T)> {
         let Open { worker, about, .. } = self.open.remove(&handle)?;
-        self.given_up.insert(worker.child);
-        Some((worker.child, about))
+        let child = worker.child;
+        self.given_up.insert(child, worker);
+        Some((child, about))
     }
 
     /// This one is answered: what it was about. Its process may be asked again while its time lasts.
@@ -99,9 +117,9 @@ impl<F, T> Lookups<F, T> {
         Some(about)
     }
 
-    /// A child has ended: the look-up that is over without an answer, unless it was given up or had none.
+    /// A child has ended: the job that is over without an answer, unless it was given up or had none.
     pub(super) fn ended(&mut self, child: Pid) -> Option<(u32, T)> {
-        if self.given_up.remove(&child) {
+        if self.given_up.remove(&child).is_some() {
             return None;
         }
         self.idle.retain(|worker| worker.child != child);
@@ -110,8 +128,8 @@ impl<F, T> Lookups<F, T> {
         self.open.remove(&handle).map(|open| (handle, open.about))
     }
 
-    /// Every look-up under way: its handle, its process and what it is about.
-    pub(super) fn open(&self) -> impl Iterator<Item = (u32, &Worker<F>, &T)> {
+    /// Every job under way: its handle, its process and what it is about.
+    pub(super) fn open(&self) -> impl Iterator<Item = (u32, &Worker<W>, &T)> {
         self.open.iter().map(|(handle, open)| (*handle, &open.worker, &open.about))
     }
 }
@@ -136,36 +154,36 @@ mod tests {
     fn play(story: Vec<Step>) {
         let start = Instant::now();
         let at = |second| start + Duration::from_secs(second);
-        let mut lookups = Lookups::default();
+        let mut jobs = Jobs::default();
 
         for (number, step) in story.into_iter().enumerate() {
             match step {
                 Step::Begin { handle, child, due, until } => {
-                    let worker = Worker { child: Pid::from_raw(child), until: at(until), finder: () };
-                    lookups.begin(handle, worker, at(due), handle);
+                    let worker = Worker { child: Pid::from_raw(child), until: at(until), way: () };
+                    jobs.begin(handle, worker, at(due), handle);
                 }
                 Step::Answered { handle, at: second, counts } => {
                     let expected = counts.then_some(handle);
-                    assert_eq!(lookups.answered(handle, at(second)), expected, "step {number}");
+                    assert_eq!(jobs.answered(handle, at(second)), expected, "step {number}");
                 }
                 Step::Ended { child, fails } => {
                     let expected = fails.map(|handle| (handle, handle));
-                    assert_eq!(lookups.ended(Pid::from_raw(child)), expected, "step {number}");
+                    assert_eq!(jobs.ended(Pid::from_raw(child)), expected, "step {number}");
                 }
                 Step::GiveUp { handle, kills } => {
                     let expected = kills.map(|child| (Pid::from_raw(child), handle));
-                    assert_eq!(lookups.give_up(handle), expected, "step {number}");
+                    assert_eq!(jobs.give_up(handle), expected, "step {number}");
                 }
                 Step::Tick { at: second, overdue } => {
-                    lookups.retire(at(second));
+                    jobs.retire(at(second));
                     let expected = overdue.map(|(handle, child)| (handle, Pid::from_raw(child), handle));
-                    assert_eq!(lookups.overdue(at(second)), expected, "step {number}");
+                    assert_eq!(jobs.overdue(at(second)), expected, "step {number}");
                 }
                 Step::Asked(child) => {
-                    let asked = lookups.idle().map(|worker| worker.child);
+                    let asked = jobs.idle(|()| true).map(|worker| worker.child);
                     assert_eq!(asked, child.map(Pid::from_raw), "step {number}");
                 }
-                Step::Due(second) => assert_eq!(lookups.next_due(), second.map(at), "step {number}"),
+                Step::Due(second) => assert_eq!(jobs.next_due(), second.map(at), "step {number}"),
             }
         }
     }
@@ -183,7 +201,7 @@ mod tests {
             // The last to begin may be the first to be answered.
             Answered { handle: 4, at: 11, counts: true },
             Answered { handle: 4, at: 11, counts: false },
-            // A program's child, not a look-up's.
+            // A program's child, not one that does a job.
             Ended { child: 7, fails: None },
             GiveUp { handle: 2, kills: Some(101) },
             GiveUp { handle: 2, kills: None },
@@ -196,7 +214,7 @@ mod tests {
             Tick { at: 60, overdue: None },
             Ended { child: 100, fails: None },
             Due(Some(62)),
-            // Its name service ended it.
+            // It crashed.
             Ended { child: 102, fails: Some(3) },
             Due(None),
         ]);
@@ -208,7 +226,7 @@ mod tests {
         play(vec![
             Asked(None),
             Begin { handle: 1, child: 100, due: 60, until: 10 },
-            // Who looks something up is not asked for more.
+            // Who is at it is not asked for more.
             Asked(None),
             Begin { handle: 2, child: 101, due: 61, until: 11 },
             Begin { handle: 3, child: 102, due: 61, until: 12 },
@@ -232,20 +250,53 @@ mod tests {
 
     #[test]
     fn a_child_takes_its_place_until_it_is_gone() {
-        let mut lookups = Lookups::default();
+        let mut jobs = Jobs::default();
         let due = Instant::now();
         for number in 0..MOST {
-            assert!(lookups.room());
+            assert!(jobs.room());
             let number = u32::try_from(number).unwrap();
             let child = Pid::from_raw(number.cast_signed());
-            lookups.begin(number, Worker { child, until: due, finder: () }, due, ());
+            jobs.begin(number, Worker { child, until: due, way: () }, due, ());
         }
 
-        assert!(!lookups.room());
-        lookups.give_up(5);
-        lookups.overdue(due);
-        assert!(!lookups.room(), "killed, but there");
-        lookups.ended(Pid::from_raw(5));
-        assert!(lookups.room());
+        assert!(!jobs.room());
+        jobs.give_up(5);
+        jobs.overdue(due);
+        assert!(!jobs.room(), "killed, but there");
+        jobs.ended(Pid::from_raw(5));
+        assert!(jobs.room());
+    }
+
+    #[test]
+    fn those_who_wait_make_way_and_those_that_do_not_fit_are_not_asked() {
+        let start = Instant::now();
+        let mut jobs = Jobs::default();
+        let most = u32::try_from(MOST).unwrap();
+        let begin = |jobs: &mut Jobs<u32, ()>, number: u32| {
+            let child = Pid::from_raw(number.cast_signed());
+            jobs.begin(
+                number,
+                Worker { child, until: start + Duration::from_secs(10), way: number },
+                start,
+                (),
+            );
+        };
+        for number in 1..=most {
+            begin(&mut jobs, number);
+        }
+        for number in 1..=most {
+            jobs.answered(number, start);
+        }
+        assert_eq!(jobs.at_work(|_| true), 0);
+
+        jobs.make_way();
+        begin(&mut jobs, most + 1);
+        jobs.give_up(most + 1);
+
+        assert!(jobs.idle(|way| *way == 1).is_none(), "the first to wait has made way");
+        assert_eq!(jobs.idle(|way| *way == 2).map(|worker| worker.way), Some(2));
+        assert_eq!(jobs.idle(|way| *way < 10).map(|worker| worker.way), Some(9));
+        assert_eq!(jobs.at_work(|way| *way == most + 1), 1, "killed, but there");
+        assert_eq!(jobs.at_work(|way| *way == 3), 0);
     }
 }

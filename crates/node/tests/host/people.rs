@@ -101,9 +101,12 @@ fn a_resize_reaches_the_program() {
     // `script` gives the client a terminal of its own, whose size changes under it.
     let gate = gate();
     let options = gate.options().join(" ");
-    let words = "trap 'stty size; exit 9' WINCH; stty size; while :; do sleep 0.05; done";
+    let there = gate.path("there").display().to_string();
+    let words =
+        format!("trap 'stty size; exit 9' WINCH; stty size; touch {there}; while :; do sleep 0.05; done");
+    let resize = format!("until [ -e {there} ]; do sleep 0.05; done; stty rows 50 cols 140 < /proc/$$/fd/0");
     let inner = format!(
-        "stty rows 30 cols 100; (sleep 1; stty rows 50 cols 140 < /proc/$$/fd/0) & exec ssh {options} -tt {} \"{words}\"",
+        "stty rows 30 cols 100; ({resize}) & exec ssh {options} -tt {} \"{words}\"",
         gate.destination()
     );
 

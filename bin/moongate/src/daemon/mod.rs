@@ -11,6 +11,7 @@ mod host;
 mod identity;
 mod labels;
 mod links;
+mod load;
 mod lock;
 mod node;
 mod privileges;
@@ -75,7 +76,7 @@ fn ended(done: anyhow::Result<()>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("moongate: {error:#}");
-            if error.is::<start::NotGood>() { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
+            if error.is::<load::NotGood>() { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
         }
     }
 }

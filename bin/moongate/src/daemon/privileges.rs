@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use ::node::privilege::{self, Plan};
 use ::node::spawner::claim::Good;
@@ -13,7 +13,7 @@ use anyhow::Context;
 /// Starts the privileged half, which keeps root. Must be called while the process has one thread.
 pub(crate) fn split(data_dir: &Path, config: &config::Ssh) -> anyhow::Result<Launched> {
     let executable = std::env::current_exe().context("cannot find this program's own file")?;
-    let orders = Orders { pins: Some(pins(data_dir)), own_env: config.permit_user_env };
+    let orders = Orders { pins: Some(pins(data_dir)?), own_env: config.permit_user_env };
     spawner::launch(&executable, &orders).context("cannot start the privileged half")
 }
 
@@ -38,10 +38,13 @@ pub(crate) fn give_up_root(dirs: &[&Path]) -> anyhow::Result<()> {
 }
 
 /// Where root keeps whom this host believes: beside the data directory, which is given away.
-fn pins(data_dir: &Path) -> PathBuf {
-    let mut name: OsString = data_dir.as_os_str().to_owned();
+fn pins(data_dir: &Path) -> anyhow::Result<PathBuf> {
+    let up = data_dir.components().any(|part| part == Component::ParentDir);
+    // A name that ends in `..` would put them into the directory it begins with.
+    let data_dir = if up { std::fs::canonicalize(data_dir) } else { Ok(data_dir.to_owned()) };
+    let mut name: OsString = data_dir.context("cannot find the data directory")?.into();
     name.push(".authorities");
-    name.into()
+    Ok(name.into())
 }
 
 /// What a user certificate says that one of these authorities has signed.
@@ -55,4 +58,22 @@ pub(crate) fn judge(
     let certificate = pki::ssh::Certificate::from_blob(certificate).map_err(|e| e.to_string())?;
     let user = pki::ssh::verify_user(&certificate, &trust, from, now).map_err(|e| e.to_string())?;
     Ok(Good { logins: user.principals, expires_at: user.expires_at })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_root_believes_is_kept_beside_the_data_directory_and_never_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(dir.join("data/deeper")).unwrap();
+
+        for name in ["data", "data/deeper/.."] {
+            assert_eq!(pins(&dir.join(name)).unwrap(), dir.join("data.authorities"), "{name}");
+        }
+        assert_eq!(pins(Path::new("/var/lib/none")).unwrap(), Path::new("/var/lib/none.authorities"));
+    }
 }

@@ -5,8 +5,9 @@ use ::proxy::WebCerts;
 use config::Config;
 
 use super::args::Start;
+use super::authority;
 use super::labels::Labels;
-use super::{authority, file};
+use super::load::load;
 
 /// What can be replaced while running.
 #[derive(Clone, Default)]
@@ -27,10 +28,7 @@ pub(crate) async fn reload(args: &Start, now: &Config, parts: &Reloadable) -> Co
         let count = certs.reload(true);
         tracing::info!(count, "certificates for browsers read again");
     }
-    let read = file::read(args.config.as_deref())
-        .map_err(|e| format!("{e:#}"))
-        .and_then(|f| config::load(&f.name, &f.text, &args.flags()).map_err(|e| e.to_string()));
-    let new = match read {
+    let new = match load(args.config.as_deref(), &args.flags()) {
         Ok(loaded) => {
             for note in &loaded.notes {
                 tracing::warn!("{note}");
@@ -38,7 +36,7 @@ pub(crate) async fn reload(args: &Start, now: &Config, parts: &Reloadable) -> Co
             loaded.config
         }
         Err(error) => {
-            for line in error.lines() {
+            for line in format!("{error:#}").lines() {
                 tracing::error!("not reloaded: {line}");
             }
             return now.clone();

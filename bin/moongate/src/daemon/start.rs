@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ::node::spawner::Launched;
 use anyhow::{Context, bail};
 use client::proxy_env::ProxyEnv;
-use config::{Address, Config, Loaded, LogFormat, LogOutput};
+use config::{Address, Config, LogFormat, LogOutput};
 use runtime::telemetry::{self, Output};
 use runtime::{Aside, Clock, Health, Lane, Random, Scope};
 use tokio::net::{TcpListener, TcpSocket};
@@ -22,10 +22,11 @@ use super::diag::Diag;
 use super::ground::Ground;
 use super::host::{self, PidFile};
 use super::identity::{self, Joined};
+use super::load::{NotGood, load};
 use super::ready::Readiness;
 use super::reload::{self, Reloadable};
 use super::rules::{self, Rules};
-use super::{authority, file, lock, node, privileges, proxy};
+use super::{authority, lock, node, privileges, proxy};
 
 /// How long sessions, relays and the authority get to end once they must, each.
 const GRACE: Duration = Duration::from_secs(20);
@@ -36,7 +37,7 @@ const SYSTEM_LOG: &str = "/dev/log";
 /// Runs the services of this host until told to stop.
 pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
     let since = Instant::now();
-    let loaded = load(args)?;
+    let loaded = load(args.config.as_deref(), &args.flags())?;
     let config = &loaded.config;
     log(config, args.debug)?;
     // Not through the log: its severity must not swallow what has no effect.
@@ -78,29 +79,6 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
     runtime.shutdown_timeout(Duration::from_secs(1));
     aside.end(Duration::from_secs(1));
     done
-}
-
-/// The file or the command line is at fault, in words: whoever starts it again as it is, gets the same.
-#[derive(Debug)]
-pub(crate) struct NotGood(String);
-
-impl std::fmt::Display for NotGood {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NotGood {}
-
-fn load(args: &Start) -> anyhow::Result<Loaded> {
-    let file = file::read(args.config.as_deref()).map_err(|error| {
-        // What cannot be read now may be there later; what is no text stays none.
-        if error.is::<std::io::Error>() { error } else { NotGood(format!("{error:#}")).into() }
-    })?;
-    match config::load(&file.name, &file.text, &args.flags()) {
-        Ok(loaded) => Ok(loaded),
-        Err(findings) => Err(NotGood(format!("the configuration is not good:\n{findings}")).into()),
-    }
 }
 
 fn log(config: &Config, debug: bool) -> anyhow::Result<()> {

@@ -14,6 +14,8 @@ use super::ready::Readiness;
 pub(crate) struct Ground {
     /// The configuration.
     pub(crate) config: Config,
+    /// The file it was read from, if it was one.
+    pub(crate) file: Option<PathBuf>,
     /// This host's id.
     pub(crate) id: NodeId,
     /// What people call this host.

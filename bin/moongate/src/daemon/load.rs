@@ -22,8 +22,9 @@ impl std::fmt::Display for NotGood {
 
 impl std::error::Error for NotGood {}
 
-/// Reads the file that applies, `chosen` if there is one, and lets the flags win over it.
-pub(crate) fn load(chosen: Option<&Path>, flags: &Flags) -> anyhow::Result<Loaded> {
+/// Reads the file that applies, `chosen` if there is one, and lets the flags win over it; says also where the file is, if
+/// it is one. Who loads again chooses that: that it is gone is an error then, and not a gate with everything.
+pub(crate) fn load(chosen: Option<&Path>, flags: &Flags) -> anyhow::Result<(Loaded, Option<PathBuf>)> {
     let file = file::read(chosen).map_err(|error| {
         // What cannot be read now may be there later; what is no text stays none.
         if error.is::<std::io::Error>() { error } else { NotGood(format!("{error:#}")).into() }
@@ -31,7 +32,7 @@ pub(crate) fn load(chosen: Option<&Path>, flags: &Flags) -> anyhow::Result<Loade
     match config::load(&file.name, &file.text, flags) {
         Ok(mut loaded) => {
             from_the_root(&mut loaded.config)?;
-            Ok(loaded)
+            Ok((loaded, file.path))
         }
         Err(findings) => Err(NotGood(format!("the configuration is not good:\n{findings}")).into()),
     }
@@ -61,6 +62,20 @@ fn whole(path: &Path) -> std::io::Result<PathBuf> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_gone_is_no_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("moongate.yaml");
+        std::fs::write(&path, "auth_service: {tokens: ['node:hunter2']}\n").unwrap();
+        let (_, found) = load(Some(&path), &Flags::default()).unwrap();
+
+        std::fs::remove_file(&path).unwrap();
+
+        assert_eq!(found.as_deref(), Some(&*path));
+        let refused = load(found.as_deref(), &Flags::default()).unwrap_err().to_string();
+        assert!(refused.contains("cannot open"), "{refused}");
+    }
 
     #[test]
     fn every_path_is_from_the_root_and_ends_in_a_name() {

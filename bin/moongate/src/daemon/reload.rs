@@ -1,6 +1,8 @@
 //! SIGHUP: the file is read again; certificates for browsers, join tokens and labels take effect, the rest is named and waits for a
 //! restart. A file that is not good changes nothing.
 
+use std::path::Path;
+
 use ::proxy::WebCerts;
 use config::Config;
 
@@ -22,14 +24,19 @@ pub(crate) struct Reloadable {
     pub(crate) node: Option<::node::serve::Node>,
 }
 
-/// Reads everything again and says what came of it. `now` is the configuration in effect; gives the one that is.
-pub(crate) async fn reload(args: &Start, now: &Config, parts: &Reloadable) -> Config {
+/// Reads everything again and says what came of it. `now` is the configuration in effect, and `file` where it came from;
+/// gives the one that is.
+pub(crate) async fn reload(
+    args: &Start,
+    (file, now): (Option<&Path>, &Config),
+    parts: &Reloadable,
+) -> Config {
     if let Some(certs) = &parts.certs {
         let count = certs.reload(true);
         tracing::info!(count, "certificates for browsers read again");
     }
-    let new = match load(args.config.as_deref(), &args.flags()) {
-        Ok(loaded) => {
+    let new = match load(file, &args.flags()) {
+        Ok((loaded, _)) => {
             for note in &loaded.notes {
                 tracing::warn!("{note}");
             }

@@ -37,7 +37,7 @@ const SYSTEM_LOG: &str = "/dev/log";
 /// Runs the services of this host until told to stop.
 pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
     let since = Instant::now();
-    let loaded = load(args.config.as_deref(), &args.flags())?;
+    let (loaded, file) = load(args.config.as_deref(), &args.flags())?;
     let config = &loaded.config;
     log(config, args.debug)?;
     // Not through the log: its severity must not swallow what has no effect.
@@ -61,6 +61,7 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
         readiness: Readiness::of(services(config)),
         env: ProxyEnv::from_vars(std::env::vars())?,
         config: config.clone(),
+        file,
         since,
     };
     rules::algorithms(config).map_err(|error| NotGood(format!("{error:#}")))?;
@@ -297,7 +298,7 @@ async fn until_told(
                 return Ok(signal);
             }
             () = floors.fault() => bail!("a service failed: see the log above"),
-            _ = hangup.recv() => config = reload::reload(args, &config, parts).await,
+            _ = hangup.recv() => config = reload::reload(args, (ground.file.as_deref(), &config), parts).await,
             () = ground.readiness.ready(), if !announced => {
                 announced = true;
                 announce(ground);

@@ -51,7 +51,10 @@ pub(crate) fn local_user() -> Result<String> {
 /// # Errors
 /// A variable is no proxy.
 pub(crate) fn proxies() -> Result<ProxyEnv> {
-    Ok(ProxyEnv::from_vars(std::env::vars())?)
+    // What is no text is no proxy, and may stand in anybody's environment.
+    let texts =
+        std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+    Ok(ProxyEnv::from_vars(texts)?)
 }
 
 /// A dialer to `addr` that trusts by `keyring`.

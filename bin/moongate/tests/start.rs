@@ -5,14 +5,18 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 fn moongate(dir: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_moongate"))
+    command(dir, args).output().unwrap()
+}
+
+fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_moongate"));
+    command
         .args(args)
         .current_dir(dir)
         .env_remove("MOONGATE_CONFIG")
         .env_remove("MOONGATE_CONFIG_FILE")
-        .env_remove("MOONGATE_LOG")
-        .output()
-        .unwrap()
+        .env_remove("MOONGATE_LOG");
+    command
 }
 
 fn said(output: &Output) -> String {
@@ -87,6 +91,24 @@ fn an_algorithm_this_build_does_not_have_is_answered_with_those_it_has() {
     assert_eq!(output.status.code(), Some(78));
     let said = said(&output);
     assert!(said.contains("3des-cbc") && said.contains("aes256-gcm@openssh.com"), "{said}");
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_nobodys_business() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("gate.yaml"), "moongate: {data_dir: ./d}\n").unwrap();
+    let start = ["start", "-c", "gate.yaml", "--roles=node", "--auth-server=127.0.0.1:1"];
+
+    let output = command(dir.path(), &start)
+        .env("GREETING", std::ffi::OsStr::from_bytes(b"caf\xe9"))
+        .env(std::ffi::OsStr::from_bytes(b"caf\xe9"), "1")
+        .output()
+        .unwrap();
+
+    // Without a token the start ends once the environment was looked at.
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("this host needs a token"), "{}", said(&output));
 }
 
 #[test]

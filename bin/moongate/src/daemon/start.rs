@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use ::node::spawner::Launched;
 use anyhow::{Context, bail};
-use client::proxy_env::ProxyEnv;
 use config::{Address, Config, LogFormat, LogOutput};
 use runtime::telemetry::{self, Output};
 use runtime::{Aside, Clock, Health, Lane, Random, Scope};
@@ -59,7 +58,7 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
         random,
         health: Health::default(),
         readiness: Readiness::of(services(config)),
-        env: ProxyEnv::from_vars(std::env::vars())?,
+        env: crate::gate::proxies()?,
         config: config.clone(),
         file,
         since,

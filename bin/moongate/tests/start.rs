@@ -153,6 +153,53 @@ fn whatever_runs_gives_up_root() {
     }
 }
 
+/// The account's directory is where whoever took it over leaves links for root.
+#[test]
+fn root_writes_to_nothing_that_the_account_could_have_put_there() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return;
+    }
+    for (trap, target) in [("lock", "secret"), ("log", "secret"), ("pid", "secret"), ("store", "")] {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let paths = "pid_file: d/pid, log: {output: d/log}, storage: {path: d/store}";
+        std::fs::write(at("gate.yaml"), format!("moongate: {{data_dir: d, {paths}}}\n")).unwrap();
+        std::fs::create_dir(at("roots")).unwrap();
+        std::fs::write(at("roots/secret"), "kept").unwrap();
+        std::fs::set_permissions(at("roots/secret"), PermissionsExt::from_mode(0o600)).unwrap();
+        std::fs::create_dir(at("d")).unwrap();
+        symlink(at("roots").join(target), at("d").join(trap)).unwrap();
+        chown(at("d"), Some(65_534), Some(65_534)).unwrap();
+
+        let args = ["start", "-c", "gate.yaml", "--roles=node", "--auth-server=127.0.0.1:1"];
+        let output = moongate(dir.path(), &args);
+
+        assert_eq!(output.status.code(), Some(1), "{trap}: {}", said(&output));
+        assert_eq!(std::fs::read_to_string(at("roots/secret")).unwrap(), "kept", "{trap}");
+        for name in ["roots", "roots/secret"] {
+            assert_eq!(std::fs::metadata(at(name)).unwrap().uid(), 0, "{trap}: {name}");
+        }
+    }
+}
+
+#[test]
+fn a_log_inside_the_data_directory_is_made_with_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let text = "moongate: {data_dir: d, log: {output: d/log/moongate.log}}\n";
+    std::fs::write(dir.path().join("gate.yaml"), text).unwrap();
+
+    let output =
+        moongate(dir.path(), &["start", "-c", "gate.yaml", "--roles=node", "--auth-server=127.0.0.1:1"]);
+
+    assert!(said(&output).contains("this host needs a token"), "{}", said(&output));
+    assert!(dir.path().join("d/log/moongate.log").exists());
+    let mode = std::fs::metadata(dir.path().join("d")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
 #[test]
 fn a_file_is_written_tested_and_good() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,6 +5,7 @@
 //! changes nothing.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::libc;
@@ -34,6 +35,19 @@ pub enum Plan {
     StayRoot,
 }
 
+impl Plan {
+    /// Whether a directory on the way to `path` is the account's: then what is found there may be a trap for root.
+    #[must_use]
+    pub fn reaches(&self, path: &Path) -> bool {
+        let Plan::Become { uid, .. } = self else { return false };
+        path.ancestors().skip(1).any(|above| owner(above) == Some(*uid))
+    }
+}
+
+fn owner(path: &Path) -> Option<u32> {
+    std::fs::metadata(path).ok().map(|meta| meta.uid())
+}
+
 /// Decides whom to become: the owner of `data_dir` if that is not root, else the account [`USER`] if there is one.
 ///
 /// # Errors
@@ -42,9 +56,8 @@ pub fn plan(data_dir: &Path) -> Result<Plan, Error> {
     if !Uid::effective().is_root() {
         return Ok(Plan::Already);
     }
-    let owner = std::fs::metadata(data_dir).ok().map(|meta| std::os::unix::fs::MetadataExt::uid(&meta));
     let lookup_failed = |e: nix::errno::Errno| Error::Io("looking up the service's account", e.into());
-    let user = match owner {
+    let user = match owner(data_dir) {
         Some(uid) if uid != 0 => User::from_uid(Uid::from_raw(uid)).map_err(lookup_failed)?,
         _ => User::from_name(USER).map_err(lookup_failed)?,
     };
@@ -56,7 +69,8 @@ pub fn plan(data_dir: &Path) -> Result<Plan, Error> {
     })
 }
 
-/// Makes `data_dir` (created 0700 when missing) and everything in it the account's, without following links.
+/// Makes `data_dir` (created 0700 when missing) and everything in it the account's, without following links; `data_dir`
+/// itself may be one that root made.
 ///
 /// # Errors
 /// Something in it cannot be opened or given away.
@@ -67,11 +81,20 @@ pub fn give_data_dir(data_dir: &Path, plan: &Plan) -> Result<(), Error> {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
         made.map_err(Error::io("making the data directory"))?;
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let top = rustix::fs::open(data_dir, flags, Mode::empty())
+    let by_root = |meta: std::fs::Metadata| meta.is_symlink() && meta.uid() == 0;
+    let target = if std::fs::symlink_metadata(data_dir).is_ok_and(by_root) {
+        std::fs::canonicalize(data_dir).map_err(Error::io("finding the data directory"))?
+    } else {
+        data_dir.to_owned()
+    };
+    let top = rustix::fs::open(&target, DIRECTORY, Mode::empty())
         .map_err(|e| Error::Io("opening the data directory", e.into()))?;
     give_tree(top, (*uid, *gid), 64).map_err(|e| Error::Io("giving the data directory away", e.into()))
 }
+
+/// A directory itself, never one that a link leads to.
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Fd-relative, links unfollowed, depth bounded: what lies in the directory may be a trap.
 fn give_tree(directory: OwnedFd, to: (u32, u32), depth: u32) -> rustix::io::Result<()> {
@@ -85,12 +108,18 @@ fn give_tree(directory: OwnedFd, to: (u32, u32), depth: u32) -> rustix::io::Resu
         }
         // What was looked at is what is given away: whoever owns the directory may put another file in its place.
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let it = rustix::fs::openat(&directory, name, flags, Mode::empty())?;
+        let it = match rustix::fs::openat(&directory, name, flags, Mode::empty()) {
+            // Another process of ours may be at work in it.
+            Err(rustix::io::Errno::NOENT) => continue,
+            it => it?,
+        };
         let stat = rustix::fs::fstat(&it)?;
         match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
             rustix::fs::FileType::Directory if depth > 0 => {
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                give_tree(rustix::fs::openat(&directory, name, flags, Mode::empty())?, to, depth - 1)?;
+                match rustix::fs::openat(&directory, name, DIRECTORY, Mode::empty()) {
+                    Err(rustix::io::Errno::NOENT) => {}
+                    inner => give_tree(inner?, to, depth - 1)?,
+                }
             }
             // A second name elsewhere would be given away too.
             rustix::fs::FileType::RegularFile if stat.st_nlink > 1 => {}
@@ -207,11 +236,48 @@ mod tests {
 
         give_data_dir(dir.path(), &to).unwrap();
 
-        let uid = |path: &Path| std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(path).unwrap());
+        let uid = |path: &Path| owner(path).unwrap();
         assert_eq!(uid(&dir.path().join("spool/0.seg")), 65534);
         assert_eq!(uid(outside.path()), 0);
         assert_eq!(uid(&dir.path().join("two names")), 0);
         let link = std::fs::symlink_metadata(dir.path().join("trap")).unwrap();
-        assert_eq!(std::os::unix::fs::MetadataExt::uid(&link), 65534);
+        assert_eq!(link.uid(), 65534);
+    }
+
+    #[test]
+    fn a_data_directory_may_be_a_link_of_roots_and_of_nobody_elses() {
+        if !Uid::effective().is_root() {
+            return;
+        }
+        let nobody = 65534;
+        let to = Plan::Become { name: "nobody".into(), uid: nobody, gid: nobody };
+        for (maker, given) in [(0, true), (nobody, false)] {
+            let dir = tempfile::tempdir().unwrap();
+            let (link, target) = (dir.path().join("data"), dir.path().join("elsewhere"));
+            std::fs::create_dir(&target).unwrap();
+            std::os::unix::fs::symlink(&target, &link).unwrap();
+            std::os::unix::fs::lchown(&link, Some(maker), Some(maker)).unwrap();
+
+            let outcome = give_data_dir(&link, &to);
+
+            assert_eq!(outcome.is_ok(), given, "{maker}: {outcome:?}");
+            assert_eq!(owner(&target), Some(if given { nobody } else { 0 }), "{maker}");
+        }
+    }
+
+    #[test]
+    fn an_account_reaches_what_lies_below_a_directory_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let ours = owner(dir.path()).unwrap();
+        let to = |uid| Plan::Become { name: "someone".into(), uid, gid: uid };
+        // A link that leads out of it is in its reach as well: it made it, or could make it anew.
+        std::os::unix::fs::symlink("/etc", dir.path().join("store")).unwrap();
+
+        for below in ["lock", "store/lock", "missing/lock", "../lock"] {
+            let path = dir.path().join(below);
+            assert!(to(ours).reaches(&path), "{below}");
+            assert!(!to(ours + 1).reaches(&path), "{below}");
+            assert!(!Plan::StayRoot.reaches(&path) && !Plan::Already.reaches(&path), "{below}");
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! What makes this host itself: its data directory, its id for life, its name, its process id file.
+//! What makes this host itself: its data directory, its id for life, its name.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use model::{NodeId, NodeName};
@@ -91,25 +91,6 @@ pub(crate) fn raise_limits() {
     limit.current = limit.maximum;
     if let Err(error) = rustix::process::setrlimit(files, limit) {
         tracing::debug!(%error, "the limit of open files stays as it is");
-    }
-}
-
-/// A file that says which process we are, removed when we end.
-#[derive(Debug)]
-pub(crate) struct PidFile(PathBuf);
-
-impl PidFile {
-    /// Writes it.
-    pub(crate) fn write(path: &Path) -> anyhow::Result<Self> {
-        std::fs::write(path, format!("{}\n", std::process::id()))
-            .with_context(|| format!("cannot write the process id to {}", path.display()))?;
-        Ok(Self(path.to_owned()))
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
     }
 }
 

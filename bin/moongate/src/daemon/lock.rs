@@ -43,8 +43,10 @@ fn true_path(dir: &Path) -> anyhow::Result<PathBuf> {
 /// Takes one directory, which `key` of the configuration names.
 fn one(dir: &Path, key: &str) -> anyhow::Result<Lock> {
     let path = dir.join("lock");
-    let opened =
-        OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(&path);
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).read(true).write(true).mode(0o600);
+    // Nobody makes it a link but who wants another file emptied.
+    let opened = options.custom_flags(nix::libc::O_NOFOLLOW).open(&path);
     let mut file = opened.with_context(|| format!("cannot open {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => {}
@@ -102,6 +104,19 @@ mod tests {
         }
         drop(held);
         assert!(take(&config).is_ok());
+    }
+
+    #[test]
+    fn a_lock_that_leads_elsewhere_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(outside.path(), "kept").unwrap();
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("lock")).unwrap();
+
+        let refused = take(&authority(dir.path(), dir.path())).unwrap_err().to_string();
+
+        assert!(refused.starts_with("cannot open"), "{refused}");
+        assert_eq!(std::fs::read(outside.path()).unwrap(), b"kept");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod links;
 mod load;
 mod lock;
 mod node;
+mod outside;
 mod privileges;
 mod proxy;
 mod ready;

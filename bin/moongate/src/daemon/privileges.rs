@@ -10,6 +10,8 @@ use ::node::spawner::claim::Good;
 use ::node::spawner::{self, Launched, Orders};
 use anyhow::Context;
 
+use super::host;
+
 /// Starts the privileged half, which keeps root. Must be called while the process has one thread.
 pub(crate) fn split(data_dir: &Path, config: &config::Ssh) -> anyhow::Result<Launched> {
     let executable = std::env::current_exe().context("cannot find this program's own file")?;
@@ -17,12 +19,28 @@ pub(crate) fn split(data_dir: &Path, config: &config::Ssh) -> anyhow::Result<Lau
     spawner::launch(&executable, &orders).context("cannot start the privileged half")
 }
 
-/// Becomes the account that keeps the first of `dirs`, which gets all of them: also where there is no half that needs
-/// root. Must be called while the process has one thread and before files in them are opened.
-pub(crate) fn give_up_root(dirs: &[&Path]) -> anyhow::Result<()> {
-    let first = dirs.first().context("no data directory")?;
-    let plan = privilege::plan(first)?;
-    match &plan {
+/// Decides whom to become, and gives that account its data directory and, where it is another, the authority's store;
+/// makes them if need be. A store in the account's own reach is the account's to make.
+pub(crate) fn plan(data_dir: &Path, store: &Path) -> anyhow::Result<Plan> {
+    let plan = privilege::plan(data_dir)?;
+    for dir in [data_dir, store] {
+        if dir == data_dir || !plan.reaches(dir) {
+            host::private_dir(dir)?;
+            privilege::give_data_dir(dir, &plan)
+                .with_context(|| format!("cannot give {} to the service's account", dir.display()))?;
+        }
+    }
+    Ok(plan)
+}
+
+/// Carries the plan out: also where there is no half that needs root. Must be called while the process has one thread.
+pub(crate) fn give_up_root(plan: &Plan) -> anyhow::Result<()> {
+    Ok(privilege::drop_to(plan)?)
+}
+
+/// Says what became of root, once there is a log.
+pub(crate) fn say(plan: &Plan) {
+    match plan {
         Plan::Already => {}
         Plan::Become { name, .. } => tracing::info!(account = %name, "giving up root"),
         Plan::StayRoot => tracing::warn!(
@@ -30,11 +48,6 @@ pub(crate) fn give_up_root(dirs: &[&Path]) -> anyhow::Result<()> {
             privilege::USER
         ),
     }
-    for dir in dirs {
-        privilege::give_data_dir(dir, &plan)?;
-    }
-    privilege::drop_to(&plan)?;
-    Ok(())
 }
 
 /// Where root keeps whom this host believes: beside the data directory, which is given away.

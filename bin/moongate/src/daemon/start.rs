@@ -1,5 +1,6 @@
 //! `moongate start`: read the configuration, build what it asks for, run until told to stop, drain.
 //!
+//! What is in the account's reach is touched once root is gone, so that its traps catch nobody but the account.
 //! Build makes every mistake a start-up error: sockets are bound and files opened before anything runs. Drain goes
 //! against the arrows: after SIGTERM nobody new comes in and sessions go on for `shutdown_grace`; then the node's
 //! sessions end first, then the proxy's relays, then the authority, which has heard
@@ -10,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use ::node::spawner::Launched;
 use anyhow::{Context, bail};
-use config::{Address, Config, LogFormat, LogOutput};
-use runtime::telemetry::{self, Output};
+use config::{Address, Config};
 use runtime::{Aside, Clock, Health, Lane, Random, Scope};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,9 +19,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::args::Start;
 use super::diag::Diag;
 use super::ground::Ground;
-use super::host::{self, PidFile};
+use super::host;
 use super::identity::{self, Joined};
 use super::load::{NotGood, load};
+use super::outside::Outside;
 use super::ready::Readiness;
 use super::reload::{self, Reloadable};
 use super::rules::{self, Rules};
@@ -30,15 +31,11 @@ use super::{authority, lock, node, privileges, proxy};
 /// How long sessions, relays and the authority get to end once they must, each.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Where the system log listens.
-const SYSTEM_LOG: &str = "/dev/log";
-
 /// Runs the services of this host until told to stop.
 pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
     let since = Instant::now();
     let (loaded, file) = load(args.config.as_deref(), &args.flags())?;
     let config = &loaded.config;
-    log(config, args.debug)?;
     // Not through the log: its severity must not swallow what has no effect.
     for note in &loaded.notes {
         eprintln!("{note}");
@@ -47,9 +44,22 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
         let why = "nothing to run: every service this build has is off (see auth_service, proxy_service, ssh_service or --roles)";
         return Err(NotGood(why.to_owned()).into());
     }
-    let instance = &config.instance;
+    rules::algorithms(config).map_err(|error| NotGood(format!("{error:#}")))?;
     host::raise_limits();
+    let instance = &config.instance;
+    let config::Storage::Embedded(storage) = &instance.storage;
+    let plan = privileges::plan(&instance.data_dir, storage)?;
+    let split = |ssh| privileges::split(&instance.data_dir, ssh);
+    let launched = config.ssh.as_ref().map(split).transpose()?;
+    let level = if args.debug { "debug" } else { instance.log.severity.as_str() };
+    let mut outside = Outside::default();
+    // What lies where the account can write may be a trap for root: that waits until root is gone.
+    outside.open(config, level, |path| !plan.reaches(path))?;
+    privileges::give_up_root(&plan)?;
+    outside.open(config, level, |_| true)?;
+    privileges::say(&plan);
     let _locks = lock::take(config)?;
+    outside.sign()?;
     let random = Random::system();
     let ground = Ground {
         id: host::id(&instance.data_dir, &random)?,
@@ -63,13 +73,6 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
         file,
         since,
     };
-    rules::algorithms(config).map_err(|error| NotGood(format!("{error:#}")))?;
-    let _pid = instance.pid_file.as_deref().map(PidFile::write).transpose()?;
-    let config::Storage::Embedded(storage) = &instance.storage;
-    host::private_dir(storage)?;
-    let split = |ssh| privileges::split(&instance.data_dir, ssh);
-    let launched = config.ssh.as_ref().map(split).transpose()?;
-    privileges::give_up_root(&[&instance.data_dir, storage])?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -79,20 +82,6 @@ pub(crate) fn run(args: &Start) -> anyhow::Result<()> {
     runtime.shutdown_timeout(Duration::from_secs(1));
     aside.end(Duration::from_secs(1));
     done
-}
-
-fn log(config: &Config, debug: bool) -> anyhow::Result<()> {
-    let log = &config.instance.log;
-    let level = if debug { "debug" } else { log.severity.as_str() };
-    let (output, failed) = match &log.output {
-        LogOutput::Stderr => (Output::Stderr, String::new()),
-        LogOutput::Stdout => (Output::Stdout, String::new()),
-        LogOutput::File(path) => (Output::File(path.clone()), format!("cannot log to {}", path.display())),
-        LogOutput::Syslog => {
-            (Output::Syslog(SYSTEM_LOG.into()), format!("cannot log to the system log at {SYSTEM_LOG}"))
-        }
-    };
-    telemetry::init(level, &output, log.format == LogFormat::Json).context(failed)
 }
 
 /// The names of the services that will run.

@@ -1,8 +1,12 @@
 //! How the daemon refuses to start: at once, with everything it has to say, and nothing half done.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 fn moongate(dir: &Path, args: &[&str]) -> Output {
     command(dir, args).output().unwrap()
@@ -198,6 +202,45 @@ fn a_log_inside_the_data_directory_is_made_with_it() {
     assert!(dir.path().join("d/log/moongate.log").exists());
     let mode = std::fs::metadata(dir.path().join("d")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
+}
+
+/// A daemon that is told something once it said something else, and the rest of what it said until it ended.
+fn told(dir: &Path, roles: &str, when: &str, signals: &[Signal]) -> (ExitStatus, String) {
+    let args = ["start", "-c", "gate.yaml", &format!("--roles={roles}")];
+    let mut daemon = command(dir, &args).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(daemon.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let before: Vec<String> = lines.by_ref().take_while(|line| !line.contains(when)).collect();
+    let pid = Pid::from_raw(daemon.id().try_into().unwrap());
+    for signal in signals {
+        kill(pid, *signal).unwrap_or_else(|error| panic!("{error}: {before:#?}"));
+    }
+    let rest: Vec<String> = lines.collect();
+    (daemon.wait().unwrap(), rest.join("\n"))
+}
+
+#[test]
+fn sighup_does_not_end_a_start_that_still_waits_for_its_authority() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "moongate: {data_dir: d, auth_token: t, auth_servers: ['127.0.0.1:1']}\n";
+    std::fs::write(dir.path().join("gate.yaml"), text).unwrap();
+
+    let (status, said) = told(dir.path(), "node", "cannot join yet", &[Signal::SIGHUP, Signal::SIGTERM]);
+
+    assert!(status.success(), "{status}: {said}");
+    assert!(said.contains("stopping before everything was up"), "{said}");
+}
+
+#[test]
+fn a_node_without_a_proxy_serves_its_own_port_and_lets_its_sessions_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "moongate: {data_dir: d, nodename: a}\nauth_service: {listen_addr: '127.0.0.1:0'}\n\
+        ssh_service: {listen_addr: '127.0.0.1:0'}\n";
+    std::fs::write(dir.path().join("gate.yaml"), text).unwrap();
+
+    let (status, said) = told(dir.path(), "auth,node", "knows no proxy", &[Signal::SIGTERM]);
+
+    assert!(status.success(), "{status}: {said}");
+    assert!(said.contains("waiting for sessions to end"), "{said}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use tunnel::{BoxError, BoxFuture, BoxIo};
 
 use super::ground::{Ground, host_port};
 use super::identity::Joined;
+use super::ready::State;
 
 /// The authority's own port: what listens there is no proxy.
 const AUTH_PORT: u16 = 3025;
@@ -41,13 +42,14 @@ impl tunnel::Connect for Way {
     }
 }
 
-/// Ways to every proxy to keep a tunnel to. Waits for an authority that names none yet.
+/// Ways to every proxy to keep a tunnel to: to those that are `known`, else to those the authority names. Waits for an
+/// authority that names none yet.
 pub(crate) async fn proxies(
     ground: &Ground,
     joined: &Joined,
-) -> anyhow::Result<Vec<Arc<dyn tunnel::Connect>>> {
-    let known = configured(&ground.config)?;
-    let all = if known.is_empty() { named(joined).await } else { known };
+    known: Vec<HostPort>,
+) -> Vec<Arc<dyn tunnel::Connect>> {
+    let all = if known.is_empty() { named(ground, joined).await } else { known };
     let dialer = |to: HostPort| {
         // A proxy beside us is never behind an HTTP proxy.
         let env = if ground.config.proxy.is_some() {
@@ -57,11 +59,11 @@ pub(crate) async fn proxies(
         };
         Arc::new(Way(Dialer::new(to, env, joined.keyring.clone()))) as Arc<dyn tunnel::Connect>
     };
-    Ok(all.into_iter().map(dialer).collect())
+    all.into_iter().map(dialer).collect()
 }
 
 /// The proxies the configuration tells us of.
-fn configured(config: &Config) -> anyhow::Result<Vec<HostPort>> {
+pub(crate) fn configured(config: &Config) -> anyhow::Result<Vec<HostPort>> {
     if let Some(proxy) = &config.proxy {
         return Ok(vec![host_port(&proxy.listen.local())?]);
     }
@@ -73,7 +75,8 @@ fn configured(config: &Config) -> anyhow::Result<Vec<HostPort>> {
 }
 
 /// The proxies the authority names, asked until there is one.
-async fn named(joined: &Joined) -> Vec<HostPort> {
+async fn named(ground: &Ground, joined: &Joined) -> Vec<HostPort> {
+    let waiting = |why| ground.readiness.set("node", State::Waiting(format!("no tunnel: {why}")));
     let mut wait = Duration::from_secs(1);
     loop {
         match joined.client.call(&GetCluster {}).await {
@@ -84,8 +87,13 @@ async fn named(joined: &Joined) -> Vec<HostPort> {
                     return all;
                 }
                 tracing::warn!("the authority knows no proxy to keep a tunnel to yet");
+                waiting("the authority knows no proxy".to_owned());
             }
-            Err(error) => tracing::warn!(error = %runtime::causes(&error), "cannot ask for the proxies"),
+            Err(error) => {
+                let error = runtime::causes(&error);
+                tracing::warn!(%error, "cannot ask for the proxies");
+                waiting(format!("cannot ask for the proxies: {error}"));
+            }
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);

@@ -89,17 +89,30 @@ pub(crate) async fn start(
     if let Some(listener) = listener {
         listen(node.clone(), listener, scopes.serve);
     }
-    let (agent, arrivals) = Agent::new(links::proxies(ground, joined).await?, &ground.clock, &ground.random);
-    ready_with(ground, agent.links(), scopes.ground);
-    let inner = scopes.ground.clone();
+    keep_tunnels(ground, joined, &node, &scopes)?;
+    Ok((node, labels))
+}
+
+/// Keeps tunnels up and serves what comes through them, as soon as it is known to which proxies. The node's own port
+/// does not wait for that, and neither does whoever stops us.
+fn keep_tunnels(ground: &Ground, joined: &Joined, node: &Node, scopes: &Scopes<'_>) -> anyhow::Result<()> {
+    let known = links::configured(&ground.config)?;
+    let (ground, joined, node) = (ground.clone(), joined.clone(), node.clone());
+    let (serve, scope) = (scopes.serve.clone(), scopes.ground.clone());
     scopes.ground.spawn_graceful("tunnels", async move {
-        if let Err(fault) = agent.run(inner.clone()).await {
+        let proxies = tokio::select! {
+            proxies = links::proxies(&ground, &joined, known) => proxies,
+            () = scope.cancelled() => return,
+        };
+        let (agent, arrivals) = Agent::new(proxies, &ground.clock, &ground.random);
+        ready_with(&ground, agent.links(), &scope);
+        receive(node, &ground, arrivals, &serve);
+        if let Err(fault) = agent.run(scope.clone()).await {
             tracing::error!(%fault, "the tunnels failed; stopping");
-            inner.cancel();
+            scope.cancel();
         }
     });
-    receive(node.clone(), ground, arrivals, scopes.serve);
-    Ok((node, labels))
+    Ok(())
 }
 
 /// The rules as sessions see them. Until the first snapshot there are none, and nobody is let in.

@@ -123,6 +123,8 @@ async fn serve(
     floors: &Floors,
 ) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
+    // From the start as well: one that nobody listens to ends the process.
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let built = tokio::select! {
         built = build(&ground, floors, launched) => built.map(Some),
         signal = stop.told() => {
@@ -132,7 +134,7 @@ async fn serve(
     };
     let grace = ground.config.instance.shutdown_grace.0;
     let (done, gentle) = match built {
-        Ok(Some(parts)) => match until_told(args, &ground, floors, &parts, &mut stop).await {
+        Ok(Some(parts)) => match until_told(args, &ground, floors, &parts, (&mut stop, &mut hangup)).await {
             Ok(TERMINATE) => (Ok(()), parts.node),
             Ok(_) => (Ok(()), None),
             Err(error) => (Err(error), None),
@@ -274,9 +276,8 @@ async fn until_told(
     ground: &Ground,
     floors: &Floors,
     parts: &Reloadable,
-    stop: &mut Stop,
+    (stop, hangup): (&mut Stop, &mut Signal),
 ) -> anyhow::Result<&'static str> {
-    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let mut config = ground.config.clone();
     let mut announced = false;
     loop {
@@ -286,7 +287,9 @@ async fn until_told(
                 return Ok(signal);
             }
             () = floors.fault() => bail!("a service failed: see the log above"),
-            _ = hangup.recv() => config = reload::reload(args, (ground.file.as_deref(), &config), parts).await,
+            _ = hangup.recv() => {
+                config = reload::reload(args, (ground.file.as_deref(), &config), parts).await;
+            }
             () = ground.readiness.ready(), if !announced => {
                 announced = true;
                 announce(ground);

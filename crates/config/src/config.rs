@@ -283,8 +283,9 @@ pub struct Proxy {
     pub proxy_protocol: ProxyProtocol,
     /// Believe `X-Forwarded-For` (with exactly one address) from trusted fronts.
     pub trust_x_forwarded_for: bool,
-    /// Networks of the fronts that may send PROXY headers and `X-Forwarded-For`; loopback when empty.
-    pub trusted_fronts: Vec<String>,
+    /// Networks of the fronts that may send PROXY headers and `X-Forwarded-For`; when `None`, loopback, or anybody where
+    /// PROXY headers are demanded.
+    pub trusted_fronts: Option<Vec<String>>,
     /// Lines above the screen that a terminal in the browser keeps, at most a million.
     pub scrollback_lines: u32,
 }

@@ -134,6 +134,21 @@ fn flags_and_sections_of_later_days_are_accepted_and_named() {
 }
 
 #[test]
+fn fronts_left_out_are_not_fronts_that_are_none() {
+    let fronts = |text: &str| loaded(text).config.proxy.unwrap().trusted_fronts;
+
+    assert_eq!(fronts(""), None);
+    assert_eq!(fronts("proxy_service: {proxy_protocol: on}"), None);
+    assert_eq!(fronts("proxy_service: {trusted_fronts: []}"), Some(vec![]));
+    assert_eq!(
+        fronts("proxy_service: {proxy_protocol: on, trusted_fronts: 10.0.0.5}"),
+        Some(vec!["10.0.0.5".into()])
+    );
+    let refused = errors("proxy_service: {proxy_protocol: on, trusted_fronts: []}");
+    assert!(refused.contains("proxy_service.trusted_fronts: nobody"), "{refused}");
+}
+
+#[test]
 fn two_services_cannot_share_a_port() {
     insta::assert_snapshot!(errors("auth_service: {listen_addr: '0.0.0.0:3080'}\n"));
 }

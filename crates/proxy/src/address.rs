@@ -76,14 +76,33 @@ pub enum ProxyHeaders {
     From(Vec<Network>),
     /// Every connection must start with one: only a balancer can reach this port.
     Required,
+    /// Every connection must start with one, and come from these networks.
+    RequiredFrom(Vec<Network>),
 }
 
 impl ProxyHeaders {
     pub(crate) fn believes(&self, ip: IpAddr) -> bool {
         match self {
             ProxyHeaders::Refused => false,
-            ProxyHeaders::From(networks) => networks.iter().any(|network| network.contains(ip)),
+            ProxyHeaders::From(_) | ProxyHeaders::RequiredFrom(_) => {
+                self.fronts().iter().any(|network| network.contains(ip))
+            }
             ProxyHeaders::Required => true,
+        }
+    }
+
+    /// The fronts that were named. Where every connection comes from a balancer, whom it names is none.
+    pub(crate) fn fronts(&self) -> &[Network] {
+        match self {
+            ProxyHeaders::From(networks) | ProxyHeaders::RequiredFrom(networks) => networks,
+            ProxyHeaders::Refused | ProxyHeaders::Required => &[],
+        }
+    }
+
+    pub(crate) fn are_required(&self) -> bool {
+        match self {
+            ProxyHeaders::Required | ProxyHeaders::RequiredFrom(_) => true,
+            ProxyHeaders::Refused | ProxyHeaders::From(_) => false,
         }
     }
 }

@@ -151,14 +151,10 @@ impl Gate {
         self.0.settings.proxy_headers.believes(ip) || self.is_front(ip)
     }
 
-    /// One of the fronts that were named. Where every connection comes from a balancer, whom it names is none.
+    /// One of the fronts that were named.
     fn is_front(&self, ip: IpAddr) -> bool {
         let Settings { proxy_headers, forwarded_for, .. } = &self.0.settings;
-        let balancers = match proxy_headers {
-            ProxyHeaders::From(networks) => networks.as_slice(),
-            ProxyHeaders::Refused | ProxyHeaders::Required => &[],
-        };
-        balancers.iter().chain(forwarded_for).any(|network| network.contains(ip))
+        proxy_headers.fronts().iter().chain(forwarded_for).any(|network| network.contains(ip))
     }
 
     /// A front said whose the visit is.
@@ -211,7 +207,7 @@ impl Gate {
                 self.named(&mut visit, client)?;
             }
             protocol = told_apart(&mut stream, SILENCE).await?;
-        } else if self.0.settings.proxy_headers == ProxyHeaders::Required {
+        } else if self.0.settings.proxy_headers.are_required() {
             return Err("no PROXY header where one is required".into());
         }
         match protocol {

@@ -66,7 +66,8 @@ pub(crate) fn start(
         auth,
         registry,
         proxy_headers: match config.proxy_protocol {
-            ProxyProtocol::On => ProxyHeaders::Required,
+            ProxyProtocol::On if config.trusted_fronts.is_none() => ProxyHeaders::Required,
+            ProxyProtocol::On => ProxyHeaders::RequiredFrom(fronts.clone()),
             ProxyProtocol::Off => ProxyHeaders::Refused,
             ProxyProtocol::Unspecified => ProxyHeaders::From(fronts.clone()),
         },
@@ -118,11 +119,9 @@ fn limits(config: &config::Limits) -> Limits {
 
 /// The networks fronts are in: PROXY headers and `X-Forwarded-For` count from there alone.
 fn fronts(config: &config::Proxy) -> anyhow::Result<Vec<Network>> {
-    if config.trusted_fronts.is_empty() {
-        return Ok(Network::loopback());
-    }
+    let Some(named) = &config.trusted_fronts else { return Ok(Network::loopback()) };
     let parse = |text: &String| text.parse::<Network>().context("proxy_service.trusted_fronts");
-    config.trusted_fronts.iter().map(parse).collect()
+    named.iter().map(parse).collect()
 }
 
 /// What browsers see: the configured pairs, or a certificate signed by nobody.

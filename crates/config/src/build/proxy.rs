@@ -31,13 +31,24 @@ impl Make<'_> {
                 .unwrap_or(Some(Span(Duration::from_secs(60)))),
             proxy_protocol,
             trust_x_forwarded_for: file.truth("proxy_service.trust_x_forwarded_for").unwrap_or(false),
-            trusted_fronts: file
-                .texts("proxy_service.trusted_fronts")
-                .into_iter()
-                .map(|(t, _)| t.to_owned())
-                .collect(),
+            trusted_fronts: self.trusted_fronts(proxy_protocol),
             scrollback_lines: file.whole("proxy_service.ui.scrollback_lines").unwrap_or(5000),
         })
+    }
+
+    /// An empty list trusts nobody; a list that is left out leaves it to us.
+    fn trusted_fronts(&mut self, headers: ProxyProtocol) -> Option<Vec<String>> {
+        let path = "proxy_service.trusted_fronts";
+        let file = self.file;
+        let all: Vec<String> = file.texts(path).into_iter().map(|(text, _)| text.to_owned()).collect();
+        if !file.has(path) {
+            return None;
+        }
+        if all.is_empty() && headers == ProxyProtocol::On {
+            let message = "nobody, and `proxy_protocol: on` demands a PROXY header of everybody";
+            self.wrong(path, message, "a network whose headers are believed");
+        }
+        Some(all)
     }
 
     /// Whether the side ports of old are wanted.

@@ -24,7 +24,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("proxy_service.acme.uri", Kind::Text, "", "The authority's directory."),
     Key::new("proxy_service.proxy_protocol", Kind::OneOf(&["on", "off", "unspecified"]), "unspecified", "PROXY headers: demanded, refused, or believed from trusted addresses."),
     Key::new("proxy_service.trust_x_forwarded_for", Kind::Bool, "no", "Believe `X-Forwarded-For` of trusted fronts, when it has exactly one address."),
-    Key::new("proxy_service.trusted_fronts", Kind::Networks, "[127.0.0.0/8, '::1']", "Networks whose PROXY headers and `X-Forwarded-For` are believed."),
+    Key::new("proxy_service.trusted_fronts", Kind::Networks, "[127.0.0.0/8, '::1']", "Networks whose PROXY headers and `X-Forwarded-For` are believed; `[]` for none. Left out where headers are demanded: everybody's headers."),
     Key::new("proxy_service.ui", Kind::Section, "", "The web page."),
     Key::new("proxy_service.ui.scrollback_lines", Kind::Int(0, 1_000_000), "5000", "Lines above the screen that a terminal in the browser keeps; each open one takes up to a kilobyte a line of the browser's memory."),
     Key::new("proxy_service.ui.show_resources", Kind::OneOf(&["requestable", "accessible_only"]), "requestable", "Which resources are listed.").later(),

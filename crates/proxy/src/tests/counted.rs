@@ -25,10 +25,11 @@ fn forwarded(client: &str) -> String {
 type Named = fn(&str) -> String;
 
 /// Every way of naming a client.
-fn ways() -> [(How, Named); 3] {
+fn ways() -> [(How, Named); 4] {
     [
         (How { headers: ProxyHeaders::From(Network::loopback()), ..How::default() }, proxied),
         (How { headers: ProxyHeaders::Required, ..How::default() }, proxied),
+        (How { headers: ProxyHeaders::RequiredFrom(Network::loopback()), ..How::default() }, proxied),
         (How { forwarded_for: Network::loopback(), ..How::default() }, forwarded),
     ]
 }
@@ -58,8 +59,24 @@ async fn a_trusted_balancers_word_counts_and_a_strangers_does_not() {
     let twice = [&b"PROXY UNKNOWN\r\n"[..], b"PROXY UNKNOWN\r\n"].concat();
     assert_eq!(world.ask(&twice).await, "");
 
-    let strict = World::with(How { headers: ProxyHeaders::Required, ..How::default() });
-    assert_eq!(strict.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await, "");
+}
+
+#[tokio::test]
+async fn where_a_header_is_required_it_is_of_those_who_were_named() {
+    let elsewhere = vec!["10.0.0.5".parse().unwrap()];
+    for (headers, believed) in [
+        (ProxyHeaders::Required, true),
+        (ProxyHeaders::RequiredFrom(Network::loopback()), true),
+        (ProxyHeaders::RequiredFrom(elsewhere), false),
+        (ProxyHeaders::RequiredFrom(vec![]), false),
+    ] {
+        let world = World::with(How { headers: headers.clone(), ..How::default() });
+
+        let answered = comes(&world, &proxied("203.0.113.9")).await.is_some();
+
+        assert_eq!(answered, believed, "{headers:?}");
+        assert_eq!(world.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await, "", "{headers:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What people are told, word for word.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use config::{Flags, Severity, Upstream, Version, load};
+use config::{Flags, SecondFactor, Severity, Upstream, Version, load};
 
 fn errors(text: &str) -> String {
     errors_with(text, &Flags::default())
@@ -146,6 +146,28 @@ fn fronts_left_out_are_not_fronts_that_are_none() {
     );
     let refused = errors("proxy_service: {proxy_protocol: on, trusted_fronts: []}");
     assert!(refused.contains("proxy_service.trusted_fronts: nobody"), "{refused}");
+}
+
+#[test]
+fn second_factors_nobody_is_asked_for_are_said() {
+    for (list, noted, factor) in [
+        ("[otp]", &[][..], SecondFactor::Otp),
+        ("[otp, webauthn]", &[], SecondFactor::On),
+        ("[webauthn]", &["`webauthn` without `otp`"], SecondFactor::Webauthn),
+        ("[otp, SSO]", &["`sso`"], SecondFactor::Otp),
+        ("[sso, webauthn]", &["`sso`", "`webauthn` without `otp`"], SecondFactor::Webauthn),
+    ] {
+        let loaded = loaded(&format!("auth_service: {{authentication: {{second_factors: {list}}}}}"));
+
+        let said: Vec<String> = loaded.notes.iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), noted.len(), "{list}: {said:?}");
+        for (said, noted) in said.iter().zip(noted) {
+            assert!(said.contains(noted) && said.contains("not in effect yet"), "{list}: {said}");
+        }
+        assert_eq!(loaded.config.auth.unwrap().authentication.second_factor, factor, "{list}");
+    }
+    let refused = errors("auth_service: {authentication: {second_factors: []}}");
+    assert!(refused.contains("second_factors: none; expected `otp`"), "{refused}");
 }
 
 #[test]

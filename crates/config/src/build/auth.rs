@@ -141,19 +141,30 @@ impl Make<'_> {
         Some(name)
     }
 
-    /// The newer list: codes alone, keys alone, or both.
-    fn second_factors(&self) -> SecondFactor {
-        let wanted: Vec<String> = self
-            .file
-            .texts("auth_service.authentication.second_factors")
-            .into_iter()
-            .map(|(t, _)| t.to_ascii_lowercase())
-            .collect();
-        let has = |word: &str| wanted.iter().any(|w| w == word);
+    /// The newer list: codes alone, or both. What nobody could sign in with so far asks for codes, and is said.
+    fn second_factors(&mut self) -> SecondFactor {
+        let path = "auth_service.authentication.second_factors";
+        let file = self.file;
+        let wanted: Vec<_> =
+            file.texts(path).into_iter().map(|(text, at)| (text.to_ascii_lowercase(), at)).collect();
+        if file.has(path) && wanted.is_empty() {
+            self.wrong(path, "none", "`otp` or more; `second_factor: off` asks for none");
+        }
+        let has = |word: &str| wanted.iter().any(|(wanted, _)| wanted == word);
+        for (word, at) in &wanted {
+            let missing = match word.as_str() {
+                "webauthn" if !has("otp") => "`webauthn` without `otp`",
+                "sso" => "`sso`",
+                _ => continue,
+            };
+            let key = format!("{}: {missing}", self.raw.shown(path));
+            let finding = Finding::error(self.raw.file(), Some(*at), &key, "not in effect yet");
+            self.findings.push(finding.weighing(Weight::NotYet));
+        }
         match (has("otp"), has("webauthn")) {
             (true, true) => SecondFactor::On,
             (false, true) => SecondFactor::Webauthn,
-            _ => SecondFactor::Otp,
+            (true | false, false) => SecondFactor::Otp,
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("auth_service.authentication.type", Kind::OneOf(&["local", "github", "oidc", "saml", "false"]), "local", "Where identities come from; `local` has an effect so far."),
     Key::new("auth_service.authentication.local_auth", Kind::Bool, "yes", "Passwords kept by the authority are good; `no` has no effect yet."),
     Key::new("auth_service.authentication.second_factor", Kind::OneOf(&["off", "optional", "otp", "u2f", "webauthn", "on"]), "otp", "What is asked for beside the password: a code, or a passkey instead of it; `webauthn` alone and `u2f` have no effect yet."),
-    Key::new("auth_service.authentication.second_factors", Kind::ManyOf(&["otp", "webauthn", "sso"]), "", "What may be asked for beside the password; replaces `second_factor`."),
+    Key::new("auth_service.authentication.second_factors", Kind::ManyOf(&["otp", "webauthn", "sso"]), "", "What may be asked for beside the password; replaces `second_factor`. `webauthn` without `otp`, and `sso`, have no effect yet."),
     Key::new("auth_service.authentication.u2f", Kind::Section, "", "Old security keys.").later(),
     Key::new("auth_service.authentication.u2f.app_id", Kind::Text, "", "The address keys were enrolled for."),
     Key::new("auth_service.authentication.u2f.facets", Kind::Texts, "", "More addresses keys answer to."),

@@ -176,6 +176,19 @@ fn two_services_cannot_share_a_port() {
 }
 
 #[test]
+fn any_port_is_nobodys_and_not_the_one_port() {
+    let any = "127.0.0.1:0";
+    loaded(&format!("auth_service: {{listen_addr: '{any}'}}\nproxy_service: {{listen_addr: '{any}'}}\n"));
+
+    let refused = errors(&format!(
+        "auth_service: {{listen_addr: '{any}'}}\nproxy_service: {{web_listen_addr: '{any}'}}\n"
+    ));
+
+    assert!(refused.contains("proxy_service.web_listen_addr: port 0; expected a port"), "{refused}");
+    assert!(!refused.contains("auth_service"), "{refused}");
+}
+
+#[test]
 fn a_misspelt_algorithm_is_answered_with_the_nearest() {
     let said = errors(
         "moongate:\n  ciphersuites: [tls-ecdhe-rsa-with-aes-128-gcm-sha265]\n  ciphers: aes256-gcm@openssh.com\n  \

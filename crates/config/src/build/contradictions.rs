@@ -86,11 +86,12 @@ impl Make<'_> {
         }
     }
 
-    /// Two services cannot listen at one place.
+    /// Two services cannot listen at one place. Port 0 is another one each time.
     pub(super) fn one_listener_each(&mut self, config: &Config) {
         let Some(auth) = &config.auth else { return };
         let Some(proxy) = &config.proxy else { return };
-        let clash = std::iter::once(&proxy.listen).chain(&proxy.also_listen).find(|a| **a == auth.listen);
+        let mut others = std::iter::once(&proxy.listen).chain(&proxy.also_listen);
+        let clash = others.find(|a| **a == auth.listen && a.port() != 0);
         if let Some(address) = clash {
             let message = format!("`{address}` is the proxy's too");
             self.wrong("auth_service.listen_addr", &message, "a port of its own");

@@ -14,6 +14,10 @@ impl Make<'_> {
             Some(address) => address,
             None => Address::new("0.0.0.0", 3080).ok()?,
         };
+        if listen.port() == 0 {
+            let expected = "a port that people and nodes can be told, such as 3080";
+            self.wrong("proxy_service.web_listen_addr", "port 0", expected);
+        }
         let proxy_protocol = match file.word("proxy_service.proxy_protocol").as_deref() {
             Some("on") => ProxyProtocol::On,
             Some("off") => ProxyProtocol::Off,

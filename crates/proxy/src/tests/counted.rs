@@ -58,7 +58,6 @@ async fn a_trusted_balancers_word_counts_and_a_strangers_does_not() {
     }
     let twice = [&b"PROXY UNKNOWN\r\n"[..], b"PROXY UNKNOWN\r\n"].concat();
     assert_eq!(world.ask(&twice).await, "");
-
 }
 
 #[tokio::test]

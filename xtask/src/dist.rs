@@ -10,14 +10,17 @@ use crate::shell::{cargo, output, root, run, target_dir, which};
 
 const NAMES: &[&str] = &["msh", "mctl"];
 const PAPERS: &[&str] = &["LICENSE", "README.md", "CHANGELOG.md"];
+/// Where the configuration is stands in the environment, so that `/etc/default/moongate` can say otherwise; a file that is
+/// not there is an error all the same.
 const UNIT: &str = "[Unit]
 Description=Moongate
 After=network-online.target
 Wants=network-online.target
 
 [Service]
+Environment=MOONGATE_CONFIG_FILE=/etc/moongate.yaml
 EnvironmentFile=-/etc/default/moongate
-ExecStart=/usr/bin/moongate start -c /etc/moongate.yaml
+ExecStart=/usr/bin/moongate start
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 RestartSec=2
@@ -128,4 +131,23 @@ fn deb(out: &Path, version: &str) -> Result<()> {
     let file = format!("moongate_{version}_{arch}.deb");
     run(Command::new("dpkg-deb").current_dir(out).args(["--root-owner-group", "--build", "deb", &file]))?;
     Ok(std::fs::remove_dir_all(tree)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operators_variables_win_over_the_packaged_ones() {
+        let lines: Vec<&str> = UNIT.lines().collect();
+
+        for expected in [
+            "Environment=MOONGATE_CONFIG_FILE=/etc/moongate.yaml",
+            "EnvironmentFile=-/etc/default/moongate",
+            // A flag would win over both.
+            "ExecStart=/usr/bin/moongate start",
+        ] {
+            assert!(lines.contains(&expected), "{expected}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Renewing never widens: same id, same roles. An id belongs to whoever joined with it first, as long as their
 //! certificate lives: another key under the same id is refused until an admin removes the node.
+//! Whoever joins proves that they hold the key.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -287,6 +288,7 @@ async fn try_join(core: &Core, ask: &Join) -> Answer<(HostCerts, AuditEvent)> {
     let token = token
         .filter(|t| !ask.roles.is_empty() && ask.roles.is_subset(&t.roles))
         .ok_or_else(|| Refusal::unauthenticated("the token is unknown, expired, or not for these roles"))?;
+    is_proven(ask)?;
     if is_reserved(core, ask.name.as_str()) {
         return Err(Refusal::bad(format!("`{}` is not a name a host may have", ask.name)));
     }
@@ -346,6 +348,17 @@ pub(crate) async fn renew(ctx: Ctx, ask: Renew) -> Answer<HostCerts> {
     let txn = Txn::new().when(Condition::At(place.clone(), doc.revision)).put(place, encode(&host)?);
     core.db.commit(txn).await?;
     Ok(certs)
+}
+
+/// A host's id and key are in the certificate it shows to everybody: whoever asks for another one holds the key too.
+fn is_proven(ask: &Join) -> Answer<()> {
+    if ask.proof.is_empty() {
+        return Err(Refusal::bad(
+            "the host does not prove that it holds its TLS key: its moongate is older than the authority's; update it \
+             and join again",
+        ));
+    }
+    pki::joining::check(ask).map_err(|e| Refusal::bad(format!("proof: {e}")))
 }
 
 /// Names a TLS key: PEM may be wrapped in more than one way, so only its letters count.

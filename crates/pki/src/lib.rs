@@ -8,6 +8,7 @@ mod bytes;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod identity;
+pub mod joining;
 pub mod keypair;
 pub mod signer;
 pub mod ssh;

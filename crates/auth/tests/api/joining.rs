@@ -64,11 +64,14 @@ async fn a_token_that_is_not_good_says_one_thing_only() {
         world.join_request("web-1", late.secret.expose(), SystemRole::Node, &keys),
         world.join_request("web-1", removed.secret.expose(), SystemRole::Node, &keys),
         world.join_request("web-1", NODE_TOKEN, SystemRole::Proxy, &keys),
-        Join { roles: [].into(), ..world.join_request("web-1", NODE_TOKEN, SystemRole::Node, &keys) },
-        Join {
+        keys.proven(Join {
+            roles: [].into(),
+            ..world.join_request("web-1", NODE_TOKEN, SystemRole::Node, &keys)
+        }),
+        keys.proven(Join {
             roles: [SystemRole::Node, SystemRole::Auth].into(),
             ..world.join_request("web-1", NODE_TOKEN, SystemRole::Node, &keys)
-        },
+        }),
     ];
 
     let mut answers = Vec::new();
@@ -108,16 +111,42 @@ async fn an_id_is_the_hosts_who_joined_with_it_first() {
     world.anyone().call(&ask).await.unwrap();
     assert!(world.anyone().call(&ask).await.is_ok(), "the same key may join again");
     let thief = Keys::new(&world.random);
-    let steal = Join {
-        ssh_key: thief.ssh.ssh_public().to_string(),
-        tls_key_pem: thief.tls.spki_pem(),
-        ..ask.clone()
-    };
+    let steal = thief.over(ask.clone());
 
     assert_eq!(fault(world.anyone().call(&steal).await), Fault::Conflict);
 
     world.admin().await.call(&DeleteNode { id: ask.id.clone() }).await.unwrap();
     assert!(world.anyone().call(&steal).await.is_ok());
+}
+
+#[tokio::test]
+async fn nobody_joins_over_a_key_that_they_do_not_hold() {
+    let world = World::new().await;
+    let gate = Keys::new(&world.random);
+    let ask = world.join_request("gate", PROXY_TOKEN, SystemRole::Proxy, &gate);
+    let certs = world.anyone().call(&ask).await.unwrap();
+    let thief = Keys::new(&world.random);
+    let steal = Join {
+        id: ask.id.clone(),
+        tls_key_pem: ask.tls_key_pem.clone(),
+        ..world.join_request("evil", NODE_TOKEN, SystemRole::Node, &thief)
+    };
+
+    for (what, proof) in [
+        ("none", String::new()),
+        ("by another key", thief.proven(steal.clone()).proof),
+        ("of another join", ask.proof.clone()),
+    ] {
+        let outcome = world.anyone().call(&Join { proof, ..steal.clone() }).await;
+        assert_eq!(fault(outcome), Fault::BadRequest, "{what}");
+    }
+
+    let client = world.client(world.trusting().showing(gate.certified(&certs.tls_cert_pem)));
+    let renewed = client.call(&renewal(&gate, &[])).await.unwrap();
+    let trust = pki::Trust::from_bundle(&renewed.trust).unwrap();
+    let der = pki::x509::certificate_from_pem(&renewed.tls_cert_pem).unwrap();
+    let identity = pki::x509::verify_client(&der, &trust, world.clock.now()).unwrap();
+    assert!(identity.speaks_for(SystemRole::Proxy));
 }
 
 #[tokio::test]
@@ -133,20 +162,20 @@ async fn names_of_others_and_of_the_cluster_are_refused() {
         "*",
         &other,
     ] {
-        let ask = Join {
+        let ask = keys.proven(Join {
             principals: vec![principal.to_owned()],
             ..world.join_request("web-1", NODE_TOKEN, SystemRole::Node, &keys)
-        };
+        });
         assert_eq!(fault(world.anyone().call(&ask).await), Fault::BadRequest, "{principal}");
     }
     for name in ["proxy.moongate.internal", "web-1.gate.example", &other] {
         let ask = world.join_request(name, NODE_TOKEN, SystemRole::Node, &keys);
         assert_eq!(fault(world.anyone().call(&ask).await), Fault::BadRequest, "{name}");
     }
-    let good = Join {
+    let good = keys.proven(Join {
         principals: vec!["gate.public.example".into(), "192.0.2.1".into()],
         ..world.join_request("proxy-1", PROXY_TOKEN, SystemRole::Proxy, &keys)
-    };
+    });
     assert!(world.anyone().call(&good).await.is_ok());
 }
 
@@ -164,10 +193,10 @@ async fn no_host_is_certified_for_the_name_of_another_node() {
             Fault::BadRequest,
             "{name}"
         );
-        let ask = Join {
+        let ask = keys.proven(Join {
             principals: vec![name.to_owned()],
             ..world.join_request("proxy-2", PROXY_TOKEN, SystemRole::Proxy, &keys)
-        };
+        });
         assert_eq!(fault(world.anyone().call(&ask).await), Fault::BadRequest, "{name}");
     }
     let (_, message) = refused(proxy.client.call(&renewal(&proxy.keys, &["web-2"])).await);
@@ -209,8 +238,8 @@ async fn a_key_that_is_none_is_refused() {
     let cert = world.anyone().call(&good).await.unwrap().ssh_cert;
 
     for ask in [
-        Join { ssh_key: "ssh-ed25519 nonsense".into(), ..good.clone() },
-        Join { ssh_key: cert, ..good.clone() },
+        keys.proven(Join { ssh_key: "ssh-ed25519 nonsense".into(), ..good.clone() }),
+        keys.proven(Join { ssh_key: cert, ..good.clone() }),
         Join { tls_key_pem: "nonsense".into(), id: NodeId::from_random([5; 16]), ..good.clone() },
     ] {
         assert_eq!(fault(world.anyone().call(&ask).await), Fault::BadRequest);

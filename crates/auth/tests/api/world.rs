@@ -53,6 +53,20 @@ impl Keys {
         }
     }
 
+    /// The same, signed with the TLS key.
+    pub fn proven(&self, ask: Join) -> Join {
+        Join { proof: pki::joining::prove(&ask, &self.tls).unwrap(), ..ask }
+    }
+
+    /// The same, asked for with these keys.
+    pub fn over(&self, ask: Join) -> Join {
+        self.proven(Join {
+            ssh_key: self.ssh.ssh_public().to_string(),
+            tls_key_pem: self.tls.spki_pem(),
+            ..ask
+        })
+    }
+
     pub fn certified(&self, cert_pem: &str) -> Certified {
         Certified::from_pem(cert_pem, &self.tls.to_pkcs8_pem().unwrap()).unwrap()
     }
@@ -194,7 +208,7 @@ impl World {
     }
 
     pub fn join_request(&self, name: &str, token: &str, role: SystemRole, keys: &Keys) -> Join {
-        Join {
+        keys.proven(Join {
             token: Secret::new(token),
             id: NodeId::from_random(self.random.bytes()),
             name: name.parse().unwrap(),
@@ -202,7 +216,8 @@ impl World {
             principals: vec![],
             ssh_key: keys.ssh.ssh_public().to_string(),
             tls_key_pem: keys.tls.spki_pem(),
-        }
+            proof: String::new(),
+        })
     }
 
     async fn joined(&self, name: &str, token: &str, role: SystemRole) -> Host {

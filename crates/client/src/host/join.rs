@@ -112,17 +112,18 @@ async fn join_at(
     let unusable = |e: crate::tls::TlsError| HostError::Refused(format!("{to}: {e}"));
     keyring.swap(Material::trusting(&believed).map_err(unusable)?);
     client.hang_up().await;
-    let certs = client
-        .call(&Join {
-            token: how.token.clone(),
-            id: how.id.clone(),
-            name: how.name.clone(),
-            roles: how.roles.clone(),
-            principals: how.principals.clone(),
-            ssh_key: keys.ssh_public(),
-            tls_key_pem: keys.tls_public_pem(),
-        })
-        .await?;
+    let mut ask = Join {
+        token: how.token.clone(),
+        id: how.id.clone(),
+        name: how.name.clone(),
+        roles: how.roles.clone(),
+        principals: how.principals.clone(),
+        ssh_key: keys.ssh_public(),
+        tls_key_pem: keys.tls_public_pem(),
+        proof: String::new(),
+    };
+    ask.proof = pki::joining::prove(&ask, &keys.tls)?;
+    let certs = client.call(&ask).await?;
     pki::Trust::from_bundle(&certs.trust)?;
     Ok(HostIdentity::of(certs, how.id.clone(), how.name.clone(), how.roles.clone()))
 }

@@ -44,6 +44,9 @@ pub struct Join {
     pub ssh_key: String,
     /// SubjectPublicKeyInfo of the TLS key, PEM.
     pub tls_key_pem: String,
+    /// Signature by the TLS key over all of the above (docs/formats/join-proof.md), base64; without it nobody joins.
+    #[serde(default)]
+    pub proof: String,
 }
 
 /// Renews a host's certificates over new or the same keys, before they end.

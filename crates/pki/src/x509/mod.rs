@@ -13,7 +13,7 @@ use rustls_pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
 pub use issue::{Leaf, authority_certificate, issue, self_signed};
-pub(crate) use spki::{private_from_pkcs8, spki_der};
+pub(crate) use spki::{SubjectKey, private_from_pkcs8, spki_der};
 pub(crate) use verify::read_identity;
 pub use verify::{pin, verify_client, verify_server};
 

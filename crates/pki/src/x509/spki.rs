@@ -1,5 +1,9 @@
 //! Public keys as X.509 writes them: SubjectPublicKeyInfo, and its translation to and from our signers.
 
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
+    VerificationAlgorithm,
+};
 use rcgen::{PublicKeyData, SignatureAlgorithm, SigningKey};
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 use x509_parser::public_key::PublicKey;
@@ -60,6 +64,22 @@ impl SubjectKey {
             other => return Err(Error::UnsupportedKey(other.chars().take(64).collect())),
         };
         Ok(Self { algorithm, bits })
+    }
+
+    /// Checks a signature over `message` by this key, with the hash that goes with it; raw, as [`Signer::sign`] gives it.
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), Error> {
+        let algorithm: &'static dyn VerificationAlgorithm = if self.algorithm == &rcgen::PKCS_ED25519 {
+            &ED25519
+        } else if self.algorithm == &rcgen::PKCS_ECDSA_P256_SHA256 {
+            &ECDSA_P256_SHA256_FIXED
+        } else if self.algorithm == &rcgen::PKCS_ECDSA_P384_SHA384 {
+            &ECDSA_P384_SHA384_FIXED
+        } else {
+            &RSA_PKCS1_2048_8192_SHA256
+        };
+        UnparsedPublicKey::new(algorithm, &self.bits)
+            .verify(message, signature)
+            .map_err(|_| Error::BadSignature)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Certificates: a person's after signing in, a host's by joining and renewing.
 //!
 //! Renewing never widens: same id, same roles. An id belongs to whoever joined with it first, as long as their
-//! certificate lives: another key under the same id is refused until an admin removes the node.
-//! Whoever joins proves that they hold the key.
+//! certificate lives: another key under the same id is refused until an admin removes the node, and so is the first key
+//! once another has joined. Whoever joins proves that they hold the key.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -297,7 +297,8 @@ async fn try_join(core: &Core, ask: &Join) -> Answer<(HostCerts, AuditEvent)> {
         name: ask.name.clone(),
         roles: ask.roles.clone(),
         labels: token.labels,
-        tls_key: fingerprint(&ask.tls_key_pem),
+        tls_key: key_name(&ask.tls_key_pem)?,
+        earlier_key: None,
         expires: core.now() + core.settings.times.host_cert,
     };
     check_principals(core, &host, &ask.principals).await?;
@@ -335,7 +336,8 @@ pub(crate) async fn renew(ctx: Ctx, ask: Renew) -> Answer<HostCerts> {
     let mut host = doc.value;
     check_principals(core, &host, &ask.principals).await?;
     host.roles = host.roles.intersection(roles).copied().collect();
-    host.tls_key = fingerprint(&ask.tls_key_pem);
+    host.tls_key = key_name(&ask.tls_key_pem)?;
+    host.earlier_key = ctx.caller.key.clone().filter(|key| *key != host.tls_key);
     host.expires = core.now() + core.settings.times.host_cert;
     let wish = HostWish {
         host: &host,
@@ -361,7 +363,12 @@ fn is_proven(ask: &Join) -> Answer<()> {
     pki::joining::check(ask).map_err(|e| Refusal::bad(format!("proof: {e}")))
 }
 
-/// Names a TLS key: PEM may be wrapped in more than one way, so only its letters count.
+/// Names a TLS key that somebody sent.
+pub(crate) fn key_name(key_pem: &str) -> Answer<String> {
+    Ok(fingerprint(&pki::x509::plain_key(key_pem).map_err(unfit)?))
+}
+
+/// Names a TLS key as certificates carry it: only the letters of its PEM count.
 pub(crate) fn fingerprint(key_pem: &str) -> String {
     let body: String = key_pem
         .lines()

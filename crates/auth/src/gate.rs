@@ -28,6 +28,8 @@ use crate::tunnels::Ended;
 pub(crate) struct Caller {
     /// What their certificate says, verified in the handshake.
     pub(crate) identity: Option<Identity>,
+    /// The key that it is over, as [`fingerprint`](crate::certs::fingerprint) names it.
+    pub(crate) key: Option<String>,
     /// Where the connection comes from, where that is known.
     pub(crate) peer: Option<SocketAddr>,
     /// When the connection ended, once it has.
@@ -146,34 +148,33 @@ fn known<'c>(core: &Core, caller: &'c Caller) -> Answer<&'c Identity> {
 const LAST_WORDS: [&str; 3] = ["EmitEvents", "PutSegment", "GetUpload"];
 
 async fn host(core: &Core, endpoint: &Endpoint, caller: &Caller, role: Option<SystemRole>) -> Answer<Pass> {
-    let identity = known(core, caller)?;
-    holds(core, identity, role, LAST_WORDS.contains(&endpoint.name)).await?;
-    Ok(Pass(Kept::Host(identity.clone())))
+    holds(core, caller, role, LAST_WORDS.contains(&endpoint.name)).await?;
+    Ok(Pass(Kept::Host(known(core, caller)?.clone())))
 }
 
 /// Lets a connection through that passes on somebody else's: only a proxy of the cluster says whose it is.
 pub(crate) async fn admit_relay(core: &Core, caller: &Caller) -> Answer<()> {
-    holds(core, known(core, caller)?, Some(SystemRole::Proxy), false).await
+    holds(core, caller, Some(SystemRole::Proxy), false).await
 }
 
-/// A host that has its place still, or may do without, and speaks for the role.
-async fn holds(
-    core: &Core,
-    identity: &Identity,
-    role: Option<SystemRole>,
-    without_place: bool,
-) -> Answer<()> {
+/// A host that has its place still, or may do without, and speaks for the role. The place is that of a key: when another
+/// host joined with the id of one that was removed, the certificate of the removed one is no better for it.
+async fn holds(core: &Core, caller: &Caller, role: Option<SystemRole>, without_place: bool) -> Answer<()> {
+    let identity = known(core, caller)?;
     let Some(id) = identity.host().filter(|_| role.is_none_or(|role| identity.speaks_for(role))) else {
         return Err(Refusal::not_found());
     };
     if policy::lock_on(identity, core.rules.now().rules(), core.now()).is_some() {
         return Err(Refusal::not_found());
     }
-    let place = key("hosts", id)?;
-    if !without_place && core.db.get::<Host>(&place).await?.is_none() {
-        return Err(Refusal::not_found());
+    if without_place {
+        return Ok(());
     }
-    Ok(())
+    let host = core.db.get::<Host>(&key("hosts", id)?).await?;
+    match host.zip(caller.key.as_ref()) {
+        Some((host, key)) if host.value.has_key(key) => Ok(()),
+        Some(_) | None => Err(Refusal::not_found()),
+    }
 }
 
 /// The identity as far as it still holds: a deleted user has nothing, a taken role is gone at once.

@@ -16,6 +16,16 @@ pub(crate) struct Host {
     pub(crate) labels: Labels,
     /// Hex SHA-256 of its TLS key, as last certified.
     pub(crate) tls_key: String,
+    /// The key it renewed with, when that was another: its certificate is good until the new one has arrived.
+    #[serde(default)]
+    pub(crate) earlier_key: Option<String>,
     /// When its certificates end.
     pub(crate) expires: Timestamp,
+}
+
+impl Host {
+    /// Whether this key is the host's: an id that somebody else joined with since is not that of the key before.
+    pub(crate) fn has_key(&self, key: &str) -> bool {
+        self.tls_key == key || self.earlier_key.as_deref() == Some(key)
+    }
 }

@@ -98,6 +98,7 @@ pub(crate) fn show_own(core: &Core, shown: &Shown) -> Result<(), Error> {
         roles: [SystemRole::Auth].into(),
         labels: model::Labels::new(),
         tls_key: String::new(),
+        earlier_key: None,
         expires: core.now() + core.settings.times.host_cert,
     };
     let wish = HostWish {

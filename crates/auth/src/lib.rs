@@ -152,12 +152,14 @@ impl Authority {
     /// # Errors
     /// A key or name is not acceptable, or the store failed.
     pub async fn certify_local(&self, host: LocalHost) -> Result<HostCerts, Error> {
+        let refused = |refusal: refusal::Refusal| Error::Setting(refusal.message);
         let kept = host::Host {
             id: host.id,
             name: host.name,
             roles: host.roles,
             labels: Labels::new(),
-            tls_key: certs::fingerprint(&host.tls_key_pem),
+            tls_key: certs::key_name(&host.tls_key_pem).map_err(refused)?,
+            earlier_key: None,
             expires: self.core.now() + self.core.settings.times.host_cert,
         };
         let wish = certs::HostWish {
@@ -166,7 +168,6 @@ impl Authority {
             ssh_key: &host.ssh_key,
             tls_key_pem: &host.tls_key_pem,
         };
-        let refused = |refusal: refusal::Refusal| Error::Setting(refusal.message);
         let (issued, event) = certs::issue_host(&self.core, &wish).map_err(refused)?;
         self.core.log.write(vec![event]).await.map_err(refused)?;
         let txn = store::Txn::new().put(db::key("hosts", &kept.id)?, db::encode(&kept)?);

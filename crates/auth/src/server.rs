@@ -17,7 +17,6 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use model::Identity;
 use model::api::{Endpoint, Shape};
 use runtime::{Place, Places, Scope};
 use rustls::ServerConfig;
@@ -28,6 +27,7 @@ use tokio_rustls::server::TlsStream;
 use wire::route::RELAY_ALPN;
 
 use crate::authority::Core;
+use crate::certs::fingerprint;
 use crate::dispatch::{Ctx, Reply, Source, Table};
 use crate::gate::{self, Caller};
 use crate::heard::Heard;
@@ -86,7 +86,7 @@ impl Front {
         };
         let Some(half_open) = self.half_open(peer) else { return };
         let Some(stream) = self.handshake(stream, peer).await else { return };
-        let caller = Caller { identity: self.identity(&stream), peer, ended: Ended::default() };
+        let caller = self.caller(&stream, peer);
         if !is_relay(&stream) {
             return self.talk(stream, caller, half_open, scope).await;
         }
@@ -142,7 +142,7 @@ impl Front {
         if is_relay(&stream) {
             return tracing::warn!(?peer, "a passed-on connection inside another was closed");
         }
-        let caller = Caller { identity: self.identity(&stream), peer, ended: Ended::default() };
+        let caller = self.caller(&stream, peer);
         self.talk(stream, caller, half_open, scope).await;
     }
 
@@ -159,9 +159,15 @@ impl Front {
         self.converse(TokioIo::new(stream), caller, scope).await;
     }
 
-    fn identity<S>(&self, stream: &TlsStream<S>) -> Option<Identity> {
-        let leaf = stream.get_ref().1.peer_certificates()?.first()?;
-        pki::x509::verify_client(leaf, self.core.keys.now().trust(), self.core.now()).ok()
+    fn caller<S>(&self, stream: &TlsStream<S>, peer: Option<SocketAddr>) -> Caller {
+        let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let trusted = leaf.and_then(|leaf| {
+            let identity =
+                pki::x509::verify_client(leaf, self.core.keys.now().trust(), self.core.now()).ok()?;
+            Some((identity, fingerprint(&pki::x509::key_of(leaf).ok()?)))
+        });
+        let (identity, key) = trusted.unzip();
+        Caller { identity, key, peer, ended: Ended::default() }
     }
 
     async fn converse<I>(self, io: I, caller: Caller, scope: Scope)

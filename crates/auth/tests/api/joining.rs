@@ -120,6 +120,44 @@ async fn an_id_is_the_hosts_who_joined_with_it_first() {
 }
 
 #[tokio::test]
+async fn who_was_removed_does_not_come_back_when_the_id_does() {
+    let world = World::new().await;
+    let stolen = world.node("web-1", "prod").await;
+    world.admin().await.call(&DeleteNode { id: stolen.id.clone() }).await.unwrap();
+    let rebuilt = Keys::new(&world.random);
+    let ask = rebuilt.proven(Join {
+        id: stolen.id.clone(),
+        ..world.join_request("web-1", NODE_TOKEN, SystemRole::Node, &rebuilt)
+    });
+
+    let certs = world.anyone().call(&ask).await.unwrap();
+
+    assert_eq!(fault(stolen.client.call(&renewal(&stolen.keys, &[])).await), Fault::NotFound);
+    assert_eq!(
+        fault(stolen.client.call(&world.report(&stolen, "web-1", "prod")).await),
+        Fault::NotFound,
+        "also on a connection that stands"
+    );
+    let again = world.client(world.trusting().showing(rebuilt.certified(&certs.tls_cert_pem)));
+    assert!(again.call(&renewal(&rebuilt, &[])).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_host_may_renew_over_another_key_and_goes_on_with_the_old_one_until_the_answer_is_there() {
+    let world = World::new().await;
+    let node = world.node("web-1", "prod").await;
+    let new = Keys::new(&world.random);
+    node.client.call(&renewal(&new, &[])).await.unwrap();
+
+    // The answer was lost: the same is asked again.
+    let certs = node.client.call(&renewal(&new, &[])).await.unwrap();
+
+    let renewed = world.client(world.trusting().showing(new.certified(&certs.tls_cert_pem)));
+    assert!(renewed.call(&renewal(&new, &[])).await.is_ok());
+    assert_eq!(fault(node.client.call(&renewal(&node.keys, &[])).await), Fault::NotFound, "it has arrived");
+}
+
+#[tokio::test]
 async fn nobody_joins_over_a_key_that_they_do_not_hold() {
     let world = World::new().await;
     let gate = Keys::new(&world.random);

@@ -8,7 +8,7 @@ use rcgen::{PublicKeyData, SignatureAlgorithm, SigningKey};
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 use x509_parser::public_key::PublicKey;
 
-use super::der_from_pem;
+use super::{der_from_pem, pem};
 use crate::Error;
 use crate::signer::{KeyType, Private, Signer};
 
@@ -81,6 +81,14 @@ impl SubjectKey {
             .verify(message, signature)
             .map_err(|_| Error::BadSignature)
     }
+}
+
+/// The same key as certificates carry it, PEM: whoever wrote `text` may have written it otherwise.
+///
+/// # Errors
+/// No key, or of a kind we do not use.
+pub fn plain_key(text: &str) -> Result<String, Error> {
+    Ok(pem(WHAT, &SubjectKey::from_pem(text)?.subject_public_key_info()))
 }
 
 /// Lets rcgen sign with one of our signers.

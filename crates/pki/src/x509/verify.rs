@@ -10,7 +10,7 @@ use webpki::aws_lc_rs as algorithms;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::IDENTITY_OID;
+use super::{IDENTITY_OID, pem};
 use crate::{Error, MAX_BLOB, Trust, identity};
 
 const WHAT: &str = "certificate";
@@ -63,6 +63,14 @@ pub fn verify_server(
 pub fn pin(cert: &CertificateDer<'_>) -> Result<String, Error> {
     let parsed = parse(cert)?;
     Ok(format!("sha256:{}", HEXLOWER.encode(digest(&SHA256, parsed.public_key().raw).as_ref())))
+}
+
+/// The key that a certificate is over, PEM, as [`plain_key`](super::plain_key) writes it.
+///
+/// # Errors
+/// Not a certificate.
+pub fn key_of(cert: &CertificateDer<'_>) -> Result<String, Error> {
+    Ok(pem("PUBLIC KEY", parse(cert)?.public_key().raw))
 }
 
 fn parse<'a>(cert: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {

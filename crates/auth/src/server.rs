@@ -2,6 +2,7 @@
 //!
 //! Bounds: handshakes 10 s, [`HALF_OPEN`] at a time and [`HALF_OPEN_EACH`] from one address; [`CONNECTIONS`] connections; 128 requests on each; bodies by
 //! verb ([`body_limit`]) read within 30 s; handlers answer within 30 s. What is over a bound is refused, not queued.
+//! A handler that has begun ends by itself: callers who leave, or are told that it takes too long, cut no change in two.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -188,10 +189,11 @@ impl Front {
         let life = self.life_of(&caller);
         let _ending = Ending { core: self.core.clone(), ended: caller.ended.clone() };
         let (front, streams) = (self, scope.child("streams"));
-        let inner = streams.clone();
+        let handlers = Arc::new(Semaphore::new(REQUESTS as usize));
+        let line = Line { caller, streams: streams.clone(), handlers };
         let service = service_fn(move |request| {
-            let (front, caller, scope) = (front.clone(), caller.clone(), inner.clone());
-            async move { Ok::<_, Infallible>(front.answer(request, caller, scope).await) }
+            let (front, line) = (front.clone(), line.clone());
+            async move { Ok::<_, Infallible>(front.answer(request, line).await) }
         });
         let mut connection = pin!(builder.serve_connection(io, service));
         let ended = tokio::select! {
@@ -221,8 +223,8 @@ impl Front {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, caller: Caller, scope: Scope) -> Response<ReplyBody> {
-        match self.handle(request, caller, scope).await {
+    async fn answer(&self, request: Request<Incoming>, line: Line) -> Response<ReplyBody> {
+        match self.handle(request, line).await {
             Ok(response) => response,
             Err(refusal) => {
                 let body = serde_json::to_vec(&refusal.body()).unwrap_or_default();
@@ -232,12 +234,8 @@ impl Front {
         }
     }
 
-    async fn handle(
-        &self,
-        request: Request<Incoming>,
-        caller: Caller,
-        scope: Scope,
-    ) -> Answer<Response<ReplyBody>> {
+    async fn handle(&self, request: Request<Incoming>, line: Line) -> Answer<Response<ReplyBody>> {
+        let Line { caller, streams, handlers } = line;
         let (parts, body) = request.into_parts();
         let found = self.table.find(parts.method.as_str(), parts.uri.path());
         let Some((row, mut text)) = found else {
@@ -255,20 +253,36 @@ impl Front {
             Shape::Json | Shape::Download | Shape::Stream => (Bytes::new(), body),
         };
         let ctx = Ctx { core: self.core.clone(), caller: caller.clone(), pass, upload };
+        let busy = || Refusal::unavailable("the authority is too busy: try again");
+        // Those that nobody waits for any more keep their place to their end.
+        let place = handlers.try_acquire_owned().map_err(|_| busy())?;
         let work = row.run(ctx, Fields { text, body });
-        let reply = tokio::time::timeout(DEADLINE, work)
-            .await
-            .map_err(|_| Refusal::unavailable("the authority is too busy: try again"))??;
+        let work = streams.spawn_graceful("handler", async move {
+            let _place = place;
+            work.await
+        });
+        let reply = tokio::time::timeout(DEADLINE, work).await.map_err(|_| busy())?;
+        let reply = reply.map_err(Refusal::internal)??;
         Ok(match reply {
             Reply::Json(bytes) => respond(StatusCode::OK, JSON, ReplyBody::of(bytes)),
             Reply::Raw(bytes) => respond(StatusCode::OK, OCTETS, ReplyBody::of(bytes)),
             Reply::Stream(source) => {
                 let (lines, body) = mpsc::channel(LINES);
-                scope.spawn("stream", pump(self.core.clone(), endpoint, caller, source, lines));
+                streams.spawn("stream", pump(self.core.clone(), endpoint, caller, source, lines));
                 respond(StatusCode::OK, NDJSON, ReplyBody::Lines(body))
             }
         })
     }
+}
+
+/// What the requests of one connection share.
+#[derive(Clone)]
+struct Line {
+    caller: Caller,
+    /// Streams end with it.
+    streams: Scope,
+    /// Places of handlers, [`REQUESTS`].
+    handlers: Arc<Semaphore>,
 }
 
 /// Tells when a connection ended, however that came about.

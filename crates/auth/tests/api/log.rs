@@ -7,11 +7,14 @@ use audit::event::kinds::{SessionConnect, SessionStart};
 use audit::event::{Connection, Server, SessionRef, Stamp, Who};
 use model::api::Fault;
 use model::api::audit::{AuditEvent, Checkpoint, EmitEvents, ExportChain, SearchEvents, TailEvents};
+use model::api::locks::{CreateLock, ListLocks};
+use model::resource::LockTarget;
 use model::{NodeId, RequestId};
 use runtime::{Health, Scope, Service};
 use store::{Range, Txn};
 use testkit::client::{Client, Keyring};
 
+use crate::held::Wait;
 use crate::world::{Host, World, eventually, fault, presets};
 
 fn server(id: &NodeId) -> Server {
@@ -417,4 +420,27 @@ async fn a_keyring_swapped_is_used_by_the_next_connection() {
     assert!(changed.has_changed().unwrap());
     changed.mark_unchanged();
     assert!(keyring.current().shows());
+}
+
+#[tokio::test]
+async fn who_leaves_in_the_middle_of_a_change_leaves_its_event() {
+    let (world, held) = World::held().await;
+    let admin = world.admin().await;
+    let target = LockTarget { user: Some("ann".parse().unwrap()), ..LockTarget::default() };
+    let lock = CreateLock { target, message: String::new(), ttl: None };
+    held.hold(Wait::After, "locks");
+    let caller = admin.clone();
+    let call = world.scope.spawn("call", async move { caller.call(&lock).await });
+    held.reached().await;
+
+    call.abort();
+    assert!(call.await.is_err());
+    // The same connection: who answers this has read that the caller left.
+    let locks = admin.call(&ListLocks {}).await.unwrap().items;
+    assert_eq!(admin.call(&ListLocks {}).await.unwrap().items, locks);
+    held.let_go();
+
+    assert_eq!(locks.len(), 1);
+    eventually("the event", || world.has_event("lock.created", "TLK00I")).await;
+    world.stop().await;
 }

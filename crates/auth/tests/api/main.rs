@@ -13,6 +13,7 @@
 mod authenticator;
 mod conditions;
 mod coverage;
+mod held;
 mod joining;
 mod lasting;
 mod log;

@@ -23,6 +23,8 @@ use testkit::client::tls::{Certified, Material};
 use testkit::client::{CallError, Client, Keyring};
 use testkit::pipe::Pipe;
 
+use crate::held::Held;
+
 pub const NODE_TOKEN: &str = "static-token-for-nodes";
 pub const PROXY_TOKEN: &str = "static-token-for-proxies";
 pub const PASSWORD: &str = "correct horse battery";
@@ -123,6 +125,15 @@ impl World {
         let mut settings = settings(dir.path());
         edit(&mut settings);
         Self::over(store, dir, clock, settings).await
+    }
+
+    /// One whose store keeps transactions waiting on demand.
+    pub async fn held() -> (Self, Arc<Held>) {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let clock = Clock::manual(Clock::system().now());
+        let held = Arc::new(Held::new(clock.clone()));
+        let settings = settings(dir.path());
+        (Self::over(held.clone(), dir, clock, settings).await, held)
     }
 
     pub async fn over(

@@ -9,6 +9,7 @@ mod renew;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use model::api::certs::HostCerts;
 use model::api::cluster::TrustBundle;
@@ -191,6 +192,15 @@ impl HostIdentity {
     #[must_use]
     pub fn expires(&self) -> Timestamp {
         self.state.expires
+    }
+
+    /// How long its certificates were good for when they were issued, however long that is ago: a host that is started
+    /// anew every morning renews them too. What is left at `now` where the certificate does not parse.
+    #[must_use]
+    pub fn life(&self, now: Timestamp) -> Duration {
+        let cert = pki::x509::certificate_from_pem(&self.tls_cert_pem);
+        let issued = cert.and_then(|cert| pki::x509::issued_at(&cert)).unwrap_or(now);
+        self.state.expires.since(issued)
     }
 
     /// Labels its token gave it.

@@ -84,10 +84,9 @@ pub fn keep_fresh(how: Renewing, first: HostIdentity, scope: &Scope) -> watch::R
     let (publish, watching) = watch::channel(first);
     scope.spawn("renew", async move {
         let mut failures: u32 = 0;
-        // Not known for the first certificate: what is left of it is a fair guess.
-        let mut life = publish.borrow().expires().since(how.clock.now());
         loop {
             let old = publish.borrow().clone();
+            let life = old.life(how.clock.now());
             let wait = match failures {
                 0 => renew_after(how.clock.now(), old.expires(), life, u8::from_le_bytes(how.random.bytes())),
                 n => Duration::from_secs(RETRY.0.saturating_mul(1 << n.min(10)).min(RETRY.1)),
@@ -102,7 +101,7 @@ pub fn keep_fresh(how: Renewing, first: HostIdentity, scope: &Scope) -> watch::R
             match outcome {
                 Ok(new) => {
                     tracing::info!(expires = %new.expires(), "host certificates renewed");
-                    (failures, life) = (0, new.expires().since(now));
+                    failures = 0;
                     let _ = publish.send(new);
                 }
                 Err(error) => {

@@ -82,3 +82,44 @@ fn certificates_are_renewed_in_the_last_third_of_their_life() {
     assert_eq!(wait(hours(8), 255), Duration::from_secs(5));
     assert_eq!(wait(Duration::ZERO, 0), Duration::from_secs(5));
 }
+
+#[test]
+fn a_host_that_starts_late_in_a_certificates_life_renews_it_as_if_it_had_run_all_the_time() {
+    let issued = Timestamp::from_secs(1_700_000_000);
+    let days = |n: u64| Duration::from_secs(86_400 * n);
+    let ca = Authority::generate(KeyType::EcdsaP256, &[1; 32]).unwrap();
+    let key = KeyPair::generate(KeyType::EcdsaP256, &[2; 32]).unwrap();
+    let (id, name) = (NodeId::from_random([7; 16]), "n1".parse::<NodeName>().unwrap());
+    let roles = BTreeSet::from([SystemRole::Node]);
+    let holder = model::Identity {
+        subject: model::Subject::Host { id: id.clone(), name: name.clone(), roles: roles.clone() },
+        cluster: "demo".parse().unwrap(),
+        expires_at: issued + days(7),
+        login_ip: None,
+        pin_ip: false,
+        mfa_at: None,
+        impersonator: None,
+        disallow_reissue: false,
+    };
+    let key_pem = key.spki_pem();
+    let leaf =
+        pki::x509::Leaf { key_pem: &key_pem, identity: &holder, names: &[], serial: [3; 16], now: issued };
+    let certs = HostCerts {
+        ssh_cert: String::new(),
+        tls_cert_pem: pki::x509::issue(&ca, &leaf).unwrap(),
+        trust: TrustBundle::default(),
+        cluster: holder.cluster.clone(),
+        expires: holder.expires_at,
+        labels: Labels::new(),
+    };
+    let identity = HostIdentity::of(certs, id, name, roles);
+
+    for (day, wait) in [(0, 3600), (4, 3600), (5, 5), (6, 5)] {
+        let now = issued + days(day);
+        assert_eq!(identity.life(now), days(7), "day {day}");
+        let waits = renew_after(now, identity.expires(), identity.life(now), 0);
+        assert_eq!(waits, Duration::from_secs(wait), "day {day}");
+    }
+    let odd = HostIdentity { tls_cert_pem: "nonsense".into(), ..identity };
+    assert_eq!(odd.life(issued + days(6)), days(1));
+}

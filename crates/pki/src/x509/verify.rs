@@ -11,7 +11,7 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{IDENTITY_OID, pem};
-use crate::{Error, MAX_BLOB, Trust, identity};
+use crate::{BACKDATE, Error, MAX_BLOB, Trust, identity};
 
 const WHAT: &str = "certificate";
 
@@ -71,6 +71,14 @@ pub fn pin(cert: &CertificateDer<'_>) -> Result<String, Error> {
 /// Not a certificate.
 pub fn key_of(cert: &CertificateDer<'_>) -> Result<String, Error> {
     Ok(pem("PUBLIC KEY", parse(cert)?.public_key().raw))
+}
+
+/// When a certificate of ours was issued: it is good from [`BACKDATE`] before.
+///
+/// # Errors
+/// Not a certificate.
+pub fn issued_at(cert: &CertificateDer<'_>) -> Result<Timestamp, Error> {
+    Ok(Timestamp::from_secs(parse(cert)?.validity().not_before.timestamp()) + BACKDATE)
 }
 
 fn parse<'a>(cert: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {

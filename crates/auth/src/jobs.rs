@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::SystemRole;
+use model::{SystemRole, Timestamp};
 use pki::{KeyPair, KeyType};
 use runtime::Scope;
 use store::StoreError;
@@ -78,18 +78,30 @@ async fn housekeeping(core: Arc<Core>) {
     }
 }
 
-/// Shows a certificate of the server's own, and a new one when two thirds of its life are over.
+/// Shows a new certificate of the server's own when it is due. Looks at the clock often: it may jump, and a host that was
+/// suspended slept through whatever was waited for.
 async fn renew_own(core: Arc<Core>, shown: Arc<Shown>) {
+    let mut tick = tokio::time::interval(core.settings.times.housekeeping);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let life = core.settings.times.host_cert;
-        tokio::time::sleep(life / 3 * 2).await;
+        tick.tick().await;
+        let now = core.now();
+        if shown.issued().is_some_and(|issued| !is_due(issued, now, core.settings.times.host_cert)) {
+            continue;
+        }
         let outcome = show_own(&core, &shown).map_err(|e| e.to_string());
-        core.health.ran("own certificate", core.now(), outcome);
+        core.health.ran("own certificate", now, outcome);
     }
+}
+
+/// Whether a certificate has a third of its life left, or is of a time that has not come, since the clock went back.
+fn is_due(issued: Timestamp, now: Timestamp, life: Duration) -> bool {
+    now < issued || now.since(issued) >= life / 3 * 2
 }
 
 /// Issues the server's own certificate over a key that never leaves this process.
 pub(crate) fn show_own(core: &Core, shown: &Shown) -> Result<(), Error> {
+    let now = core.now();
     let key = KeyPair::generate(KeyType::EcdsaP256, &core.random.bytes::<32>())?;
     let ssh = KeyPair::generate(KeyType::Ed25519, &core.random.bytes::<32>())?;
     let host = Host {
@@ -99,7 +111,7 @@ pub(crate) fn show_own(core: &Core, shown: &Shown) -> Result<(), Error> {
         labels: model::Labels::new(),
         tls_key: String::new(),
         earlier_key: None,
-        expires: core.now() + core.settings.times.host_cert,
+        expires: now + core.settings.times.host_cert,
     };
     let wish = HostWish {
         host: &host,
@@ -109,5 +121,25 @@ pub(crate) fn show_own(core: &Core, shown: &Shown) -> Result<(), Error> {
     };
     let (certs, _) = issue_host(core, &wish).map_err(|refusal| Error::Setting(refusal.message))?;
     let key_pem = key.to_pkcs8_pem()?;
-    shown.replace(&certs.tls_cert_pem, &key_pem)
+    shown.replace(&certs.tls_cert_pem, &key_pem, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_due_in_its_last_third_and_when_the_clock_went_back() {
+        let (issued, hour) = (Timestamp::from_secs(1_000_000), Duration::from_secs(3600));
+
+        for (now, due) in [
+            (issued, false),
+            (issued + hour, false),
+            (issued + hour * 2, true),
+            (issued + hour * 300, true),
+            (issued - hour, true),
+        ] {
+            assert_eq!(is_due(issued, now, hour * 3), due, "{now}");
+        }
+    }
 }

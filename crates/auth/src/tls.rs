@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use model::Timestamp;
 use runtime::Clock;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
@@ -21,10 +22,10 @@ use crate::keys::KeyCell;
 
 /// The certificate the server shows; replaced while running.
 #[derive(Debug, Default)]
-pub(crate) struct Shown(Mutex<Option<Arc<CertifiedKey>>>);
+pub(crate) struct Shown(Mutex<Option<(Arc<CertifiedKey>, Timestamp)>>);
 
 impl Shown {
-    pub(crate) fn replace(&self, cert_pem: &str, key_pem: &str) -> Result<(), Error> {
+    pub(crate) fn replace(&self, cert_pem: &str, key_pem: &str, issued: Timestamp) -> Result<(), Error> {
         let failed = |e: &dyn std::fmt::Display| Error::Tls(e.to_string());
         let chain = CertificateDer::pem_slice_iter(cert_pem.as_bytes())
             .collect::<Result<Vec<_>, _>>()
@@ -32,14 +33,19 @@ impl Shown {
         let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|e| failed(&e))?;
         let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|e| failed(&e))?;
         let certified = CertifiedKey::new(chain, key);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(certified));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::new(certified), issued));
         Ok(())
+    }
+
+    /// When it was issued; `None` while there is none.
+    pub(crate) fn issued(&self) -> Option<Timestamp> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, issued)| *issued)
     }
 }
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(key, _)| key.clone())
     }
 }
 

@@ -12,7 +12,7 @@ use model::api::users::GetUser;
 use runtime::{Clock, Health, Random};
 use store::sqlite::SqliteStore;
 
-use crate::world::{NODE_TOKEN, PASSWORD, World, ground, settings};
+use crate::world::{NODE_TOKEN, PASSWORD, World, eventually, ground, settings};
 
 async fn over_sqlite(dir: &Arc<tempfile::TempDir>, clock: &Clock) -> World {
     let store = SqliteStore::open(&dir.path().join("auth.db"), clock.clone()).unwrap();
@@ -177,6 +177,18 @@ impl World {
         };
         self.authority.certify_local(host).await.map(|_| ())
     }
+}
+
+#[tokio::test]
+async fn the_authoritys_own_certificate_is_renewed_by_the_clock_however_it_jumps() {
+    let world = World::new().await;
+    let ran = || world.health.jobs().remove("own certificate").map(|job| (job.last_run, job.last_error));
+    assert_eq!(ran(), None);
+
+    world.clock.advance(world.settings.times.host_cert);
+
+    eventually("a new certificate", || async { ran() == Some((Some(world.clock.now()), None)) }).await;
+    world.stop().await;
 }
 
 #[tokio::test]

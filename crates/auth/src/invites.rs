@@ -13,7 +13,7 @@ use model::api::access::{AcceptInvite, GetInvite, Invite};
 use model::time::Span;
 use model::{Secret, Timestamp, UserName};
 use serde::{Deserialize, Serialize};
-use store::{Condition, Txn};
+use store::{Condition, Revision, StoreError, Txn};
 
 use crate::account::{self, Secrets, themself};
 use crate::authority::Core;
@@ -108,13 +108,21 @@ pub(crate) async fn accept(ctx: Ctx, ask: AcceptInvite) -> Answer<Done> {
     let user = account::find(core, &name).await?.ok_or_else(Refusal::not_found)?;
     let password = core.hasher.hash(&ask.password).await?;
     let secrets = Secrets { password: Some(password), totp, last_step, ..Secrets::default() };
-    let link = key("invites", &hash)?;
+    let (link, place) = (key("invites", &hash)?, key("secrets", &name)?);
     let txn = Txn::new()
         .when(Condition::At(link.clone(), doc.revision))
         .when(Condition::At(key("users", &name)?, user.revision))
         .delete(link)
-        .put(key("secrets", &name)?, encode(&secrets)?);
-    core.db.commit(txn).await?;
+        .put(place.clone(), encode(&secrets)?);
+    loop {
+        let txn = txn.clone().when(Condition::At(place.clone(), open_at(core, &name, &hash).await?));
+        match core.db.commit(txn).await {
+            Ok(_) => break,
+            // Somebody tried to sign in at the same time.
+            Err(StoreError::Conflict(at)) if at == place => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     let connection =
         Connection { remote: from.map(|ip| ip.to_string()).unwrap_or_default(), ..Connection::default() };
     let mut events = vec![core.stamped(&PasswordChange { who: themself(name.as_str()), connection })];
@@ -127,6 +135,13 @@ pub(crate) async fn accept(ctx: Ctx, ask: AcceptInvite) -> Answer<Done> {
     }
     core.log.write(events).await?;
     Ok(Done {})
+}
+
+/// Where the user's secrets stand that wait for this link. A link that was followed by another is none any more.
+async fn open_at(core: &Core, name: &UserName, hash: &str) -> Answer<Revision> {
+    let secrets = account::secrets(core, name).await?;
+    let open = secrets.filter(|doc| doc.value.invite.as_deref() == Some(hash));
+    open.map(|doc| doc.revision).ok_or_else(Refusal::not_found)
 }
 
 /// Proves that the new factor was set up; gives it sealed in its last place, and the step that is used up.

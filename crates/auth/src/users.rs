@@ -9,7 +9,7 @@ use model::api::{Done, Page};
 use model::resource::{Kind, Lock, LockTarget, User, Verb};
 use model::{RequestId, RoleName, UserName};
 use policy::Object;
-use store::{Condition, Txn};
+use store::{Condition, StoreError, Txn};
 
 use crate::account::{Secrets, find, secrets};
 use crate::authority::Core;
@@ -109,9 +109,7 @@ pub(crate) async fn create(ctx: Ctx, ask: CreateUser) -> Answer<InviteLink> {
         .put(place, encode(&user)?)
         .put(key("secrets", &user.name)?, encode(&secrets)?);
     core.db.commit(invite.add_to(txn)?).await.map_err(|e| match e {
-        store::StoreError::Conflict(_) => {
-            Refusal::conflict(format!("there is a user `{}` already", ask.name))
-        }
+        StoreError::Conflict(_) => Refusal::conflict(format!("there is a user `{}` already", ask.name)),
         other => other.into(),
     })?;
     let event = UserCreate {
@@ -175,18 +173,33 @@ pub(crate) async fn reset(ctx: Ctx, ask: ResetUser) -> Answer<InviteLink> {
     require(&ctx, Verb::Update, &ask.name)?;
     let doc = find(core, &ask.name).await?.ok_or_else(Refusal::not_found)?;
     let invite = invites::prepare(core, &ask.name, ask.ttl, true)?;
-    let old = secrets(core, &ask.name).await?.map(|d| d.value).unwrap_or_default();
-    // Password, second factor and passkeys end here, not when the link is used.
-    let secrets = Secrets { invite: Some(invite.hash.clone()), ..Secrets::default() };
-    let mut txn = Txn::new()
-        .when(Condition::At(key("users", &ask.name)?, doc.revision))
-        .put(key("secrets", &ask.name)?, encode(&secrets)?);
-    txn = disown(txn, &old)?;
+    let user = Condition::At(key("users", &ask.name)?, doc.revision);
+    loop {
+        let txn = start_over(core, &ask.name, &invite).await?.when(user.clone());
+        match core.db.commit(txn).await {
+            Ok(_) => return finish_link(&ctx, invite, ask.name).await,
+            // Somebody tried to sign in, or it was reset, at the same time: what they left ends too.
+            Err(StoreError::Conflict(place)) if place == key("secrets", &ask.name)? => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Password, second factor, passkeys and the link before end here, not when the new link is used.
+async fn start_over(core: &Core, name: &UserName, invite: &NewInvite) -> Answer<Txn> {
+    let place = key("secrets", name)?;
+    let old = secrets(core, name).await?;
+    let condition = match &old {
+        Some(doc) => Condition::At(place.clone(), doc.revision),
+        None => Condition::Absent(place.clone()),
+    };
+    let old = old.map(|doc| doc.value).unwrap_or_default();
+    let new = Secrets { invite: Some(invite.hash.clone()), ..Secrets::default() };
+    let mut txn = disown(Txn::new().when(condition).put(place, encode(&new)?), &old)?;
     if let Some(old) = old.invite {
         txn = txn.delete(key("invites", old)?);
     }
-    core.db.commit(invite.add_to(txn)?).await?;
-    finish_link(&ctx, invite, ask.name).await
+    invite.add_to(txn)
 }
 
 pub(crate) async fn delete(ctx: Ctx, ask: DeleteUser) -> Answer<Done> {

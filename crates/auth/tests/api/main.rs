@@ -16,6 +16,7 @@ mod coverage;
 mod held;
 mod joining;
 mod lasting;
+mod links;
 mod log;
 mod passkeys;
 mod recordings;

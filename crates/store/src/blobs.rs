@@ -91,12 +91,38 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|e| backend(name, e))
 }
 
-/// Writes to a name of its own, syncs, links into place (which fails if the name is taken), and syncs the directory and
-/// every one above it that was not there, up to `root`: a file in a directory that power took away is gone too.
-fn write_once(root: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Keeps `bytes` at `path`, or finds them there; false when there are others. Then syncs the directory and every one
+/// above it, up to `root`: a file in a directory that power took away is gone too. Also those that were there before:
+/// whoever made them may have been killed before they were durable.
+fn keep(
+    root: &Path,
+    path: &Path,
+    bytes: &[u8],
+    mut sync: impl FnMut(&Path) -> io::Result<()>,
+) -> io::Result<bool> {
+    match write_once(path, bytes) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if std::fs::read(path)? != bytes {
+                return Ok(false);
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    for above in path.ancestors().skip(1) {
+        sync(above)?;
+        if above == root {
+            break;
+        }
+    }
+    Ok(true)
+}
+
+/// Writes to a name of its own, syncs, and links into place, which fails if the name is taken.
+fn write_once(path: &Path, bytes: &[u8]) -> io::Result<()> {
     static WRITES: AtomicU64 = AtomicU64::new(0);
     let dir = path.parent().ok_or_else(|| io::Error::other("a blob has a directory"))?;
-    let made = make_dirs(root, dir)?;
+    std::fs::create_dir_all(dir)?;
     let file_name = path.file_name().and_then(|n| n.to_str()).unwrap_or("blob");
     // Two may write the same blob at the same time: neither gets into the other's file.
     let n = WRITES.fetch_add(1, Ordering::Relaxed);
@@ -107,19 +133,11 @@ fn write_once(root: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
         .and_then(|()| file.sync_all())
         .and_then(|()| std::fs::hard_link(&temporary, path));
     drop(std::fs::remove_file(&temporary));
-    written?;
-    for dir in std::iter::once(dir).chain(made.iter().map(PathBuf::as_path)) {
-        std::fs::File::open(dir)?.sync_all()?;
-    }
-    Ok(())
+    written
 }
 
-/// Makes a directory and those above it; gives the parents in which something was made.
-fn make_dirs(root: &Path, dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let missing = dir.ancestors().take_while(|above| *above != root && !above.exists());
-    let parents = missing.filter_map(Path::parent).map(Path::to_owned).collect();
-    std::fs::create_dir_all(dir)?;
-    Ok(parents)
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    std::fs::File::open(dir)?.sync_all()
 }
 
 fn collect(dir: &Path, prefix: &str, out: &mut Vec<String>) -> io::Result<()> {
@@ -148,14 +166,10 @@ fn collect(dir: &Path, prefix: &str, out: &mut Vec<String>) -> io::Result<()> {
 impl Blobs for DirBlobs {
     async fn put(&self, name: &str, bytes: Bytes) -> Result<(), BlobError> {
         let path = self.path(name)?;
-        let (root, target, content) = (self.root.clone(), path.clone(), bytes.clone());
-        match blocking(name, move || write_once(&root, &target, &content)).await? {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let there =
-                    blocking(name, move || std::fs::read(path)).await?.map_err(|e| backend(name, e))?;
-                if there == bytes { Ok(()) } else { Err(BlobError::Exists(name.to_owned())) }
-            }
+        let root = self.root.clone();
+        match blocking(name, move || keep(&root, &path, &bytes, sync_dir)).await? {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(BlobError::Exists(name.to_owned())),
             Err(error) => Err(backend(name, error)),
         }
     }
@@ -234,13 +248,26 @@ mod tests {
     }
 
     #[test]
-    fn directories_that_were_made_are_named_by_their_parents() {
+    fn a_blob_is_acknowledged_only_when_it_and_every_directory_above_it_last() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
+        let path = root.join("rec/a/0");
+        let above = [root.join("rec/a"), root.join("rec"), root.to_owned()];
+        let put = |bytes: &[u8]| {
+            let mut synced = Vec::new();
+            let kept = keep(root, &path, bytes, |dir| {
+                synced.push(dir.to_owned());
+                Ok(())
+            });
+            (kept.unwrap(), synced)
+        };
+        // What a kill leaves in the middle: the blob is there, and nothing says that it lasts.
+        assert!(keep(root, &path, b"one", |_| Err(io::Error::other("killed"))).is_err());
 
-        assert_eq!(make_dirs(root, &root.join("a/b")).unwrap(), [root.join("a"), root.to_owned()]);
-        assert_eq!(make_dirs(root, &root.join("a/b")).unwrap(), Vec::<PathBuf>::new());
-        assert_eq!(make_dirs(root, &root.join("a/c")).unwrap(), [root.join("a")]);
+        assert_eq!(put(b"one"), (true, above.to_vec()), "found");
+        assert_eq!(put(b"two"), (false, Vec::new()), "another");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(put(b"two"), (true, above.to_vec()), "written where the directories were");
     }
 
     #[tokio::test]

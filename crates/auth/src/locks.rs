@@ -18,6 +18,8 @@ use crate::gate;
 use crate::refusal::{Answer, Refusal};
 
 const MAX_MESSAGE: usize = 1024;
+/// The longest lock that ends by itself; one for longer is one without an end.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Goes on when the caller may do it to this lock.
 fn require(ctx: &Ctx, verb: Verb, id: &RequestId) -> Answer<()> {
@@ -52,6 +54,11 @@ pub(crate) async fn create(ctx: Ctx, ask: CreateLock) -> Answer<Lock> {
     }
     if ask.message.len() > MAX_MESSAGE || ask.ttl.is_some_and(|t| t.0 < Duration::from_secs(1)) {
         return Err(Refusal::bad("the message is longer than 1 KiB, or the lock shorter than a second"));
+    }
+    if ask.ttl.is_some_and(|t| t.0 > LONGEST) {
+        return Err(Refusal::bad(
+            "a lock that ends by itself lasts at most 100 years: leave the ttl out for one without an end",
+        ));
     }
     let lock = Lock {
         id: RequestId::from_random(core.random.bytes()),

@@ -14,6 +14,10 @@ use time::format_description::well_known::Rfc3339;
 #[schemars(with = "String")]
 pub struct Timestamp(i64);
 
+/// 0000-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z: the first and the last time that can be written.
+const FIRST: i64 = -62_167_219_200_000;
+const LAST: i64 = 253_402_300_799_999;
+
 /// Why a text is neither a time nor a length of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not {1}")]
@@ -56,8 +60,10 @@ impl Timestamp {
         self.to_string().chars().take(10).collect()
     }
 
+    /// RFC 3339 has four digits for the year: what is beyond the last of them stays far away when it is written.
     fn as_offset(self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+        let millis = self.0.clamp(FIRST, LAST);
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000)
             .unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 }
@@ -192,6 +198,22 @@ mod tests {
         assert_eq!(at.to_string(), "2026-01-02T19:58:20.123Z");
         assert_eq!(at.to_string().parse::<Timestamp>().unwrap(), at);
         assert_eq!("2026-01-03T03:58:20.123+08:00".parse::<Timestamp>().unwrap(), at);
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_written_is_written_as_the_nearest_that_can() {
+        for (millis, text) in [
+            (LAST, "9999-12-31T23:59:59.999Z"),
+            (LAST + 1, "9999-12-31T23:59:59.999Z"),
+            (i64::MAX, "9999-12-31T23:59:59.999Z"),
+            (FIRST, "0000-01-01T00:00:00.000Z"),
+            (i64::MIN, "0000-01-01T00:00:00.000Z"),
+        ] {
+            let written = Timestamp(millis).to_string();
+
+            assert_eq!(written, text);
+            assert_eq!(written.parse(), Ok(Timestamp(millis.clamp(FIRST, LAST))));
+        }
     }
 
     #[test]

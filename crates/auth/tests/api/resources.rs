@@ -363,8 +363,15 @@ async fn locks_name_something_and_end_by_themselves() {
     let nothing = CreateLock { target: LockTarget::default(), message: String::new(), ttl: None };
     assert_eq!(fault(admin.call(&nothing).await), Fault::BadRequest);
     let target = LockTarget { node: Some(NodeId::from_random([1; 16])), ..LockTarget::default() };
-    let lock = CreateLock { target, message: String::new(), ttl: Some(Span(Duration::from_secs(60))) };
-    let lock = admin.call(&lock).await.unwrap();
+    let lock = |ttl: &str| CreateLock {
+        target: target.clone(),
+        message: String::new(),
+        ttl: Some(ttl.parse().unwrap()),
+    };
+    for ttl in ["999ms", "876001h", "99999999h"] {
+        assert_eq!(fault(admin.call(&lock(ttl)).await), Fault::BadRequest, "{ttl}");
+    }
+    let lock = admin.call(&lock("60s")).await.unwrap();
     assert_eq!(admin.call(&ListLocks {}).await.unwrap().items, vec![lock.clone()]);
 
     world.clock.advance(Duration::from_secs(60));

@@ -108,6 +108,7 @@ async fn prove(core: &Core, ask: &Claim<'_>) -> Answer<Proof> {
 
 /// Checks who it is; gives when the second factor was verified.
 async fn verify(core: &Core, ask: &Claim<'_>) -> Answer<(User, Option<Timestamp>)> {
+    let turn = core.hasher.turn()?;
     let counted = match ask.user.parse::<UserName>() {
         Ok(name) => count_try(core, &name).await?,
         Err(_) => None,
@@ -115,7 +116,7 @@ async fn verify(core: &Core, ask: &Claim<'_>) -> Answer<(User, Option<Timestamp>
     // A try of somebody known is written down; this one costs the same trip to the disk.
     let vain = if counted.is_none() { Some(count_vain(core, ask.user).await?) } else { None };
     let password = counted.as_ref().and_then(|t| t.secrets.value.password.as_ref());
-    let right = core.hasher.verify(ask.password, password).await?;
+    let right = turn.verify(ask.password, password).await?;
     let Some(counted) = counted else {
         return Err(match vain {
             Some(vain) => failed_in_vain(core, ask.user, vain).await,
@@ -182,4 +183,82 @@ pub(crate) async fn who_am_i(ctx: Ctx, _ask: WhoAmI) -> Answer<Me> {
         may,
         notice: gate::told(&ctx.core, roles),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use model::resource::ClusterConfig;
+    use model::{NodeId, Secret};
+    use runtime::{Clock, Health, Random};
+    use store::Txn;
+    use store::blobs::DirBlobs;
+    use store::memory::MemoryStore;
+
+    use super::*;
+    use crate::account::Secrets;
+    use crate::boot::{self, Ground};
+    use crate::db::{encode, key};
+    use crate::settings::{SecondFactor, Settings, Times};
+
+    async fn opened(dir: &std::path::Path) -> Arc<Core> {
+        let clock = Clock::manual(Timestamp::from_secs(1_700_000_000));
+        let settings = Settings {
+            cluster_name: "gate.example".parse().unwrap(),
+            host_id: NodeId::from_random([9; 16]),
+            host_name: "auth-1".parse().unwrap(),
+            data_dir: dir.to_owned(),
+            static_tokens: vec![],
+            second_factor: SecondFactor::Off,
+            passkey_name: None,
+            public_names: vec![],
+            proxy_addrs: vec![],
+            message_of_the_day: String::new(),
+            cluster: ClusterConfig::default(),
+            times: Times::default(),
+        };
+        let ground = Ground {
+            store: Arc::new(MemoryStore::new(clock.clone())),
+            blobs: Arc::new(DirBlobs::open(&dir.join("blobs")).unwrap()),
+            shelf: Arc::new(store::SqliteShelf::open(&dir.join("screens.db")).unwrap()),
+            clock,
+            random: Random::seeded(1),
+            health: Health::default(),
+        };
+        boot::open(settings, ground).await.unwrap().0
+    }
+
+    #[tokio::test]
+    async fn who_is_sent_away_because_too_many_wait_has_not_tried() {
+        let dir = tempfile::tempdir().unwrap();
+        let core = opened(dir.path()).await;
+        let password = Secret::new("correct horse battery");
+        let ann = User {
+            name: "ann".parse().unwrap(),
+            roles: ["access".parse().unwrap()].into(),
+            traits: [].into(),
+            created_by: String::new(),
+            created_at: core.now(),
+            expires: None,
+            locked_until: None,
+            enrolled: true,
+            revision: None,
+        };
+        let hashed = core.hasher.turn().unwrap().hash(&password).await.unwrap();
+        let secrets = Secrets { password: Some(hashed), ..Secrets::default() };
+        let txn = Txn::new()
+            .put(key("users", "ann").unwrap(), encode(&ann).unwrap())
+            .put(key("secrets", "ann").unwrap(), encode(&secrets).unwrap());
+        core.db.commit(txn).await.unwrap();
+        let claim = Claim { user: "ann", password: &password, otp: "", passkey: None };
+        let waiting: Vec<_> = std::iter::from_fn(|| core.hasher.turn().ok()).collect();
+
+        for _ in 0..6 {
+            assert_eq!(verify(&core, &claim).await.unwrap_err().fault, Fault::TooMany);
+        }
+        drop(waiting);
+
+        assert!(verify(&core, &claim).await.is_ok());
+    }
 }

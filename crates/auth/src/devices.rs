@@ -49,9 +49,10 @@ fn check_name(name: &str) -> Answer<()> {
 async fn confirm(core: &Core, name: &UserName, password: &Secret) -> Answer<()> {
     const WRONG: &str =
         "the password is wrong, or the account is locked for a while after too many wrong tries";
+    let turn = core.hasher.turn()?;
     let Some(counted) = count_try(core, name).await? else { return Err(Refusal::bad(WRONG)) };
     let kept = counted.secrets.value.password.as_ref();
-    if password.expose().len() > 4 * crate::password::MAX || !core.hasher.verify(password, kept).await? {
+    if password.expose().len() > 4 * crate::password::MAX || !turn.verify(password, kept).await? {
         drop(failed(core, counted).await);
         return Err(Refusal::bad(WRONG));
     }

@@ -106,7 +106,7 @@ pub(crate) async fn accept(ctx: Ctx, ask: AcceptInvite) -> Answer<Done> {
     let (totp, last_step) = second_factor(core, &hash, &doc.value, &ask.otp)?;
     let with_factor = totp.is_some();
     let user = account::find(core, &name).await?.ok_or_else(Refusal::not_found)?;
-    let password = core.hasher.hash(&ask.password).await?;
+    let password = core.hasher.turn()?.hash(&ask.password).await?;
     let secrets = Secrets { password: Some(password), totp, last_step, ..Secrets::default() };
     let (link, place) = (key("invites", &hash)?, key("secrets", &name)?);
     let txn = Txn::new()

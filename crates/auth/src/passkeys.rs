@@ -138,6 +138,8 @@ pub(crate) async fn verify(core: &Core, ask: &Claim<'_>, answer: &PasskeyAnswer)
     let read = |text: &str| decoded(text).map_err(|_| wrong());
     let (id, client) = (read(&answer.id)?, read(&answer.client_data)?);
     let (data, signature) = (read(&answer.authenticator_data)?, read(&answer.signature)?);
+    let alone = ask.password.expose().is_empty();
+    let turn = if alone { None } else { Some(core.hasher.turn()?) };
     let challenge = redeem(core, &client, &Purpose::SignIn).await?.ok_or_else(wrong)?;
     let owner = core.db.get::<UserName>(&owner_key(&id)?).await?;
     let named = owner.filter(|o| ask.user.is_empty() || ask.user == o.value.as_str()).map(|o| o.value);
@@ -145,10 +147,9 @@ pub(crate) async fn verify(core: &Core, ask: &Claim<'_>, answer: &PasskeyAnswer)
         Some(name) => count_try(core, name).await?,
         None => None,
     };
-    let alone = ask.password.expose().is_empty();
-    if !alone {
+    if let Some(turn) = turn {
         let kept = counted.as_ref().and_then(|t| t.secrets.value.password.as_ref());
-        if !core.hasher.verify(ask.password, kept).await? {
+        if !turn.verify(ask.password, kept).await? {
             return Err(match counted {
                 Some(counted) => failed(core, counted).await,
                 None => wrong(),

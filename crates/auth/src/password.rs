@@ -10,7 +10,7 @@ use model::Secret;
 use runtime::Random;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::refusal::{Answer, Refusal};
 
@@ -62,9 +62,26 @@ impl Hasher {
         }
     }
 
+    /// A turn to hash, or a refusal when too many wait. Taken before a try is counted: who is sent away has not tried.
+    pub(crate) fn turn(&self) -> Answer<Turn<'_>> {
+        let queued = self
+            .queue
+            .try_acquire()
+            .map_err(|_| Refusal::too_many("too many sign-ins at once: try again in a minute"))?;
+        Ok(Turn { hasher: self, _queued: queued })
+    }
+}
+
+/// A place in the queue of those who hash.
+pub(crate) struct Turn<'h> {
+    hasher: &'h Hasher,
+    _queued: SemaphorePermit<'h>,
+}
+
+impl Turn<'_> {
     /// Hashes a new password.
-    pub(crate) async fn hash(&self, password: &Secret) -> Answer<Hashed> {
-        let salt = self.random.bytes::<16>();
+    pub(crate) async fn hash(self, password: &Secret) -> Answer<Hashed> {
+        let salt = self.hasher.random.bytes::<16>();
         let params = (MEMORY_KIB, PASSES, LANES);
         let hash = self.run(password.clone(), salt.to_vec(), params).await?;
         Ok(Hashed {
@@ -77,9 +94,9 @@ impl Hasher {
     }
 
     /// Compares; `None` costs the same and is never right.
-    pub(crate) async fn verify(&self, password: &Secret, kept: Option<&Hashed>) -> Answer<bool> {
+    pub(crate) async fn verify(self, password: &Secret, kept: Option<&Hashed>) -> Answer<bool> {
         let known = kept.is_some();
-        let kept = kept.unwrap_or(&self.nobody);
+        let kept = kept.unwrap_or(&self.hasher.nobody);
         let unusable = |_| Refusal::internal("a kept password hash is unusable");
         let salt = BASE64.decode(kept.salt.as_bytes()).map_err(unusable)?;
         let expected = BASE64.decode(kept.hash.as_bytes()).map_err(unusable)?;
@@ -89,10 +106,7 @@ impl Hasher {
     }
 
     async fn run(&self, password: Secret, salt: Vec<u8>, params: (u32, u32, u32)) -> Answer<[u8; 32]> {
-        let Ok(_queued) = self.queue.try_acquire() else {
-            return Err(Refusal::too_many("too many sign-ins at once: try again in a minute"));
-        };
-        let slot = self.slots.clone().acquire_owned().await.map_err(Refusal::internal)?;
+        let slot = self.hasher.slots.clone().acquire_owned().await.map_err(Refusal::internal)?;
         tokio::task::spawn_blocking(move || {
             let _slot = slot;
             let (memory, passes, lanes) = params;
@@ -128,11 +142,12 @@ mod tests {
     async fn only_the_right_password_of_somebody_is_right() {
         let hasher = Hasher::new(Random::seeded(1));
         let right = Secret::new("correct horse battery");
-        let kept = hasher.hash(&right).await.unwrap();
+        let turn = || hasher.turn().unwrap();
+        let kept = turn().hash(&right).await.unwrap();
 
-        assert!(hasher.verify(&right, Some(&kept)).await.unwrap());
-        assert!(!hasher.verify(&Secret::new("correct horse batterz"), Some(&kept)).await.unwrap());
-        assert!(!hasher.verify(&right, None).await.unwrap());
+        assert!(turn().verify(&right, Some(&kept)).await.unwrap());
+        assert!(!turn().verify(&Secret::new("correct horse batterz"), Some(&kept)).await.unwrap());
+        assert!(!turn().verify(&right, None).await.unwrap());
         assert!(!serde_json::to_string(&kept).unwrap().contains("horse"));
     }
 

@@ -21,7 +21,7 @@ use crate::db::{Doc, encode, key};
 use crate::dispatch::Ctx;
 use crate::gate;
 use crate::refusal::{Answer, Refusal};
-use crate::tries::{Claim, Try, count_try, failed, write, wrong};
+use crate::tries::{Claim, Counts, Try, count_try, failed, free_try, write, wrong};
 
 /// How long a challenge is good.
 const LIFE: Duration = Duration::from_secs(300);
@@ -133,7 +133,8 @@ pub(crate) struct Proven {
     pub(crate) device: MfaDevice,
 }
 
-/// Checks a proof with a passkey. Alone, it must have verified who it was; beside the password it need not.
+/// Checks a proof with a passkey. Alone, it must have verified who it was, and wrong passwords keep nobody out; beside the
+/// password it need not, and counts as the password does.
 pub(crate) async fn verify(core: &Core, ask: &Claim<'_>, answer: &PasskeyAnswer) -> Answer<Proven> {
     let read = |text: &str| decoded(text).map_err(|_| wrong());
     let (id, client) = (read(&answer.id)?, read(&answer.client_data)?);
@@ -143,54 +144,57 @@ pub(crate) async fn verify(core: &Core, ask: &Claim<'_>, answer: &PasskeyAnswer)
     let challenge = redeem(core, &client, &Purpose::SignIn).await?.ok_or_else(wrong)?;
     let owner = core.db.get::<UserName>(&owner_key(&id)?).await?;
     let named = owner.filter(|o| ask.user.is_empty() || ask.user == o.value.as_str()).map(|o| o.value);
-    let counted = match &named {
+    let made = match &named {
+        Some(name) if alone => free_try(core, name).await?,
         Some(name) => count_try(core, name).await?,
         None => None,
     };
     if let Some(turn) = turn {
-        let kept = counted.as_ref().and_then(|t| t.secrets.value.password.as_ref());
+        let kept = made.as_ref().and_then(|t| t.secrets.value.password.as_ref());
         if !turn.verify(ask.password, kept).await? {
-            return Err(match counted {
-                Some(counted) => failed(core, counted).await,
+            return Err(match made {
+                Some(made) => failed(core, made).await,
                 None => wrong(),
             });
         }
     }
-    let Some(counted) = counted else { return Err(wrong()) };
+    let Some(made) = made else { return Err(wrong()) };
     let party = Party::of(core).await?;
-    let passkey = counted.secrets.value.passkeys.iter().find(|p| p.id == answer.id).cloned();
+    let passkey = made.secrets.value.passkeys.iter().find(|p| p.id == answer.id).cloned();
     let counter = passkey.as_ref().and_then(|passkey| {
         let key = PasskeyKey::from_bytes(&BASE64.decode(passkey.key.as_bytes()).ok()?).ok()?;
         let used = party.expects(&challenge, alone).used((&key, passkey.counter), &client, &data, &signature);
         used.inspect_err(|error| tracing::debug!(%error, "a passkey was refused")).ok()
     });
-    let expired = counted.user.value.expires.is_some_and(|at| at <= core.now());
+    let expired = made.user.value.expires.is_some_and(|at| at <= core.now());
     let (Some(passkey), Some(counter), false) = (passkey, counter, expired) else {
-        return Err(failed(core, counted).await);
+        return Err(failed(core, made).await);
     };
-    if counted.secrets.value.password.is_none() || gate::is_locked(core, &counted.user.value) {
+    if made.secrets.value.password.is_none() || gate::is_locked(core, &made.user.value) {
         return Err(wrong());
     }
-    settle(core, &counted, &passkey, counter).await?;
+    settle(core, &made, &passkey, counter).await?;
     let device = MfaDevice {
         mfa_device_name: passkey.name,
         mfa_device_uuid: passkey.id,
         mfa_device_type: "WebAuthn".into(),
     };
-    Ok(Proven { user: counted.user.value, device })
+    Ok(Proven { user: made.user.value, device })
 }
 
-/// A right try: tries start anew and the counter is noted. Two answers with one counter cannot both settle.
-async fn settle(core: &Core, counted: &Try, used: &Passkey, counter: u32) -> Answer<()> {
-    let name = &counted.user.value.name;
+/// A right try: those that count start anew and the counter is noted. Two answers with one counter cannot both settle.
+async fn settle(core: &Core, made: &Try, used: &Passkey, counter: u32) -> Answer<()> {
+    let name = &made.user.value.name;
     loop {
         let Some(mut secrets) = account::secrets(core, name).await? else { return Err(wrong()) };
-        let same = secrets.value.password == counted.secrets.value.password;
+        let same = secrets.value.password == made.secrets.value.password;
         let kept = secrets.value.passkeys.iter_mut().find(|p| p.id == used.id && p.counter == used.counter);
         let (true, Some(kept)) = (same, kept) else { return Err(wrong()) };
         kept.counter = counter;
         kept.used = Some(core.now());
-        secrets.value.tries = 0;
+        if made.counts == Counts::Counted {
+            secrets.value.tries = 0;
+        }
         match write(core, name, &secrets).await {
             Ok(_) => return Ok(()),
             Err(StoreError::Conflict(_)) => {}

@@ -1,5 +1,7 @@
 //! Tries to sign in: counted before they are made, so that many at once count as many; the fifth wrong one locks.
 //!
+//! Signatures of passkeys are not guessed: alone they are neither counted nor locked out.
+//!
 //! A name that nobody has is counted and locked like one that somebody has, in one of [`BUCKETS`] places chosen by a
 //! hash with a secret, so that neither answers nor lock-outs tell who exists, and strangers fill no disk. Names that
 //! share a place forget each other; which do, nobody outside can know.
@@ -37,7 +39,8 @@ pub(crate) fn wrong() -> Refusal {
 /// Told with the fifth wrong try and to every later one until it is over, whether there is such a user or not.
 pub(crate) fn locked(until: Timestamp) -> Refusal {
     let words = format!(
-        "too many wrong tries: nobody signs in with this user name before {until}, not with the right password either"
+        "too many wrong tries: nobody signs in with this user name and a password before {until}, not with the right one \
+         either"
     );
     Refusal::unauthenticated(words).until(until)
 }
@@ -51,10 +54,28 @@ pub(crate) struct Claim<'a> {
     pub(crate) passkey: Option<&'a PasskeyAnswer>,
 }
 
-/// A try that has been counted.
+/// A try by somebody who is known.
 pub(crate) struct Try {
     pub(crate) user: Doc<User>,
     pub(crate) secrets: Doc<Secrets>,
+    pub(crate) counts: Counts,
+}
+
+/// Whether a try counts towards a lock-out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counts {
+    /// It has been counted: what is shown can be guessed.
+    Counted,
+    /// What is shown is a signature, which nobody guesses: to count it, or to refuse it while locked out, would only let
+    /// strangers keep people out.
+    Free,
+}
+
+/// A try that does not count. `None` when there is no such user.
+pub(crate) async fn free_try(core: &Core, name: &UserName) -> Answer<Option<Try>> {
+    let Some(user) = account::find(core, name).await? else { return Ok(None) };
+    let Some(secrets) = account::secrets(core, name).await? else { return Ok(None) };
+    Ok(Some(Try { user, secrets, counts: Counts::Free }))
 }
 
 /// Counts a try before it is made. `None` when there is no such user or no try left.
@@ -76,7 +97,10 @@ pub(crate) async fn count_try(core: &Core, name: &UserName) -> Answer<Option<Try
         kept.tries += 1;
         kept.last_try = now;
         match write(core, name, &secrets).await {
-            Ok(revision) => return Ok(Some(Try { user, secrets: Doc { revision, ..secrets } })),
+            Ok(revision) => {
+                let secrets = Doc { revision, ..secrets };
+                return Ok(Some(Try { user, secrets, counts: Counts::Counted }));
+            }
             Err(StoreError::Conflict(_)) => {}
             Err(error) => return Err(error.into()),
         }
@@ -90,9 +114,13 @@ pub(crate) async fn write(core: &Core, name: &UserName, secrets: &Doc<Secrets>) 
     Ok(core.db.commit(txn).await?.revision)
 }
 
-/// A wrong try: the fifth locks the account.
-pub(crate) async fn failed(core: &Core, counted: Try) -> Refusal {
-    let name = &counted.user.value.name;
+/// A wrong try: the fifth that was counted locks the account.
+pub(crate) async fn failed(core: &Core, made: Try) -> Refusal {
+    match made.counts {
+        Counts::Counted => {}
+        Counts::Free => return wrong(),
+    }
+    let name = &made.user.value.name;
     match lock_out(core, name).await {
         Ok(Some(until)) => locked_out(core, name.as_str(), until).await,
         Ok(None) => wrong(),

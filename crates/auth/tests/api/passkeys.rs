@@ -4,11 +4,13 @@ use data_encoding::BASE64URL_NOPAD;
 use model::Secret;
 use model::api::Fault;
 use model::api::access::SignIn;
+use model::api::locks::CreateLock;
 use model::api::passkeys::{
     AddPasskey, BeginPasskey, BeginPasskeySignIn, DeviceKind, ListDevices, PasskeyAnswer, RemovePasskey,
     RenamePasskey,
 };
 use model::api::users::ResetUser;
+use model::resource::LockTarget;
 use testkit::client::Client;
 
 use crate::authenticator::Authenticator;
@@ -158,6 +160,43 @@ async fn an_answer_is_good_once_for_its_purpose_and_its_owner() {
     let late = alone(&world, use_it(&world, &mut device).await);
     world.clock.advance(std::time::Duration::from_secs(301));
     assert_eq!(refused(world.anyone().call(&late).await), wrong, "too late");
+}
+
+#[tokio::test]
+async fn wrong_passwords_do_not_keep_a_passkey_out_and_wrong_signatures_keep_nobody_out() {
+    let world = World::new().await;
+    let (_, mut device) = with_passkey(&world).await;
+    let beside = |answer, password: &str| SignIn {
+        user: "ann".into(),
+        password: Secret::new(password),
+        ..alone(&world, answer)
+    };
+    for _ in 0..6 {
+        let mut answer = use_it(&world, &mut device).await;
+        answer.signature = text(b"nonsense");
+        assert_eq!(fault(world.anyone().call(&alone(&world, answer)).await), Fault::Unauthenticated);
+    }
+    let right = beside(use_it(&world, &mut device).await, PASSWORD);
+    assert!(world.anyone().call(&right).await.is_ok(), "wrong signatures are no guesses");
+
+    for _ in 0..5 {
+        let wrong = beside(use_it(&world, &mut device).await, "wrong horse battery");
+        assert_eq!(fault(world.anyone().call(&wrong).await), Fault::Unauthenticated);
+    }
+
+    let right = beside(use_it(&world, &mut device).await, PASSWORD);
+    assert_eq!(fault(world.anyone().call(&right).await), Fault::Unauthenticated, "a password may be guessed");
+    let ask = alone(&world, use_it(&world, &mut device).await);
+    assert!(world.anyone().call(&ask).await.is_ok());
+    let right = beside(use_it(&world, &mut device).await, PASSWORD);
+    assert_eq!(fault(world.anyone().call(&right).await), Fault::Unauthenticated, "still locked out");
+
+    let target = LockTarget { user: Some("ann".parse().unwrap()), ..LockTarget::default() };
+    let lock = CreateLock { target, message: String::new(), ttl: None };
+    world.admin().await.call(&lock).await.unwrap();
+    let ask = alone(&world, use_it(&world, &mut device).await);
+    assert_eq!(fault(world.anyone().call(&ask).await), Fault::Unauthenticated, "an admin's lock counts");
+    world.stop().await;
 }
 
 #[tokio::test]

@@ -149,7 +149,8 @@ struct Tries {
 /// A try that cannot succeed: with a name that nobody has, or that is locked out.
 pub(crate) struct Vain {
     place: Key,
-    kept: Tries,
+    who: String,
+    counts: Counts,
     locked: Option<Timestamp>,
 }
 
@@ -170,45 +171,63 @@ pub(crate) async fn count_vain(core: &Core, name: &str) -> Answer<Vain> {
         let mut kept = doc.map(|doc| doc.value).filter(|kept| kept.who == who).unwrap_or_default();
         kept.who.clone_from(&who);
         let mut locked = kept.locked_until.filter(|at| *at > now);
+        let mut counts = Counts::Free;
         if locked.is_none() {
             if kept.locked_until.take().is_some() || now.since(kept.last_try) >= LOCK_OUT {
                 kept.tries = 0;
             }
-            kept.tries = kept.tries.saturating_add(1);
-            kept.last_try = now;
+            // As with somebody known: when no try is left, those that are under way lock.
+            if kept.tries < MAX_TRIES {
+                (kept.tries, kept.last_try, counts) = (kept.tries + 1, now, Counts::Counted);
+            }
         }
         if let Some(known) = &known {
             // It is somebody's after all: what is kept of them counts.
             kept = Tries { who: who.clone(), ..Tries::default() };
-            locked = known.value.locked_until.filter(|at| *at > now);
+            (locked, counts) = (known.value.locked_until.filter(|at| *at > now), Counts::Free);
         }
         let txn = Txn::new().quiet().when(condition).put(place.clone(), encode(&kept)?);
         match core.db.commit(txn).await {
-            Ok(_) => return Ok(Vain { place, kept, locked }),
+            Ok(_) => return Ok(Vain { place, who, counts, locked }),
             Err(StoreError::Conflict(_)) => {}
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// A vain try was made: the fifth locks the name.
+/// A vain try was made: the first of the five to be found wrong after all were counted locks the name.
 pub(crate) async fn failed_in_vain(core: &Core, name: &str, vain: Vain) -> Refusal {
-    let Vain { place, mut kept, locked: until } = vain;
-    if let Some(until) = until {
+    if let Some(until) = vain.locked {
         return locked(until);
     }
-    if kept.tries < MAX_TRIES {
-        return wrong();
+    match vain.counts {
+        Counts::Counted => {}
+        Counts::Free => return wrong(),
     }
-    let until = core.now() + LOCK_OUT;
-    kept.locked_until = Some(until);
-    let kept = match encode(&kept) {
-        Ok(value) => core.db.commit(Txn::new().quiet().put(place, value)).await,
-        Err(error) => return error.into(),
-    };
-    match kept {
-        Ok(_) => locked_out(core, name, until).await,
-        Err(error) => error.into(),
+    match lock_out_in_vain(core, &vain).await {
+        Ok(Some(until)) => locked_out(core, name, until).await,
+        Ok(None) => wrong(),
+        Err(refusal) => refusal,
+    }
+}
+
+/// As [`lock_out`], for a name that nobody has.
+async fn lock_out_in_vain(core: &Core, vain: &Vain) -> Answer<Option<Timestamp>> {
+    loop {
+        let doc = core.db.get::<Tries>(&vain.place).await?;
+        let Some(mut doc) = doc.filter(|doc| doc.value.who == vain.who) else { return Ok(None) };
+        if doc.value.tries < MAX_TRIES || doc.value.locked_until.is_some() {
+            return Ok(None);
+        }
+        let until = core.now() + LOCK_OUT;
+        doc.value.locked_until = Some(until);
+        let condition = Condition::At(vain.place.clone(), doc.revision);
+        let txn = Txn::new().quiet().when(condition).put(vain.place.clone(), encode(&doc.value)?);
+        match core.db.commit(txn).await {
+            Ok(_) => return Ok(Some(until)),
+            Err(StoreError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
@@ -237,6 +256,7 @@ async fn bucket(core: &Core, name: &str) -> Answer<(Key, String)> {
     Ok((key("strangers", number)?, who))
 }
 
+/// Locks an account whose tries are used up; once, however many find out at the same time.
 async fn lock_out(core: &Core, name: &UserName) -> Answer<Option<Timestamp>> {
     loop {
         let Some(mut secrets) = account::secrets(core, name).await? else { return Ok(None) };

@@ -189,26 +189,32 @@ async fn a_lock_out_is_told_and_does_not_tell_who_exists() {
 }
 
 #[tokio::test]
-async fn many_tries_at_once_count_as_many() {
+async fn many_tries_at_once_count_as_many_and_lock_once_whether_there_is_such_a_user_or_not() {
     let world = World::new().await;
     let ann = world.person("ann", "access").await;
     let keys = Keys::new(&world.random);
-    let wrong = SignIn { password: Secret::new("wrong horse battery"), ..world.sign_in_request(&ann, &keys) };
-    let clients: Vec<_> = (0..10).map(|_| world.anyone()).collect();
+    for name in ["ann", "nobody"] {
+        let wrong = SignIn {
+            user: name.into(),
+            password: Secret::new("wrong horse battery"),
+            ..world.sign_in_request(&ann, &keys)
+        };
+        let tries: Vec<_> = (0..10)
+            .map(|_| {
+                let (client, ask) = (world.anyone(), wrong.clone());
+                world.scope.spawn("try", async move { client.call(&ask).await.is_err() })
+            })
+            .collect();
+        for one in tries {
+            assert_eq!(one.await.unwrap(), Some(true), "{name}");
+        }
 
-    let tries: Vec<_> = clients
-        .iter()
-        .map(|client| {
-            let (client, ask) = (client.clone(), wrong.clone());
-            world.scope.spawn("try", async move { client.call(&ask).await.is_err() })
-        })
-        .collect();
-    for one in tries {
-        assert_eq!(one.await.unwrap(), Some(true));
+        let told = world.events().await;
+        let lockouts = told.iter().filter(|e| e["event"] == "user.lockout" && e["user"] == name).count();
+        assert_eq!(lockouts, 1, "{name}");
+        let right = SignIn { user: name.into(), ..world.sign_in_request(&ann, &keys) };
+        assert_eq!(fault(world.anyone().call(&right).await), Fault::Unauthenticated, "{name}");
     }
-
-    let right = world.sign_in_request(&ann, &keys);
-    assert_eq!(fault(world.anyone().call(&right).await), Fault::Unauthenticated);
 }
 
 #[tokio::test]

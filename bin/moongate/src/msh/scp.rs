@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ssh::sftp::{CHUNK, Sftp, Start, is_dir, is_regular};
+use ssh::sftp::{CHUNK, Reading, Sftp, Start, Writing, is_dir, is_regular};
 use tokio::io::{AsyncRead, AsyncWrite};
 use wire::sftp::Attrs;
 
@@ -179,7 +179,11 @@ async fn up<S: AsyncRead + AsyncWrite + Unpin>(
         anyhow::ensure!(about.is_file(), "{} is not a regular file", from.display());
         let mut file = fs::File::open(&from).with_context(context)?;
         let progress = bar(&from.display().to_string(), about.len(), wanted.quiet);
-        send(sftp, &to, about.mode(), &mut file, &progress).await.with_context(context)?;
+        let there = sftp.writing(&to, about.mode(), Start::Over).await.with_context(context)?;
+        send(sftp, there, &mut file, &progress).await.with_context(|| {
+            let there = crate::show::clean(&String::from_utf8_lossy(&to));
+            format!("{}: {there} on the node is incomplete", context())
+        })?;
         progress.finish();
         if wanted.preserve {
             let times = (about.atime().try_into().unwrap_or(0), about.mtime().try_into().unwrap_or(0));
@@ -222,12 +226,16 @@ async fn down<S: AsyncRead + AsyncWrite + Unpin>(
             continue;
         }
         anyhow::ensure!(is_regular(mode), "{shown} is not a regular file");
+        // Theirs first: what the node refuses costs nothing here.
+        let mut there = sftp.reading(&from).await.with_context(context)?;
         // A new file is as open as the mask lets it be; one that was there stays as it was.
         let mut options = fs::File::options();
         let options = options.write(true).create(true).truncate(true).mode(mode & 0o777);
         let mut file = options.open(&to).with_context(|| format!("cannot write {}", to.display()))?;
         let progress = bar(&shown, about.size.unwrap_or(0), wanted.quiet);
-        receive(sftp, &from, &mut file, &progress).await.with_context(context)?;
+        receive(sftp, &mut there, &mut file, &progress)
+            .await
+            .with_context(|| format!("{}: {} is incomplete", context(), to.display()))?;
         progress.finish();
         if wanted.preserve {
             file.set_permissions(fs::Permissions::from_mode(mode & 0o777))?;
@@ -243,12 +251,10 @@ async fn down<S: AsyncRead + AsyncWrite + Unpin>(
 /// Writes a file there from `file`, whole.
 async fn send<S: AsyncRead + AsyncWrite + Unpin>(
     sftp: &mut Sftp<S>,
-    to: &[u8],
-    mode: u32,
+    mut there: Writing,
     file: &mut fs::File,
     progress: &ProgressBar,
 ) -> Result<()> {
-    let mut there = sftp.writing(to, mode, Start::Over).await?;
     let mut buffer = vec![0; CHUNK];
     loop {
         let n = read_full(file, &mut buffer)?;
@@ -264,12 +270,11 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(
 /// Reads a file from there into `file`, whole.
 async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
     sftp: &mut Sftp<S>,
-    from: &[u8],
+    there: &mut Reading,
     file: &mut fs::File,
     progress: &ProgressBar,
 ) -> Result<()> {
-    let mut there = sftp.reading(from).await?;
-    while let Some(piece) = sftp.next(&mut there).await? {
+    while let Some(piece) = sftp.next(there).await? {
         file.write_all(&piece)?;
         progress.inc(piece.len() as u64);
     }
@@ -290,21 +295,4 @@ fn read_full(from: &mut impl std::io::Read, buffer: &mut [u8]) -> std::io::Resul
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn copy(paths: &[&str]) -> Result<Copy> {
-        Copy::parse(&paths.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn one_side_is_a_node() {
-        assert!(matches!(copy(&["a", "b", "gpu-1:/tmp"]).unwrap(), Copy::Up { from, .. } if from.len() == 2));
-        assert!(
-            matches!(copy(&["gpu-1:a", "gpu-1:b", "."]).unwrap(), Copy::Down { paths, .. } if paths.len() == 2)
-        );
-        for bad in [&["a", "b"][..], &["x:a", "y:b"], &["x:a", "y:b", "."]] {
-            assert!(copy(bad).is_err(), "{bad:?}");
-        }
-    }
-}
+mod tests;

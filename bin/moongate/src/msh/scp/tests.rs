@@ -1,0 +1,116 @@
+//! What a copy leaves, here and there, whatever becomes of it. The other end is the node's own server over files here, or a
+//! few answers out of a table.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use wire::Reader;
+use wire::sftp::{Reply, Request, Status, VERSION, frame};
+
+use super::*;
+
+/// What comes of a file.
+static PART: [u8; CHUNK] = [7; CHUNK];
+
+fn copy(paths: &[&str]) -> Result<Copy> {
+    Copy::parse(&paths.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>())
+}
+
+/// `msh scp gpu-1:there <to>`.
+fn download(to: &Path) -> Copy {
+    copy(&["gpu-1:there", to.to_str().unwrap()]).unwrap()
+}
+
+fn plain() -> Scp {
+    Scp { recursive: false, preserve: false, quiet: true, port: None, paths: Vec::new() }
+}
+
+/// A server that answers a question at a time, and hangs up at the first that it has no answer to.
+async fn answering(
+    mut stream: DuplexStream,
+    mut answer: impl FnMut(&Request<'_>) -> Option<Reply<'static>>,
+) -> Result<()> {
+    let (mut input, mut out) = (Vec::new(), Vec::new());
+    loop {
+        let mut reader = Reader::new(&input);
+        if let Some(body) = frame(&mut reader)? {
+            let (id, request) = Request::decode(body)?;
+            let Some(reply) = answer(&request) else { return Ok(()) };
+            reply.encode(id, &mut out);
+            let used = input.len() - reader.remaining();
+            input.drain(..used);
+            stream.write_all(&std::mem::take(&mut out)).await?;
+        } else if stream.read_buf(&mut input).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// A node with one regular file, of which `read` and `opened` tell what comes of it.
+fn one_file(
+    request: &Request<'_>,
+    opened: Reply<'static>,
+    read: Option<Reply<'static>>,
+) -> Option<Reply<'static>> {
+    let attrs = Attrs { mode: Some(0o100_644), size: Some(1 << 20), ..Attrs::default() };
+    match request {
+        Request::Init { .. } => Some(Reply::Version { version: VERSION, extensions: Vec::new() }),
+        Request::Stat { .. } => Some(Reply::Attrs(attrs)),
+        Request::Open { .. } => Some(opened),
+        Request::Read { offset: 0, .. } => read,
+        _ => None,
+    }
+}
+
+#[test]
+fn one_side_is_a_node() {
+    assert!(matches!(copy(&["a", "b", "gpu-1:/tmp"]).unwrap(), Copy::Up { from, .. } if from.len() == 2));
+    assert!(
+        matches!(copy(&["gpu-1:a", "gpu-1:b", "."]).unwrap(), Copy::Down { paths, .. } if paths.len() == 2)
+    );
+    for bad in [&["a", "b"][..], &["x:a", "y:b"], &["x:a", "y:b", "."]] {
+        assert!(copy(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_node_refuses_leaves_the_file_here_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (kept, new) = (dir.path().join("kept"), dir.path().join("new"));
+    fs::write(&kept, b"before").unwrap();
+
+    for to in [&kept, &new] {
+        let (ours, theirs) = duplex(1 << 16);
+        let denied = || Reply::Status { status: Status::PermissionDenied, message: "" };
+        let server = answering(theirs, move |request| one_file(request, denied(), None));
+        let (copy, plain) = (download(to), plain());
+        let (copied, served) = tokio::join!(run(ours, &copy, &plain), server);
+
+        served.unwrap();
+        assert_eq!(format!("{:#}", copied.unwrap_err()), "cannot copy there: permission denied");
+    }
+
+    assert_eq!(fs::read(&kept).unwrap(), b"before");
+    assert!(!new.exists());
+}
+
+#[tokio::test]
+async fn a_copy_that_was_cut_off_names_what_is_incomplete() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path().join("here");
+    fs::write(&here, vec![0; 4 * CHUNK]).unwrap();
+    let there = dir.path().join("there");
+    let upload = copy(&[here.to_str().unwrap(), "gpu-1:there"]).unwrap();
+
+    for (copy, incomplete) in
+        [(download(&there), there.display().to_string()), (upload, "there on the node".to_owned())]
+    {
+        let (ours, theirs) = duplex(1 << 16);
+        let server =
+            answering(theirs, |request| one_file(request, Reply::Handle(b"1"), Some(Reply::Data(&PART))));
+        let plain = plain();
+        let (copied, _hung_up) = tokio::join!(run(ours, &copy, &plain), server);
+
+        let said = format!("{:#}", copied.unwrap_err());
+        assert!(said.contains(&format!(": {incomplete} is incomplete: the connection")), "{said}");
+    }
+    assert_eq!(fs::read(there).unwrap(), PART);
+}

@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -15,6 +16,9 @@ use wire::sftp::Attrs;
 
 use super::args::Scp;
 use super::target::{Place, Target};
+
+/// What the owner of a directory needs to put things into it.
+const OWNER: u32 = 0o700;
 
 /// Which way a copy goes, parsed.
 pub(crate) enum Copy {
@@ -154,25 +158,44 @@ fn bar(name: &str, size: u64, quiet: bool) -> ProgressBar {
     }
 }
 
+/// What is left to do of a tree; the last step is the next one.
+enum Step<From, To, End> {
+    /// A file or directory.
+    Copy(From, To),
+    /// A directory with everything in it: only now may it be closed to its owner, and its times stay.
+    Close(To, End),
+}
+
 async fn up<S: AsyncRead + AsyncWrite + Unpin>(
     sftp: &mut Sftp<S>,
     from: &Path,
     to: &[u8],
     wanted: &Scp,
 ) -> Result<()> {
-    let mut work = vec![(from.to_owned(), to.to_vec())];
-    while let Some((from, to)) = work.pop() {
+    let mut work = vec![Step::Copy(from.to_owned(), to.to_vec())];
+    while let Some(step) = work.pop() {
+        let (from, to) = match step {
+            Step::Copy(from, to) => (from, to),
+            Step::Close(to, attrs) => {
+                let shown = || crate::show::clean(&String::from_utf8_lossy(&to));
+                sftp.set(&to, attrs).await.with_context(|| format!("cannot finish {}", shown()))?;
+                continue;
+            }
+        };
         let context = || format!("cannot copy {}", from.display());
         let about = fs::metadata(&from).with_context(context)?;
         if about.is_dir() {
             anyhow::ensure!(wanted.recursive, "{} is a directory (give -r to copy it)", from.display());
-            sftp.mkdir(&to, about.mode()).await.with_context(context)?;
-            let mut names: Vec<_> =
-                fs::read_dir(&from).with_context(context)?.flatten().map(|e| e.path()).collect();
+            let end = begin_there(sftp, &to, &about, wanted).await.with_context(context)?;
+            work.extend(end.map(|attrs| Step::Close(to.clone(), attrs)));
+            let names = fs::read_dir(&from).and_then(|found| {
+                found.map(|entry| entry.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>()
+            });
+            let mut names = names.with_context(context)?;
             names.sort();
             for path in names.into_iter().rev() {
                 let there = join(&to, file_name(&path)?);
-                work.push((path, there));
+                work.push(Step::Copy(path, there));
             }
             continue;
         }
@@ -186,12 +209,39 @@ async fn up<S: AsyncRead + AsyncWrite + Unpin>(
         })?;
         progress.finish();
         if wanted.preserve {
-            let times = (about.atime().try_into().unwrap_or(0), about.mtime().try_into().unwrap_or(0));
-            let attrs = Attrs { mode: Some(about.mode() & 0o7777), times: Some(times), ..Attrs::default() };
-            sftp.set(&to, attrs).await.with_context(context)?;
+            sftp.set(&to, kept(&about)).await.with_context(context)?;
         }
     }
     Ok(())
+}
+
+/// What `--preserve` keeps.
+fn kept(about: &fs::Metadata) -> Attrs {
+    let times = (about.atime().try_into().unwrap_or(0), about.mtime().try_into().unwrap_or(0));
+    Attrs { mode: Some(about.mode() & 0o7777), times: Some(times), ..Attrs::default() }
+}
+
+/// Makes a directory there, open to its owner until everything is in it; returns what it is to be then.
+async fn begin_there<S: AsyncRead + AsyncWrite + Unpin>(
+    sftp: &mut Sftp<S>,
+    to: &[u8],
+    about: &fs::Metadata,
+    wanted: &Scp,
+) -> Result<Option<Attrs>> {
+    let mode = about.mode() & 0o7777;
+    let was_there = sftp.stat(to).await?.and_then(|a| a.mode).is_some_and(is_dir);
+    if !was_there {
+        sftp.mkdir(to, mode | OWNER).await?;
+    }
+    if wanted.preserve {
+        return Ok(Some(kept(about)));
+    }
+    if was_there || mode & OWNER == OWNER {
+        return Ok(None);
+    }
+    // As open as the mask there let it be.
+    let made = sftp.stat(to).await?.and_then(|a| a.mode).unwrap_or(mode);
+    Ok(Some(Attrs { mode: Some(mode & made), ..Attrs::default() }))
 }
 
 async fn down<S: AsyncRead + AsyncWrite + Unpin>(
@@ -200,8 +250,15 @@ async fn down<S: AsyncRead + AsyncWrite + Unpin>(
     to: &Path,
     wanted: &Scp,
 ) -> Result<()> {
-    let mut work = vec![(from.to_vec(), to.to_owned())];
-    while let Some((from, to)) = work.pop() {
+    let mut work = vec![Step::Copy(from.to_vec(), to.to_owned())];
+    while let Some(step) = work.pop() {
+        let (from, to) = match step {
+            Step::Copy(from, to) => (from, to),
+            Step::Close(to, end) => {
+                end_here(&to, end).with_context(|| format!("cannot finish {}", to.display()))?;
+                continue;
+            }
+        };
         let shown = crate::show::clean(&String::from_utf8_lossy(&from));
         let context = || format!("cannot copy {shown}");
         let about = sftp
@@ -212,7 +269,9 @@ async fn down<S: AsyncRead + AsyncWrite + Unpin>(
         let mode = about.mode.unwrap_or(0o644);
         if is_dir(mode) {
             anyhow::ensure!(wanted.recursive, "{shown} is a directory (give -r to copy it)");
-            fs::create_dir_all(&to).with_context(context)?;
+            let end = begin_here(&to, mode & 0o777, &about, wanted)
+                .with_context(|| format!("cannot make {}", to.display()))?;
+            work.extend(end.map(|end| Step::Close(to.clone(), end)));
             let (entries, _) = sftp.list(&from, usize::MAX).await.with_context(context)?;
             for name in entries.into_iter().map(|entry| entry.name).rev() {
                 // A server is a stranger: a name with a separator would write outside the directory.
@@ -221,7 +280,7 @@ async fn down<S: AsyncRead + AsyncWrite + Unpin>(
                     "the node sent a file name with a separator"
                 );
                 let here = to.join(std::ffi::OsString::from_vec(name.clone()));
-                work.push((join(&from, &name), here));
+                work.push(Step::Copy(join(&from, &name), here));
             }
             continue;
         }
@@ -240,12 +299,48 @@ async fn down<S: AsyncRead + AsyncWrite + Unpin>(
         if wanted.preserve {
             file.set_permissions(fs::Permissions::from_mode(mode & 0o777))?;
             if let Some((_, changed)) = about.times {
-                let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(u64::from(changed));
-                file.set_modified(at)?;
+                file.set_modified(time(changed))?;
             }
         }
     }
     Ok(())
+}
+
+/// A time as SFTP has it.
+fn time(seconds: u32) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(seconds))
+}
+
+/// What a directory here is to be once everything is in it.
+struct End {
+    mode: u32,
+    changed: Option<u32>,
+}
+
+/// Makes a directory here, open to its owner until everything is in it; returns what it is to be then.
+fn begin_here(to: &Path, mode: u32, about: &Attrs, wanted: &Scp) -> std::io::Result<Option<End>> {
+    let was_there = to.is_dir();
+    if !was_there {
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::DirBuilder::new().mode(mode | OWNER).create(to)?;
+    }
+    if wanted.preserve {
+        return Ok(Some(End { mode, changed: about.times.map(|(_, changed)| changed) }));
+    }
+    if was_there || mode & OWNER == OWNER {
+        return Ok(None);
+    }
+    // As open as the mask here let it be.
+    Ok(Some(End { mode: mode & fs::metadata(to)?.mode(), changed: None }))
+}
+
+fn end_here(to: &Path, end: End) -> std::io::Result<()> {
+    if let Some(changed) = end.changed {
+        fs::File::open(to)?.set_modified(time(changed))?;
+    }
+    fs::set_permissions(to, fs::Permissions::from_mode(end.mode))
 }
 
 /// Writes a file there from `file`, whole.

@@ -2,6 +2,7 @@
 //! few answers out of a table.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::net::UnixStream;
 use wire::Reader;
 use wire::sftp::{Reply, Request, Status, VERSION, frame};
 
@@ -42,6 +43,15 @@ async fn answering(
             return Ok(());
         }
     }
+}
+
+/// The server that nodes have, over files here.
+fn node() -> UnixStream {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let input = theirs.try_clone().unwrap();
+    std::thread::spawn(move || ::node::sftp::serve(input, theirs));
+    ours.set_nonblocking(true).unwrap();
+    UnixStream::from_std(ours).unwrap()
 }
 
 /// A node with one regular file, of which `read` and `opened` tell what comes of it.
@@ -90,6 +100,46 @@ async fn what_the_node_refuses_leaves_the_file_here_as_it_was() {
 
     assert_eq!(fs::read(&kept).unwrap(), b"before");
     assert!(!new.exists());
+}
+
+/// A tree of a file within directories that are closed to writing.
+fn closed_tree(at: &Path) {
+    let inner = at.join("inner");
+    fs::create_dir_all(&inner).unwrap();
+    fs::write(inner.join("file"), b"content").unwrap();
+    for dir in [&inner, at] {
+        fs::File::open(dir).unwrap().set_modified(time(1_000_000_000)).unwrap();
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o550)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn directories_are_as_their_source_once_everything_is_in_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    closed_tree(&tree);
+    let tree = tree.to_str().unwrap();
+
+    for (n, preserve) in [false, true].into_iter().enumerate() {
+        for (way, place) in ["up", "down"].into_iter().zip([format!("u{n}"), format!("d{n}")]) {
+            let to = dir.path().join(place);
+            let there = to.display();
+            let copy = match way {
+                "up" => copy(&[tree, &format!("gpu-1:{there}")]).unwrap(),
+                _ => copy(&[&format!("gpu-1:{tree}"), to.to_str().unwrap()]).unwrap(),
+            };
+
+            run(node(), &copy, &Scp { recursive: true, preserve, ..plain() }).await.unwrap();
+
+            assert_eq!(fs::read(to.join("inner/file")).unwrap(), b"content", "{way}");
+            for made in [to.join("inner"), to] {
+                let about = fs::metadata(&made).unwrap();
+                // No mask that is in use takes anything from the owner.
+                assert_eq!(about.mode() & OWNER, 0o500, "{way} {}", made.display());
+                assert_eq!(about.mtime() == 1_000_000_000, preserve, "{way} {}", made.display());
+            }
+        }
+    }
 }
 
 #[tokio::test]

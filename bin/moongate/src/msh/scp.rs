@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ssh::sftp::{CHUNK, Reading, Sftp, Start, Writing, is_dir, is_regular};
+use ssh::sftp::{CHUNK, Error, Reading, Sftp, Start, Writing, is_dir, is_regular};
 use tokio::io::{AsyncRead, AsyncWrite};
 use wire::sftp::Attrs;
 
@@ -102,14 +102,13 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     let mut sftp = Sftp::begin(stream).await.context("the node offers no file transfer")?;
     match copy {
         Copy::Up { from, path, .. } => {
-            let path = if path.is_empty() { "." } else { path.as_str() };
-            let into = sftp.stat(path.as_bytes()).await?.and_then(|a| a.mode).is_some_and(is_dir);
+            let there = spelled_out(&mut sftp, path).await?;
+            let into = sftp.stat(&there).await?.and_then(|a| a.mode).is_some_and(is_dir);
             if from.len() > 1 && !into {
                 bail!("{path} on the node is no directory");
             }
             for source in from {
-                let to =
-                    if into { join(path.as_bytes(), file_name(source)?) } else { path.as_bytes().to_vec() };
+                let to = if into { join(&there, file_name(source)?) } else { there.clone() };
                 up(&mut sftp, source, &to, wanted).await?;
             }
         }
@@ -118,16 +117,38 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                 bail!("{} is no directory", to.display());
             }
             for path in paths {
-                let path = if path.is_empty() { "." } else { path.as_str() };
-                let target = match Path::new(path).file_name() {
+                let there = spelled_out(&mut sftp, path).await?;
+                let target = match name_here(path) {
                     Some(name) if to.is_dir() => to.join(name),
                     _ => to.clone(),
                 };
-                down(&mut sftp, path.as_bytes(), &target, wanted).await?;
+                down(&mut sftp, &there, &target, wanted).await?;
             }
         }
     }
     Ok(())
+}
+
+/// A path there as a server takes it. No shell reads it on its way, so the node is asked what `~` stands for.
+async fn spelled_out<S: AsyncRead + AsyncWrite + Unpin>(sftp: &mut Sftp<S>, path: &str) -> Result<Vec<u8>> {
+    match path {
+        "" => Ok(b".".to_vec()),
+        path if path.starts_with('~') => match sftp.expand(path.as_bytes()).await {
+            Err(Error::Unsupported) => bail!(
+                "the node does not tell what ~ stands for: a path without a leading / begins at home, \
+                 and a file of that name is ./{path}"
+            ),
+            found => found.with_context(|| format!("cannot find {path} on the node")),
+        },
+        path => Ok(path.as_bytes().to_vec()),
+    }
+}
+
+/// What a path there is called here; homes have no name. It is as it was typed: the node has no say in it.
+fn name_here(typed: &str) -> Option<&OsStr> {
+    let path = Path::new(typed);
+    let is_home = typed.starts_with('~') && path.components().count() == 1;
+    path.file_name().filter(|_| !is_home)
 }
 
 fn file_name(path: &Path) -> Result<&[u8]> {

@@ -110,6 +110,12 @@ fn unexpected(answer: Answer) -> Error {
     }
 }
 
+/// A path within an extended request.
+fn put_path(body: &mut Vec<u8>, path: &[u8]) {
+    body.extend_from_slice(&u32::try_from(path.len()).unwrap_or(u32::MAX).to_be_bytes());
+    body.extend_from_slice(path);
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Sftp<S> {
     /// Begins the conversation.
     ///
@@ -202,6 +208,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sftp<S> {
         }
     }
 
+    /// The absolute path of one that begins with `~` or `~user`; only the server knows what those stand for
+    /// (`expand-path@openssh.com`).
+    ///
+    /// # Errors
+    /// The server refused, or does not know how.
+    pub async fn expand(&mut self, path: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut body = Vec::with_capacity(path.len() + 4);
+        put_path(&mut body, path);
+        match self.ask(&Request::Extended { name: b"expand-path@openssh.com", body: &body }).await? {
+            Answer::Names(names) => names.into_iter().next().map(|n| n.name).ok_or(Error::Confused),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// Makes a directory; fine when it is there.
     ///
     /// # Errors
@@ -272,8 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sftp<S> {
     pub async fn replace(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
         let mut body = Vec::with_capacity(from.len() + to.len() + 8);
         for path in [from, to] {
-            body.extend_from_slice(&u32::try_from(path.len()).unwrap_or(u32::MAX).to_be_bytes());
-            body.extend_from_slice(path);
+            put_path(&mut body, path);
         }
         self.expect_done(&Request::Extended { name: b"posix-rename@openssh.com", body: &body }).await
     }

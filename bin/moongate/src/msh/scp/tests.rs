@@ -4,7 +4,7 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::net::UnixStream;
 use wire::Reader;
-use wire::sftp::{Reply, Request, Status, VERSION, frame};
+use wire::sftp::{Name, Reply, Request, Status, VERSION, frame};
 
 use super::*;
 
@@ -140,6 +140,70 @@ async fn directories_are_as_their_source_once_everything_is_in_them() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn what_a_tilde_stands_for_is_asked_of_the_node() {
+    let mut home = Sftp::begin(node()).await.unwrap();
+    let home = home.expand(b"~").await.unwrap();
+    let (whole, below) = (home.clone(), join(&home, b"x"));
+
+    for (typed, path) in
+        [("~", whole.as_slice()), ("~/x", &below), ("./~", b"./~"), ("a~", b"a~"), ("", b".")]
+    {
+        let mut sftp = Sftp::begin(node()).await.unwrap();
+        assert_eq!(spelled_out(&mut sftp, typed).await.unwrap(), path, "{typed}");
+    }
+
+    let mut sftp = Sftp::begin(node()).await.unwrap();
+    let nobody = spelled_out(&mut sftp, "~no-such-account/x").await.unwrap_err();
+    let said = "cannot find ~no-such-account/x on the node: no such file or directory";
+    assert_eq!(format!("{nobody:#}"), said);
+}
+
+#[tokio::test]
+async fn a_node_does_not_choose_what_is_written_here() {
+    for (typed, name) in
+        [("~/x", Some("x")), ("~", None), ("~ann/", None), ("~/.", None), ("./~", Some("~")), ("", None)]
+    {
+        assert_eq!(name_here(typed).and_then(OsStr::to_str), name, "{typed}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let fetch = copy(&["gpu-1:~/x", dir.path().to_str().unwrap()]).unwrap();
+    let (ours, theirs) = duplex(1 << 16);
+    let server = answering(theirs, |request| match request {
+        Request::Extended { .. } => {
+            let name = Name { name: b"/home/ann/.bashrc", long: b"", attrs: Attrs::default() };
+            Some(Reply::Names(vec![name]))
+        }
+        other => one_file(other, Reply::Handle(b"1"), Some(Reply::Data(&PART))),
+    });
+
+    let plain = plain();
+    let (_cut, _hung_up) = tokio::join!(run(ours, &fetch, &plain), server);
+
+    assert_eq!(fs::read(dir.path().join("x")).unwrap(), PART);
+    assert!(!dir.path().join(".bashrc").exists());
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_know_tildes_gets_no_file_of_that_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let notes = dir.path().join("notes");
+    fs::write(&notes, b"content").unwrap();
+    let upload = copy(&[notes.to_str().unwrap(), "gpu-1:~"]).unwrap();
+    let (ours, theirs) = duplex(1 << 16);
+    let server = answering(theirs, |request| match request {
+        Request::Extended { .. } => Some(Reply::Status { status: Status::Unsupported, message: "" }),
+        other => one_file(other, Reply::Handle(b"1"), None),
+    });
+
+    let plain = plain();
+    let (copied, served) = tokio::join!(run(ours, &upload, &plain), server);
+
+    served.unwrap();
+    let said = copied.unwrap_err().to_string();
+    assert!(said.contains("a file of that name is ./~"), "{said}");
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Res
     };
     let lock = home.lock()?;
     let profile = home.admit(addr, user, certs.cluster.to_string(), common.insecure);
+    supersede(&home, &profile).await?;
     let keys = home.keys(&profile);
     let comment = format!("{}@{}", profile.user, profile.cluster);
     let check = u32::from_be_bytes(random.bytes());
@@ -82,6 +83,17 @@ pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Res
         agent::offer(&ssh, &certs.ssh_cert, &comment, life, wanted.add_keys_to_agent == "yes").await?;
     }
     status(common, wanted.format, &Clock::system())
+}
+
+/// Takes out of the agent what the gate's profile has put there, and from the disk the keys of another person or cluster:
+/// what is written next would name neither, and logging out would leave them.
+async fn supersede(home: &Home, profile: &Profile) -> Result<()> {
+    let Some(before) = home.at(&profile.web_proxy_addr) else { return Ok(()) };
+    agent::forget(&home.keys(&before)).await;
+    if (&before.user, &before.cluster) != (&profile.user, &profile.cluster) {
+        home.forget(&before)?;
+    }
+    Ok(())
 }
 
 /// What the gate wants read before anyone signs in: shown, and at a terminal waited for.
@@ -129,6 +141,7 @@ struct Motd {
 /// Nobody is signed in, or the disk refused.
 pub(crate) async fn logout(common: &Common) -> Result<()> {
     let home = Home::open(common.home.as_deref())?;
+    let _lock = home.lock()?;
     let profiles = match &common.proxy {
         Some(addr) => vec![home.profile(Some(addr))?],
         None => home.all(),
@@ -136,7 +149,6 @@ pub(crate) async fn logout(common: &Common) -> Result<()> {
     if profiles.is_empty() {
         return write_out("Nobody was logged in.\n");
     }
-    let _lock = home.lock()?;
     for profile in &profiles {
         agent::forget(&home.keys(profile)).await;
         home.forget(profile)?;
@@ -264,5 +276,53 @@ pub(crate) fn remember_way(home: &Home, profile: &Profile, way: &Way) {
         if let Err(error) = home.note(&changed) {
             tracing::debug!(%error, "cannot note the carrier");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sign_in(home: &Home, user: &str, cluster: &str) -> Profile {
+        let profile = home.admit("gate:3080".into(), user.into(), cluster.into(), false);
+        let keys = home.keys(&profile);
+        for path in [keys.ssh_key(), keys.ssh_cert(), keys.tls_key(), keys.tls_cert(), keys.trust()] {
+            write_private(&path, user.as_bytes()).unwrap();
+        }
+        home.keep(&profile).unwrap();
+        profile
+    }
+
+    #[tokio::test]
+    async fn who_signs_in_at_the_same_gate_leaves_no_keys_of_whoever_was_there() {
+        for (user, cluster, stays) in
+            [("alice", "main", true), ("bob", "main", false), ("alice", "new", false)]
+        {
+            let dir = tempfile::tempdir().unwrap();
+            let home = Home::open(Some(dir.path())).unwrap();
+            let before = sign_in(&home, "alice", "main");
+            let next = home.admit("gate:3080".into(), user.into(), cluster.into(), false);
+
+            supersede(&home, &next).await.unwrap();
+
+            let keys = home.keys(&before);
+            for path in [keys.ssh_key(), keys.ssh_cert(), keys.tls_key(), keys.tls_cert(), keys.trust()] {
+                assert_eq!(path.exists(), stays, "{user} {cluster} {}", path.display());
+            }
+            assert_eq!(next.place, before.place);
+        }
+    }
+
+    #[tokio::test]
+    async fn logging_out_leaves_no_keys_that_an_earlier_version_left_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(Some(dir.path())).unwrap();
+        sign_in(&home, "alice", "main");
+        let last = sign_in(&home, "bob", "main");
+
+        home.forget(&last).unwrap();
+
+        assert!(!dir.path().join("keys/gate").exists());
+        assert!(home.all().is_empty());
     }
 }

@@ -168,9 +168,16 @@ impl Home {
             .flatten()
             .flatten()
             .filter_map(|e| e.file_name().to_str().and_then(|n| n.strip_suffix(".yaml")).map(str::to_owned))
+            // A place is a directory's name too, and these are those of others.
+            .filter(|place| !matches!(place.as_str(), "" | "." | ".."))
             .collect();
         places.sort_by_key(|n| (active.as_ref() != Some(n), n.clone()));
         places.iter().filter_map(|n| self.read(n).ok()).collect()
+    }
+
+    /// The profile of the very gate at `addr`.
+    pub(crate) fn at(&self, addr: &str) -> Option<Profile> {
+        self.all().into_iter().find(|p| with_port(&p.web_proxy_addr) == with_port(addr))
     }
 
     /// The profile of somebody who has just signed in at `addr`: in the place that gate has, or in a free one.
@@ -235,21 +242,14 @@ impl Home {
     /// The disk refused.
     pub(crate) fn forget(&self, profile: &Profile) -> Result<()> {
         self.distrust_hosts(profile)?;
-        let keys = self.keys(profile);
-        for path in [
-            keys.ssh_key(),
-            keys.ssh_pub(),
-            keys.ssh_cert(),
-            keys.tls_key(),
-            keys.tls_cert(),
-            keys.trust(),
-            keys.known_hosts(),
-        ] {
-            remove(&path)?;
-            // Its directory, when that was the last file in it.
-            drop(path.parent().map(fs::remove_dir));
+        // Whoever had the place before has left nothing of use either.
+        let dir = self.keys(profile).dir;
+        match fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", dir.display()));
+            }
+            Ok(()) | Err(_) => {}
         }
-        drop(fs::remove_dir(&keys.dir));
         remove(&self.file(&profile.place))?;
         if self.active().as_ref() == Some(&profile.place) {
             remove(&self.0.join("current-profile"))?;
@@ -304,6 +304,17 @@ impl Keys {
 
     pub(crate) fn trust(&self) -> PathBuf {
         self.dir.join("cas").join(format!("{}.json", self.cluster))
+    }
+
+    /// The public keys and SSH certificates in the place, of everybody who ever had it.
+    pub(crate) fn publics(&self) -> Vec<PathBuf> {
+        let within = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
+        let mut found: Vec<PathBuf> = Vec::new();
+        for path in within(&self.dir) {
+            if path.is_dir() { found.extend(within(&path)) } else { found.push(path) }
+        }
+        found.retain(|path| path.extension().is_some_and(|ending| ending == "pub"));
+        found
     }
 
     /// The cluster's host authorities for stock clients: they speak for this gate and its hosts alone.

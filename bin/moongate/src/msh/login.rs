@@ -18,7 +18,7 @@ use super::profile::{Home, Profile, write_private};
 use super::{agent, prompt, web};
 use crate::address::with_port;
 use crate::gate::{self, Way};
-use crate::show::{Format, clean_lines, print, write_out};
+use crate::show::{Format, clean_lines, complain, print, write_out};
 
 /// Signs in, keeps keys and certificates, and shows the status block.
 ///
@@ -174,27 +174,30 @@ struct Status {
     carrier: String,
 }
 
-/// Shows who one is and how the gates are reached, or the gate named.
+/// Shows who one is and how the gates are reached, or the gate named. What is wrong with one keeps none of the others
+/// from being shown.
 ///
 /// # Errors
-/// Nobody is signed in, or the certificate of the gate named, or else of the active one, has ended.
+/// Nobody is signed in, or the certificate of the gate named, or else of the active one, has ended or is of no use.
 pub(crate) fn status(common: &Common, format: Format, clock: &Clock) -> Result<()> {
     let home = Home::open(common.home.as_deref())?;
     let profiles = match &common.proxy {
-        Some(addr) => vec![home.profile(Some(addr))?],
-        None => home.all(),
+        Some(addr) => vec![Ok(home.profile(Some(addr))?)],
+        None => home.each(),
     };
     anyhow::ensure!(!profiles.is_empty(), "not logged in: run `msh login --proxy=<gate>`");
-    let (now, active) = (clock.now(), home.active());
-    let mut found = Vec::new();
-    for profile in &profiles {
-        let text = std::fs::read_to_string(home.keys(profile).ssh_cert()).with_context(|| {
-            format!("the certificate for {} is gone: log in again", profile.web_proxy_addr)
-        })?;
-        let is_active = active.as_ref() == Some(&profile.place);
-        found.push(describe(profile, &text.trim().parse::<Certificate>()?, is_active, now)?);
+    let now = clock.now();
+    let (mut found, mut outcome) = (Vec::new(), Ok(()));
+    for (n, profile) in profiles.into_iter().enumerate() {
+        match profile.and_then(|profile| look(&home, &profile, now)) {
+            Ok(status) => found.push(status),
+            // The one named, or else the active one.
+            Err(error) if n == 0 => outcome = Err(error),
+            Err(error) => complain("msh", &error),
+        }
     }
     print(format, &found, || found.iter().map(|s| block(s, now)).collect::<Vec<_>>().join("\n"))?;
+    outcome?;
     match found.first() {
         Some(one) if one.expired && (one.active || common.proxy.is_some()) => {
             let gate = &one.profile_url;
@@ -202,6 +205,19 @@ pub(crate) fn status(common: &Common, format: Format, clock: &Clock) -> Result<(
         }
         _ => Ok(()),
     }
+}
+
+/// What there is of one profile.
+fn look(home: &Home, profile: &Profile, now: Timestamp) -> Result<Status> {
+    let gate = &profile.web_proxy_addr;
+    let again = || format!("log in again with `msh login --proxy={gate}`");
+    let text = std::fs::read_to_string(home.keys(profile).ssh_cert())
+        .with_context(|| format!("the certificate for {gate} is gone: {}", again()))?;
+    let cert: Certificate = text
+        .trim()
+        .parse()
+        .with_context(|| format!("the certificate for {gate} cannot be read: {}", again()))?;
+    describe(profile, &cert, home.active().as_ref() == Some(&profile.place), now)
 }
 
 fn describe(profile: &Profile, cert: &Certificate, active: bool, now: Timestamp) -> Result<Status> {
@@ -271,11 +287,9 @@ fn block(status: &Status, now: Timestamp) -> String {
 pub(crate) fn remember_way(home: &Home, profile: &Profile, way: &Way) {
     if let Some(carrier) =
         way.dialer.carrier().map(|c| format!("{c} ({})", c.why)).filter(|c| *c != profile.carrier)
+        && let Err(error) = home.note_carrier(profile, carrier)
     {
-        let changed = Profile { carrier, ..profile.clone() };
-        if let Err(error) = home.note(&changed) {
-            tracing::debug!(%error, "cannot note the carrier");
-        }
+        tracing::debug!(%error, "cannot note the carrier");
     }
 }
 

@@ -162,6 +162,11 @@ impl Home {
 
     /// Every profile, the active one first.
     pub(crate) fn all(&self) -> Vec<Profile> {
+        self.each().into_iter().flatten().collect()
+    }
+
+    /// The same, with why where one cannot be read.
+    pub(crate) fn each(&self) -> Vec<Result<Profile>> {
         let active = self.active();
         let mut places: Vec<String> = fs::read_dir(&self.0)
             .into_iter()
@@ -172,7 +177,7 @@ impl Home {
             .filter(|place| !matches!(place.as_str(), "" | "." | ".."))
             .collect();
         places.sort_by_key(|n| (active.as_ref() != Some(n), n.clone()));
-        places.iter().filter_map(|n| self.read(n).ok()).collect()
+        places.iter().map(|place| self.read(place)).collect()
     }
 
     /// The profile of the very gate at `addr`.
@@ -222,15 +227,26 @@ impl Home {
     /// # Errors
     /// The disk refused.
     pub(crate) fn keep(&self, profile: &Profile) -> Result<()> {
-        self.note(profile)?;
+        self.write(profile)?;
         write_private(&self.0.join("current-profile"), format!("{}\n", profile.place).as_bytes())
     }
 
-    /// Keeps what has changed of a profile; which one is active stays as it is.
+    /// Notes how a gate was reached, unless its profile has become another's meanwhile, or is gone. Which one is active
+    /// stays as it is.
     ///
     /// # Errors
     /// The disk refused.
-    pub(crate) fn note(&self, profile: &Profile) -> Result<()> {
+    pub(crate) fn note_carrier(&self, used: &Profile, carrier: String) -> Result<()> {
+        let _lock = self.lock()?;
+        let Ok(now) = self.read(&used.place) else { return Ok(()) };
+        let whose = |p: &Profile| (p.web_proxy_addr.clone(), p.user.clone(), p.cluster.clone());
+        if now.carrier == carrier || whose(&now) != whose(used) {
+            return Ok(());
+        }
+        self.write(&Profile { carrier, ..now })
+    }
+
+    fn write(&self, profile: &Profile) -> Result<()> {
         private_dir(&self.0)?;
         let text = config::yaml::to_text(&serde_json::to_value(profile)?);
         write_private(&self.file(&profile.place), text.as_bytes())
@@ -401,12 +417,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_noted_late_is_of_whom_it_is_about_or_of_nobody() {
+        let (_dir, home) = home();
+        let used = sign_in(&home, "gate:3080", "main");
+
+        let changed = Profile { turn: 7, insecure: true, ..used.clone() };
+        home.keep(&changed).unwrap();
+        home.note_carrier(&used, "tls".into()).unwrap();
+        assert_eq!(home.profile(None).unwrap(), Profile { carrier: "tls".into(), ..changed });
+
+        let bob = Profile { user: "bob".into(), ..used.clone() };
+        home.keep(&bob).unwrap();
+        home.note_carrier(&used, "websocket".into()).unwrap();
+        assert_eq!(home.profile(None).unwrap(), bob);
+
+        home.forget(&bob).unwrap();
+        home.note_carrier(&used, "websocket".into()).unwrap();
+        assert!(home.all().is_empty());
+    }
+
+    #[test]
     fn what_is_noted_of_another_gate_leaves_the_active_one() {
         let (_dir, home) = home();
         let other = sign_in(&home, "other.example.com:443", "main");
         let active = sign_in(&home, "gate.example.com:3080", "main");
 
-        home.note(&Profile { carrier: "websocket".into(), ..other.clone() }).unwrap();
+        home.note_carrier(&other, "websocket".into()).unwrap();
 
         assert_eq!(home.profile(None).unwrap(), active);
         assert_eq!(home.profile(Some(&other.web_proxy_addr)).unwrap().carrier, "websocket");

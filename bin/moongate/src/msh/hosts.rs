@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use model::api::cluster::{CaKind, TrustBundle};
+use pki::ssh::PublicKey;
 
 use super::profile::{Home, Profile, write_private};
 use crate::address::host_and_port;
@@ -23,10 +24,21 @@ fn gate_pattern(profile: &Profile) -> String {
     }
 }
 
+/// The host authorities a gate sent, each in the one way there is to write it: the gates share a file of lines, and what
+/// is no plain key could be a line about anybody.
+///
+/// # Errors
+/// One is no plain SSH public key.
+pub(crate) fn authorities(trust: &TrustBundle) -> Result<Vec<String>> {
+    let hosts = trust.keys.iter().filter(|k| k.kind == CaKind::Host);
+    let plain = |ssh: &str| Ok(ssh.parse::<PublicKey>().context("a host authority of the gate")?.to_string());
+    hosts.map(|k| plain(&k.ssh)).collect()
+}
+
 /// The lines of all host authorities for these patterns.
-fn lines(profile: &Profile, trust: &TrustBundle, patterns: &str) -> Vec<String> {
-    let line = |ssh: &str| format!("{MARK}{patterns} {} *.{} type=host", ssh.trim(), profile.cluster);
-    trust.keys.iter().filter(|k| k.kind == CaKind::Host).map(|k| line(&k.ssh)).collect()
+fn lines(profile: &Profile, authorities: &[String], patterns: &str) -> Vec<String> {
+    let line = |key: &String| format!("{MARK}{patterns} {key} *.{} type=host", profile.cluster);
+    authorities.iter().map(line).collect()
 }
 
 /// True when a line of ours names this pattern.
@@ -45,17 +57,18 @@ impl Home {
     /// Writes down what this gate's authorities may speak for, in place of what was there.
     ///
     /// # Errors
-    /// The disk refused.
+    /// One of them is no key, or the disk refused.
     pub(crate) fn trust_hosts(&self, profile: &Profile, trust: &TrustBundle) -> Result<()> {
         let (gate, cluster) = (gate_pattern(profile), &profile.cluster);
         let whole = format!("{gate},{cluster},*.{cluster}");
-        let own = lines(profile, trust, &whole);
+        let keys = authorities(trust)?;
+        let own = lines(profile, &keys, &whole);
         write_private(&self.keys(profile).known_hosts(), format!("{}\n", own.join("\n")).as_bytes())?;
         let first = self.namesake(profile).is_none();
         let hosts = format!("*.{cluster}");
         let mut kept = self.shared_lines();
         kept.retain(|l| !(names(l, &gate) || first && names(l, &hosts)));
-        kept.extend(if first { own } else { lines(profile, trust, &gate) });
+        kept.extend(if first { own } else { lines(profile, &keys, &gate) });
         write_private(&self.known_hosts(), format!("{}\n", kept.join("\n")).as_bytes())
     }
 
@@ -98,21 +111,23 @@ impl Home {
 
 #[cfg(test)]
 mod tests {
+    use model::api::cluster::CaKey;
+    use pki::{KeyPair, KeyType, Signer as _};
+
     use super::*;
 
-    fn bundle(key: &str) -> TrustBundle {
-        let key = model::api::cluster::CaKey {
-            kind: CaKind::Host,
-            ssh: format!("ssh-ed25519 {key}"),
-            x509_pem: String::new(),
-            active: true,
-        };
+    fn key(n: u8) -> String {
+        KeyPair::generate(KeyType::Ed25519, &[n; 32]).unwrap().ssh_public().to_string()
+    }
+
+    fn bundle(ssh: String) -> TrustBundle {
+        let key = CaKey { kind: CaKind::Host, ssh, x509_pem: String::new(), active: true };
         TrustBundle { keys: vec![key], audit_key: String::new() }
     }
 
-    fn sign_in(home: &Home, addr: &str, cluster: &str, key: &str) -> Profile {
+    fn sign_in(home: &Home, addr: &str, cluster: &str, n: u8) -> Profile {
         let profile = home.admit(addr.into(), "ann".into(), cluster.into(), false);
-        home.trust_hosts(&profile, &bundle(key)).unwrap();
+        home.trust_hosts(&profile, &bundle(key(n))).unwrap();
         home.keep(&profile).unwrap();
         profile
     }
@@ -128,10 +143,10 @@ mod tests {
         let old = "@cert-authority gate,[gate]:3080,main,*.main ssh-ed25519 OLDER *.main type=host";
         fs::write(home.known_hosts(), format!("other ssh-ed25519 AAAA\n{old}\n")).unwrap();
 
-        sign_in(&home, "gate:3080", "main", "OLD");
-        let profile = sign_in(&home, "gate:3080", "main", "NEW");
+        sign_in(&home, "gate:3080", "main", 1);
+        let profile = sign_in(&home, "gate:3080", "main", 2);
 
-        let line = "@cert-authority [gate]:3080,main,*.main ssh-ed25519 NEW *.main type=host\n";
+        let line = format!("@cert-authority [gate]:3080,main,*.main {} *.main type=host\n", key(2));
         assert_eq!(shared(&home), format!("other ssh-ed25519 AAAA\n{line}"));
         assert_eq!(fs::read_to_string(home.keys(&profile).known_hosts()).unwrap(), line);
 
@@ -144,23 +159,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::open(Some(dir.path())).unwrap();
 
-        let one = sign_in(&home, "127.0.0.1:3080", "main", "ONE");
-        let two = sign_in(&home, "127.0.0.1:4080", "main", "TWO");
-        sign_in(&home, "127.0.0.1:3080", "main", "ONE");
+        let one = sign_in(&home, "127.0.0.1:3080", "main", 1);
+        let two = sign_in(&home, "127.0.0.1:4080", "main", 2);
+        sign_in(&home, "127.0.0.1:3080", "main", 1);
 
+        let (first, second) = (key(1), key(2));
         let own = |p: &Profile| fs::read_to_string(home.keys(p).known_hosts()).unwrap();
-        assert!(own(&one).contains(" ONE") || own(&one).contains("ONE "), "{}", own(&one));
-        assert!(!own(&one).contains("TWO"), "{}", own(&one));
-        assert!(own(&two).contains("TWO") && !own(&two).contains("ONE"), "{}", own(&two));
+        assert!(own(&one).contains(&first) && !own(&one).contains(&second), "{}", own(&one));
+        assert!(own(&two).contains(&second) && !own(&two).contains(&first), "{}", own(&two));
         assert_eq!(
             shared(&home),
-            "@cert-authority [127.0.0.1]:4080 ssh-ed25519 TWO *.main type=host\n\
-             @cert-authority [127.0.0.1]:3080,main,*.main ssh-ed25519 ONE *.main type=host\n"
+            format!(
+                "@cert-authority [127.0.0.1]:4080 {second} *.main type=host\n\
+                 @cert-authority [127.0.0.1]:3080,main,*.main {first} *.main type=host\n"
+            )
         );
 
         home.forget(&two).unwrap();
-        assert!(!shared(&home).contains("TWO"));
-        assert!(shared(&home).contains("*.main ssh-ed25519 ONE"));
+        assert!(!shared(&home).contains(&second));
+        assert!(shared(&home).contains(&format!("*.main {first}")));
     }
 
     #[test]
@@ -170,11 +187,35 @@ mod tests {
         let profile = home.admit("gate:3080".into(), "ann".into(), "main".into(), false);
         home.keep(&profile).unwrap();
         let keys = home.keys(&profile);
-        write_private(&keys.trust(), &serde_json::to_vec(&bundle("KEY")).unwrap()).unwrap();
+        write_private(&keys.trust(), &serde_json::to_vec(&bundle(key(1))).unwrap()).unwrap();
 
         home.settle_hosts(&profile).unwrap();
 
-        assert!(fs::read_to_string(keys.known_hosts()).unwrap().contains("ssh-ed25519 KEY"));
+        assert!(fs::read_to_string(keys.known_hosts()).unwrap().contains(&key(1)));
+    }
+
+    #[test]
+    fn a_gate_writes_no_line_about_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(Some(dir.path())).unwrap();
+        let profile = home.admit("gate:3080".into(), "eve".into(), "main".into(), false);
+        let (good, theirs) = (key(1), key(2));
+        let cert = "ssh-ed25519-cert-v01@openssh.com AAAA";
+        for bad in [
+            format!("{good} *.main type=host\n@cert-authority * {theirs}"),
+            format!("{good}\r@cert-authority * {theirs}"),
+            format!("@cert-authority * {theirs}"),
+            cert.to_owned(),
+            String::new(),
+        ] {
+            assert!(home.trust_hosts(&profile, &bundle(bad.clone())).is_err(), "{bad}");
+            assert!(!home.known_hosts().exists(), "{bad}");
+        }
+
+        // What stands behind a key is dropped.
+        home.trust_hosts(&profile, &bundle(format!("  {good} * other"))).unwrap();
+        let line = format!("@cert-authority [gate]:3080,main,*.main {good} *.main type=host\n");
+        assert_eq!(shared(&home), line);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::args::{Common, Login};
 use super::profile::{Home, Profile, write_private};
-use super::{agent, prompt, web};
+use super::{agent, hosts, prompt, web};
 use crate::address::with_port;
 use crate::gate::{self, Way};
 use crate::show::{Format, clean_lines, complain, print, write_out};
@@ -55,6 +55,8 @@ pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Res
     } else {
         web::post(&contact, scope, "/webapi/sign-in", &ask).await.context("cannot sign in")?
     };
+    // Nothing is kept of a gate whose authorities cannot be written down.
+    hosts::authorities(&certs.trust).context("cannot sign in")?;
     let lock = home.lock()?;
     let profile = home.admit(addr, user, certs.cluster.to_string(), common.insecure);
     supersede(&home, &profile).await?;

@@ -8,7 +8,7 @@ use client::dial::Dialer;
 use client::proxy_env::{HostPort, ProxyEnv};
 use client::tls::{Certified, Keyring, Material};
 use client::web_trust::WebTrust;
-use client::{BoxFuture, BoxStream, Client, Connect, ConnectError};
+use client::{BoxFuture, BoxStream, CallError, Client, Connect, ConnectError};
 use model::api::cluster::{GetTrust, TrustBundle};
 use runtime::{Random, Scope};
 use wire::route::Route;
@@ -70,13 +70,25 @@ pub(crate) fn client(dialer: &Dialer, scope: &Scope) -> Client {
     Client::new(Arc::new(Through(dialer.clone())), scope, Random::system())
 }
 
-/// Whom to trust before login: by CA pin when there are pins, else the web's authorities, else nobody in particular.
+/// What proves a gate before login.
+pub(crate) enum Proof<'a> {
+    /// The CA pin that somebody was told.
+    Pin(&'a str),
+    /// Its authorities, as an earlier login kept them.
+    Kept(TrustBundle),
+    /// The web's authorities.
+    Web,
+    /// Nothing: `--insecure`.
+    Nothing,
+}
+
+/// A gate before login.
 pub(crate) struct FirstContact {
     /// Opens connections.
     pub(crate) dialer: Dialer,
     /// For the web routes.
     pub(crate) web: WebTrust,
-    /// The authorities, when a pin proved them.
+    /// The authorities, when a pin or an earlier login proved them.
     pub(crate) proven: Option<TrustBundle>,
 }
 
@@ -84,22 +96,39 @@ pub(crate) struct FirstContact {
 ///
 /// # Errors
 /// It cannot be reached, or its authorities do not match the pin.
-pub(crate) async fn first_contact(
-    addr: &str,
-    insecure: bool,
-    pin: Option<&str>,
-    scope: &Scope,
-) -> Result<FirstContact> {
+pub(crate) async fn first_contact(addr: &str, proof: Proof<'_>, scope: &Scope) -> Result<FirstContact> {
     let dialer = dialer(addr, Keyring::new(Material::anyone()))?;
-    let Some(pin) = pin else {
-        let web = if insecure { WebTrust::Insecure } else { WebTrust::System };
-        return Ok(FirstContact { dialer, web, proven: None });
+    let bundle = match proof {
+        Proof::Nothing => return Ok(FirstContact { dialer, web: WebTrust::Insecure, proven: None }),
+        Proof::Web => return Ok(FirstContact { dialer, web: WebTrust::System, proven: None }),
+        Proof::Kept(bundle) => bundle,
+        Proof::Pin(pin) => {
+            let bundle =
+                client(&dialer, scope).call(&GetTrust {}).await.context("cannot check the CA pin")?;
+            // Only what the pin vouches for: other authorities in the same answer may be anybody's.
+            client::host::pinned(bundle, &[pin.to_owned()], dialer.address())?
+        }
     };
-    let bundle = client(&dialer, scope).call(&GetTrust {}).await.context("cannot check the CA pin")?;
-    // Only what the pin vouches for: other authorities in the same answer may be anybody's.
-    let bundle = client::host::pinned(bundle, &[pin.to_owned()], dialer.address())?;
     let verified = self::dialer(addr, Keyring::new(Material::trusting(&bundle)?))?;
     Ok(FirstContact { dialer: verified, web: WebTrust::Cluster, proven: Some(bundle) })
+}
+
+/// The authorities that a profile keeps, when it is by them that its gate can be reached. A gate that was made anew, or
+/// whose front lets only the web through, has others: it is a stranger's, as before the first login.
+///
+/// # Errors
+/// It cannot be reached at all.
+pub(crate) async fn kept(home: &Home, profile: &Profile, scope: &Scope) -> Result<Option<TrustBundle>> {
+    let Ok(bundle) = home.trust(profile) else { return Ok(None) };
+    let Ok(material) = Material::trusting(&bundle) else { return Ok(None) };
+    let dialer = dialer(&profile.web_proxy_addr, Keyring::new(material))?;
+    match client(&dialer, scope).call(&GetTrust {}).await {
+        Ok(_) => Ok(Some(bundle)),
+        Err(CallError::Unreachable(ConnectError::Untrusted { .. } | ConnectError::Refused { .. })) => {
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The way of a person: certificates out of the profile.
@@ -112,7 +141,7 @@ pub(crate) fn by_profile(home: &Home, profile: &Profile, scope: &Scope) -> Resul
         std::fs::read_to_string(path)
             .with_context(|| format!("cannot read {}: log in again with `msh login`", path.display()))
     };
-    let bundle: TrustBundle = serde_json::from_str(&read(&keys.trust())?)?;
+    let bundle = home.trust(profile)?;
     let own = Certified::from_pem(&read(&keys.tls_cert())?, &read(&keys.tls_key())?)?;
     let dialer = dialer(&profile.web_proxy_addr, Keyring::new(Material::trusting(&bundle)?.showing(own)))?;
     let client = client(&dialer, scope);

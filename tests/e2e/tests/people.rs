@@ -7,7 +7,7 @@ use anyhow::Result;
 use e2e::gate::{Gate, NODE, Options};
 use e2e::http;
 use e2e::person::{PASSWORD, Person, target};
-use e2e::run::{LIMIT, run_with};
+use e2e::run::{LIMIT, run, run_with};
 use e2e::terminal::Terminal;
 use serde_json::{Value, json};
 
@@ -143,6 +143,36 @@ fn status_and_lists_show_who_and_where() {
         assert!(status.contains(words), "{status}");
     }
     assert!(nodes.contains(NODE) && nodes.contains("env=test"), "{nodes}");
+}
+
+#[test]
+fn who_logs_in_again_need_not_say_who_and_whom() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let answers = format!("{PASSWORD}\n{}\n", ann.code().unwrap());
+
+    let again = run_with(ann.command("msh").arg("login"), answers.as_bytes(), LIMIT).unwrap().ok().unwrap();
+    let elsewhere = format!("--home={}", ann.home().join("elsewhere").display());
+    let proxy = format!("--proxy=127.0.0.1:{}", gate.port);
+    let stranger = ann.msh(&["login", &elsewhere, &proxy]).unwrap();
+
+    assert!(again.stderr.contains(" as ann\n"), "{}", again.stderr);
+    assert!(again.text().contains("Logged in as:       ann"), "{}", again.text());
+    assert!(stranger.code == 1 && stranger.stderr.contains("--insecure"), "{}", stranger.stderr);
+}
+
+#[test]
+fn who_logs_out_leaves_nothing_in_the_agent() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap().with_agent().unwrap();
+    let held = || run(ann.program("ssh-add").arg("-L")).unwrap().text().matches("ssh-ed25519").count();
+    ann.login().unwrap();
+    assert_ne!(held(), 0);
+
+    ann.msh(&["logout"]).unwrap().ok().unwrap();
+
+    assert_eq!(held(), 0);
+    assert!(!ann.home().join(".msh/keys/127.0.0.1").exists());
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(crate) struct Common {
     /// The gate, as host or host:port (logging in without a port means 3080).
     #[arg(long, global = true, env = "MOONGATE_PROXY")]
     pub(crate) proxy: Option<String>,
-    /// Who you are to the gate (default: your local user name).
+    /// Who you are to the gate (default: who you were there before, else your local user name).
     #[arg(long, global = true, env = "MOONGATE_USER")]
     pub(crate) user: Option<String>,
     /// The account on the target (default: your local user name).

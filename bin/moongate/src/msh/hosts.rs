@@ -92,15 +92,21 @@ impl Home {
     /// # Errors
     /// The authorities cannot be read, or the disk refused.
     pub(crate) fn settle_hosts(&self, profile: &Profile) -> Result<()> {
-        let keys = self.keys(profile);
-        if keys.known_hosts().exists() {
+        if self.keys(profile).known_hosts().exists() {
             return Ok(());
         }
-        let path = keys.trust();
+        self.trust_hosts(profile, &self.trust(profile)?)
+    }
+
+    /// The authorities that a profile keeps.
+    ///
+    /// # Errors
+    /// They are gone or do not parse.
+    pub(crate) fn trust(&self, profile: &Profile) -> Result<TrustBundle> {
+        let path = self.keys(profile).trust();
         let text = fs::read_to_string(&path)
             .with_context(|| format!("cannot read {}: log in again with `msh login`", path.display()))?;
-        let trust = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-        self.trust_hosts(profile, &trust)
+        serde_json::from_str(&text).with_context(|| path.display().to_string())
     }
 
     fn shared_lines(&self) -> Vec<String> {

@@ -17,7 +17,7 @@ use super::args::{Common, Login};
 use super::profile::{Home, Profile, write_private};
 use super::{agent, hosts, prompt, web};
 use crate::address::with_port;
-use crate::gate::{self, Way};
+use crate::gate::{self, Proof, Way};
 use crate::show::{Format, clean_lines, complain, print, write_out};
 
 /// Signs in, keeps keys and certificates, and shows the status block.
@@ -30,11 +30,15 @@ pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Res
         Some(addr) => with_port(addr),
         None => with_port(&home.profile(None).context("which gate? give --proxy=host:port")?.web_proxy_addr),
     };
-    let user = match &common.user {
-        Some(user) => user.clone(),
-        None => gate::local_user()?,
+    let before = home.at(&addr);
+    let user = whose(common.user.as_deref(), before.as_ref()).map_or_else(gate::local_user, Ok)?;
+    let proof = match (&common.ca_pin, &before) {
+        (Some(pin), _) => Proof::Pin(pin),
+        (None, _) if common.insecure => Proof::Nothing,
+        (None, Some(before)) => gate::kept(&home, before, scope).await?.map_or(Proof::Web, Proof::Kept),
+        (None, None) => Proof::Web,
     };
-    let contact = gate::first_contact(&addr, common.insecure, common.ca_pin.as_deref(), scope).await?;
+    let contact = gate::first_contact(&addr, proof, scope).await?;
     let random = Random::system();
     let ssh = KeyPair::generate(KeyType::Ed25519, &random.bytes())?;
     let tls = KeyPair::generate(KeyType::EcdsaP256, &random.bytes())?;
@@ -85,6 +89,11 @@ pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Res
         agent::offer(&ssh, &certs.ssh_cert, &comment, life, wanted.add_keys_to_agent == "yes").await?;
     }
     status(common, wanted.format, &Clock::system())
+}
+
+/// The name to sign in with: as it was given, or as it was at the same gate before.
+fn whose(given: Option<&str>, before: Option<&Profile>) -> Option<String> {
+    given.map(str::to_owned).or_else(|| before.map(|profile| profile.user.clone()))
 }
 
 /// Takes out of the agent what the gate's profile has put there, and from the disk the keys of another person or cluster:

@@ -97,6 +97,19 @@ pub(crate) fn clean_lines(text: &str) -> String {
     text.lines().map(|line| clean(&line.replace('\t', "    "))).collect::<Vec<_>>().join("\n")
 }
 
+/// JSON or YAML that a terminal may have. Both escape the control characters below U+0020 only, and some terminals obey
+/// those from U+007F to U+009F too. Such a one can only stand within a quoted text, so this means the same.
+pub(crate) fn escaped(data: &str) -> String {
+    let mut out = String::with_capacity(data.len());
+    for c in data.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// Prints `data` in `format`; `text` makes the form for people.
 ///
 /// # Errors
@@ -108,8 +121,8 @@ pub(crate) fn print<T: Serialize>(
 ) -> anyhow::Result<()> {
     let out = match format {
         Format::Text => text(),
-        Format::Json => format!("{}\n", serde_json::to_string_pretty(data)?),
-        Format::Yaml => config::yaml::to_text(&serde_json::to_value(data)?),
+        Format::Json => escaped(&format!("{}\n", serde_json::to_string_pretty(data)?)),
+        Format::Yaml => escaped(&config::yaml::to_text(&serde_json::to_value(data)?)),
     };
     write_out(&out)
 }
@@ -215,8 +228,13 @@ pub(crate) fn unwritten(error: io::Error) -> anyhow::Error {
     }
 }
 
-/// Tells standard error what went wrong, the whole chain, each cause once.
+/// Tells standard error what went wrong.
 pub(crate) fn complain(program: &str, error: &anyhow::Error) {
+    eprintln!("{program}: {}", causes(error));
+}
+
+/// The whole chain, each cause once. Some of it is the words of a gate or a node: a terminal gets no controls of it.
+fn causes(error: &anyhow::Error) -> String {
     let mut told: Vec<String> = Vec::new();
     for cause in error.chain() {
         let text = cause.to_string();
@@ -224,7 +242,7 @@ pub(crate) fn complain(program: &str, error: &anyhow::Error) {
             told.push(text);
         }
     }
-    eprintln!("{program}: {}", told.join(": "));
+    clean_lines(&told.join(": "))
 }
 
 /// Shows what the command line lacks, or the help that was asked for.
@@ -277,6 +295,20 @@ mod tests {
         ] {
             assert_eq!(is_unread(&error), quiet, "{error:?}");
         }
+    }
+
+    #[test]
+    fn what_strangers_say_moves_no_terminal() {
+        let refusal = anyhow::anyhow!("no\u{1b}]0;title\u{7}\u{9b}31m\nreally").context("cannot sign in");
+        assert_eq!(causes(&refusal), "cannot sign in: no\\u{1b}]0;title\\u{7}\\u{9b}31m\nreally");
+
+        let data = serde_json::json!({ "a\u{9b}b": "\u{1b}[2J\u{7f}\u{85}\u{9b}31m \u{a0}\u{e9}" });
+        let json = escaped(&data.to_string());
+        let yaml = escaped(&config::yaml::to_text(&data));
+        assert_eq!(json, r#"{"a\u009bb":"\u001b[2J\u007f\u0085\u009b31m  é"}"#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), data);
+        assert_eq!(config::yaml::read(&yaml).unwrap()[0].value, data);
+        assert!(!yaml.trim_end().contains(char::is_control), "{yaml:?}");
     }
 
     #[test]

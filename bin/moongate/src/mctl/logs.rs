@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::args::{Audit, Recordings};
 use crate::recordings::{Source, audit_key, verdict};
-use crate::show::{Format, Table, clean, print, write_out};
+use crate::show::{Format, Table, clean, escaped, print, write_out};
 
 /// Runs `mctl recordings …`. Without a `client` (no gate to ask, and why) only files can be verified.
 ///
@@ -125,8 +125,8 @@ pub(crate) async fn audit_log(client: &Client, command: Audit, clock: &Clock) ->
 /// One event of those that are followed.
 fn told(event: &AuditEvent, format: Format) -> Result<String> {
     Ok(match format {
-        Format::Json => format!("{}\n", serde_json::to_string(event)?),
-        Format::Yaml => format!("---\n{}", config::yaml::to_text(&serde_json::to_value(event)?)),
+        Format::Json => escaped(&format!("{}\n", serde_json::to_string(event)?)),
+        Format::Yaml => escaped(&format!("---\n{}", config::yaml::to_text(&serde_json::to_value(event)?))),
         Format::Text => {
             let cells = ["time", "code", "event", "user"].map(|name| clean(&field(event, name)));
             format!("{} {}\n", cells.join(" "), about(event))
@@ -250,15 +250,16 @@ mod tests {
     #[test]
     fn a_followed_event_is_one_line_that_a_terminal_may_have() {
         let event = json!({ "time": "2026-01-02T03:04:05Z", "code": "T1000I", "event": "user.login",
-                            "user": "ann\u{1b}[31m", "login": "root" });
+                            "user": "ann\u{1b}[31m", "login": "root\u{9b}2J" });
         let event: AuditEvent = serde_json::from_value(event).unwrap();
 
         let text = told(&event, Format::Text).unwrap();
         let json = told(&event, Format::Json).unwrap();
         let yaml = told(&event, Format::Yaml).unwrap();
 
-        assert_eq!(text, "2026-01-02T03:04:05Z T1000I user.login ann\\u{1b}[31m login=root\n");
+        assert_eq!(text, "2026-01-02T03:04:05Z T1000I user.login ann\\u{1b}[31m login=root\\u{9b}2J\n");
         assert_eq!(json.lines().count(), 1);
+        assert!(json.contains(r"root\u009b2J") && yaml.contains(r"root\u009b2J"), "{json}{yaml}");
         assert!(yaml.starts_with("---\n"), "{yaml}");
     }
 }

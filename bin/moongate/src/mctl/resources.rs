@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::args::Lock;
 use super::users::span;
-use crate::show::{Done, Format, print, print_done, write_out};
+use crate::show::{Done, Format, escaped, print, print_done, write_out};
 
 const KINDS: &str = "role, user, node, token, lock, or all";
 
@@ -51,7 +51,7 @@ pub(crate) async fn get(client: &Client, resource: &str, format: Format) -> Resu
         Format::Json => print(format, &found, String::new),
         Format::Yaml => {
             let documents: Vec<String> = found.iter().map(config::yaml::to_text).collect();
-            write_out(&documents.join("---\n"))
+            write_out(&escaped(&documents.join("---\n")))
         }
         Format::Text => write_out(&found.iter().map(|v| format!("{}\n", title(v))).collect::<String>()),
     }
@@ -211,7 +211,7 @@ async fn create_one(client: &Client, value: Value, force: bool) -> Result<(Value
             let name = role.metadata.name.clone();
             let written = client.call(&PutRole { name: name.parse()?, role, replace: force }).await?;
             for key in &written.not_in_effect {
-                eprintln!("role {name}: not in effect yet: {key}");
+                eprintln!("role {name}: not in effect yet: {}", crate::show::clean(key));
             }
             let done = Done { done: "created", kind: "role", name: &name };
             Ok((json!(done), format!("role '{name}' has been created\n")))

@@ -122,7 +122,7 @@ where
     F: Fn(TcpStream, SocketAddr) -> W + Send + Sync + 'static,
     W: Future<Output = Result<()>> + Send + 'static,
 {
-    let say = |what: &str| eprintln!("msh: forward: {what}");
+    let say = |what: &str| eprintln!("msh: forward: {}", crate::show::clean_lines(what));
     scope.spawn("forward", accept(listener, scope.clone(), AGAIN, say, work));
 }
 

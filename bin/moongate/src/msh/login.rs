@@ -81,7 +81,9 @@ pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Res
     match way.client.call(&WhoAmI {}).await {
         Ok(_) => remember_way(&home, &profile, &way),
         Err(error) => {
-            eprintln!("msh: signed in, but the gate cannot be reached with the new certificate: {error}");
+            let error = anyhow::Error::new(error);
+            let what = "signed in, but the gate cannot be reached with the new certificate";
+            complain("msh", &error.context(what));
         }
     }
     if wanted.add_keys_to_agent != "no" {

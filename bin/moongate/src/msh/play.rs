@@ -12,7 +12,7 @@ use model::time::Span;
 
 use super::args::Play;
 use crate::recordings::Source;
-use crate::show::{flush, write_some};
+use crate::show::{escaped, flush, write_some};
 
 /// Pauses are no longer than this with `--skip-idle-time`.
 const IDLE: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ pub(crate) async fn play(source: &Source, wanted: &Play) -> Result<()> {
         None => Duration::ZERO,
     };
     match wanted.format.as_str() {
-        "json" => lines(source, from, |frame| format!("{}\n", export::json(frame))).await,
+        "json" => lines(source, from, |frame| escaped(&format!("{}\n", export::json(frame)))).await,
         "text" => source.each_frame(from, |frame| write_some(export::shown(&frame.frame))).await,
         "asciicast" => cast(source, from, Version::V2).await,
         "asciicast3" => cast(source, from, Version::V3).await,
@@ -47,12 +47,12 @@ async fn cast(source: &Source, from: Duration, version: Version) -> Result<()> {
             let mut out = String::new();
             let at = frame.at.saturating_sub(from);
             exporter.push(&TimedFrame { at, ..frame }, &mut out);
-            write_some(out.as_bytes())
+            write_some(escaped(&out).as_bytes())
         })
         .await?;
     let mut out = String::new();
     exporter.finish(&mut out);
-    write_some(out.as_bytes())
+    write_some(escaped(&out).as_bytes())
 }
 
 /// `0.5x` to `16x`.

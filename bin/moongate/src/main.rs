@@ -8,6 +8,7 @@ mod daemon;
 mod gate;
 mod mctl;
 mod msh;
+mod pages;
 mod recordings;
 mod show;
 

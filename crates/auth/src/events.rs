@@ -2,6 +2,8 @@
 //!
 //! A host emits events for itself only, and none of those that are the authority's to tell.
 
+use std::time::Duration;
+
 use audit::event::Event as _;
 use audit::event::kinds::{
     AuditAccess, AuthFailure, ClientDisconnect, Exec, Port, RecordingGap, RecordingRecovered, ScpUpload,
@@ -30,6 +32,8 @@ const MAX_FOUND: u32 = 10_000;
 /// The most links one search looks at; the answer then says where to go on.
 const MAX_LOOKED_AT: usize = 100_000;
 const PIECE: usize = 1_000;
+/// How far a host's clock may be ahead of ours.
+const AHEAD: Duration = Duration::from_secs(86_400);
 
 /// Events that hosts tell. Every other is the authority's own, also those that are yet to come.
 const OF_HOSTS: [&str; 20] = [
@@ -107,20 +111,35 @@ pub(crate) async fn search(ctx: Ctx, ask: SearchEvents) -> Answer<Page<AuditEven
             range = range.descending();
         }
         let (links, more) = ctx.core.db.range::<ChainedEvent>(&range).await?;
-        for (_, doc) in &links {
+        for (at, (_, doc)) in links.iter().enumerate() {
             looked_at += 1;
             let event: AuditEvent = serde_json::from_str(&doc.value.event).map_err(Refusal::internal)?;
             if wanted(&event) {
                 items.push(event);
             }
             if items.len() >= limit || looked_at >= MAX_LOOKED_AT {
-                return Ok(Page { items, next: doc.value.index.to_string() });
+                let is_last = !more && at + 1 == links.len();
+                let next = if is_last { String::new() } else { doc.value.index.to_string() };
+                return Ok(Page { items, next });
             }
         }
         let last = links.last().map(|(_, doc)| doc.value.index);
         let (true, Some(last)) = (more, last) else { return Ok(Page { items, next: String::new() }) };
+        if !ask.ascending && all_before(&ctx.core, last, ask.from).await? {
+            return Ok(Page { items, next: String::new() });
+        }
         after = Some(key("log", ordered(last))?);
     }
+}
+
+/// True when every link before this one is of a time before `from`: what was signed for by then had come by then. A
+/// host's clock may be ahead, and is believed for a day.
+async fn all_before(core: &Core, link: u64, from: Option<model::Timestamp>) -> Answer<bool> {
+    let Some(from) = from else { return Ok(false) };
+    let before = link.checked_sub(2).map(|n| key("checkpoints", ordered(n))).transpose()?;
+    let (points, _) =
+        core.db.range::<Checkpoint>(&Range::under("checkpoints").after(before).limit(1)).await?;
+    Ok(points.first().is_some_and(|(_, point)| point.value.time + AHEAD < from))
 }
 
 fn describe(ask: &impl serde::Serialize) -> String {

@@ -288,19 +288,23 @@ pub(crate) async fn list(ctx: Ctx, ask: ListRecordings) -> Answer<Page<Recording
     loop {
         let range = Range::under("newest").descending().after(after).limit(100);
         let (rows, more) = core.db.range::<SessionId>(&range).await?;
-        for (name, doc) in &rows {
+        for (at, (name, doc)) in rows.iter().enumerate() {
             looked_at += 1;
             if let Some(found) = find(core, &doc.value).await? {
                 let info = found.value.info;
+                // What follows began earlier still.
+                if ask.from.is_some_and(|from| info.started < from) {
+                    return Ok(Page { items, next: String::new() });
+                }
                 let wanted = (ask.user.is_empty() || info.user.as_str() == ask.user)
-                    && ask.from.is_none_or(|from| info.started >= from)
                     && ask.to.is_none_or(|to| info.started <= to);
                 if wanted && gate::allows_one(core, &ctx.pass, Kind::Session, Verb::List, &object(&info)) {
                     items.push(info);
                 }
             }
             if items.len() >= limit || looked_at >= MAX_LOOKED_AT {
-                return Ok(Page { items, next: name.clone() });
+                let is_last = !more && at + 1 == rows.len();
+                return Ok(Page { items, next: if is_last { String::new() } else { name.clone() } });
             }
         }
         let last = rows.last().map(|(name, _)| key("newest", name)).transpose()?;

@@ -14,6 +14,7 @@ use runtime::Clock;
 use serde_json::{Value, json};
 
 use super::args::{Audit, Recordings};
+use crate::pages;
 use crate::recordings::{Source, audit_key, verdict};
 use crate::show::{Format, Table, clean, escaped, print, write_out};
 
@@ -26,15 +27,14 @@ pub(crate) async fn recordings(client: Result<Client>, command: Recordings, cloc
         Recordings::Ls { user, last, limit, out } => {
             let client = client?;
             let from = last.map(|l| l.parse::<Span>()).transpose()?.map(|l| clock.now() - l.0);
-            let verb = ListRecordings { from, user, limit: Some(limit), ..ListRecordings::default() };
-            crate::msh::ls::list(&client, verb, out.format).await
+            let wanted = ListRecordings { from, user, ..ListRecordings::default() };
+            crate::msh::ls::list(&client, &wanted, limit, out.format).await
         }
         Recordings::Search { text, user, node, session, last, limit, out } => {
             let from = last.map(|l| l.parse::<Span>()).transpose()?.map(|l| clock.now() - l.0);
             let text = text.join(" ");
-            let ask =
-                SearchScreens { text, user, node, session, from, limit: Some(limit), ..Default::default() };
-            search(&client?, &ask, out.format).await
+            let ask = SearchScreens { text, user, node, session, from, ..Default::default() };
+            search(&client?, &ask, limit, out.format).await
         }
         Recordings::Verify { session, key, out } => {
             let is_file = session.parse::<model::SessionId>().is_err();
@@ -65,11 +65,14 @@ pub(crate) async fn recordings(client: Result<Client>, command: Recordings, cloc
 }
 
 /// What was on the screen, and where to look: `msh play SESSION`.
-async fn search(client: &Client, ask: &SearchScreens, format: Format) -> Result<()> {
-    let page = client.call(ask).await.context("cannot search what was on the screen")?;
-    print(format, &page.items, || {
+async fn search(client: &Client, ask: &SearchScreens, limit: u32, format: Format) -> Result<()> {
+    let rows = pages::gather(limit, async |limit, start| {
+        client.call(&SearchScreens { limit: Some(limit), start, ..ask.clone() }).await
+    });
+    let rows = rows.await.context("cannot search what was on the screen")?;
+    print(format, &rows.items, || {
         let mut table = Table::new(&["Session", "At", "Participants", "Hostname", "Row"]);
-        for hit in &page.items {
+        for hit in &rows.items {
             let at = hit.at / 1_000_000;
             table.row([
                 hit.info.id.to_string(),
@@ -79,10 +82,10 @@ async fn search(client: &Client, ask: &SearchScreens, format: Format) -> Result<
                 clean(&hit.text.trim().chars().take(120).collect::<String>()),
             ]);
         }
-        let more =
-            if page.next.is_empty() { "" } else { "There is more: raise --limit or narrow the search.\n" };
-        format!("{}{more}", table.text())
-    })
+        table.text()
+    })?;
+    rows.tell_rest();
+    Ok(())
 }
 
 /// Runs `mctl audit …`.
@@ -93,12 +96,14 @@ pub(crate) async fn audit_log(client: &Client, command: Audit, clock: &Clock) ->
     match command {
         Audit::Ls { types, user, session, last, limit, out } => {
             let from = last.map(|l| l.parse::<Span>()).transpose()?.map(|l| clock.now() - l.0);
-            let verb =
-                SearchEvents { from, types, user, session, limit: Some(limit), ..SearchEvents::default() };
-            let page = client.call(&verb).await.context("cannot search the audit log")?;
-            print(out.format, &page.items, || {
+            let wanted = SearchEvents { from, types, user, session, ..SearchEvents::default() };
+            let rows = pages::gather(limit, async |limit, start| {
+                client.call(&SearchEvents { limit: Some(limit), start, ..wanted.clone() }).await
+            });
+            let rows = rows.await.context("cannot search the audit log")?;
+            print(out.format, &rows.items, || {
                 let mut table = Table::new(&["Time", "Code", "Event", "User", "About"]);
-                for event in &page.items {
+                for event in &rows.items {
                     table.row([
                         field(event, "time"),
                         field(event, "code"),
@@ -108,7 +113,9 @@ pub(crate) async fn audit_log(client: &Client, command: Audit, clock: &Clock) ->
                     ]);
                 }
                 table.text()
-            })
+            })?;
+            rows.tell_rest();
+            Ok(())
         }
         Audit::Tail { format } => {
             let mut items =

@@ -12,7 +12,8 @@ use model::{Timestamp, label};
 use runtime::Clock;
 
 use super::args::{Ls, Recordings};
-use crate::show::{Table, print};
+use crate::pages;
+use crate::show::{Format, Table, print};
 
 /// Lists nodes.
 ///
@@ -70,19 +71,22 @@ pub(crate) async fn recordings(client: &Client, wanted: &Recordings, clock: &Clo
         (None, None) => None,
     };
     let to = to_utc.as_deref().map(day_start).transpose()?.map(|start| start + Duration::from_secs(86_400));
-    list(client, ListRecordings { from, to, limit: Some(*limit), ..ListRecordings::default() }, *format).await
+    list(client, &ListRecordings { from, to, ..ListRecordings::default() }, *limit, *format).await
 }
 
-/// Lists recordings that match `wanted`.
+/// Lists recordings that match `wanted`, at most `limit`.
 ///
 /// # Errors
 /// The authority refused.
-pub(crate) async fn list(client: &Client, wanted: ListRecordings, format: crate::show::Format) -> Result<()> {
-    let page = client.call(&wanted).await.context("cannot list recordings")?;
-    print(format, &page.items, || {
+pub(crate) async fn list(client: &Client, wanted: &ListRecordings, limit: u32, format: Format) -> Result<()> {
+    let rows = pages::gather(limit, async |limit, start| {
+        client.call(&ListRecordings { limit: Some(limit), start, ..wanted.clone() }).await
+    });
+    let rows = rows.await.context("cannot list recordings")?;
+    print(format, &rows.items, || {
         let mut table =
             Table::new(&["ID", "Type", "Participants", "Hostname", "Timestamp", "Length", "State", "Told"]);
-        for info in &page.items {
+        for info in &rows.items {
             let length =
                 info.ended.map(|e| Span(Duration::from_secs(e.since(info.started).as_secs())).to_string());
             let state = match info.state {
@@ -102,7 +106,9 @@ pub(crate) async fn list(client: &Client, wanted: ListRecordings, format: crate:
             ]);
         }
         table.text()
-    })
+    })?;
+    rows.tell_rest();
+    Ok(())
 }
 
 fn day_start(day: &str) -> Result<Timestamp> {

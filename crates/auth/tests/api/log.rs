@@ -266,7 +266,34 @@ async fn a_search_finds_by_type_user_session_and_time_page_by_page() {
         }
     }
     assert_eq!(pages.iter().sum::<usize>(), 6);
+    // The oldest event there is ends a search, also one that has all it wanted.
+    let oldest = admin.call(&SearchEvents { ascending: true, limit: Some(1), ..Default::default() }).await;
+    let to = oldest.unwrap().items[0].0["time"].as_str().unwrap().parse().ok();
+    let of_then = SearchEvents { to, ..Default::default() };
+    let limit = u32::try_from(admin.call(&of_then).await.unwrap().items.len()).ok();
+    assert_eq!(admin.call(&SearchEvents { limit, ..of_then }).await.unwrap().next, "");
     assert!(world.has_event("audit.access", "MGA001I").await);
+}
+
+#[tokio::test]
+async fn a_search_of_late_looks_no_further_back_than_it_must() {
+    let world = World::with(|s| s.times.checkpoint = Duration::ZERO).await;
+    let node = world.node("web-1", "dev").await;
+    let admin = world.admin().await;
+    for _ in 0..3 {
+        let events = (0..600).map(|n| connect(&world, &node.id, &format!("user-{n}"))).collect();
+        node.client.call(&EmitEvents { events }).await.unwrap();
+        world.clock.advance(Duration::from_secs(2 * 86_400));
+    }
+
+    for (days, found) in [(1, 0), (3, 600), (5, 1_200), (7, 1_800)] {
+        let from = Some(world.clock.now() - Duration::from_secs(days * 86_400));
+        let types = "session.connect".into();
+        let ask = SearchEvents { from, types, limit: Some(5_000), ..Default::default() };
+        let page = admin.call(&ask).await.unwrap();
+        assert_eq!((page.items.len(), page.next.as_str()), (found, ""), "{days} days");
+    }
+    world.stop().await;
 }
 
 #[tokio::test]

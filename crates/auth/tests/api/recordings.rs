@@ -304,6 +304,10 @@ async fn recordings_are_listed_newest_first_and_only_to_those_who_may() {
     let first = admin.call(&ListRecordings { limit: Some(2), ..Default::default() }).await.unwrap();
     let rest = admin.call(&ListRecordings { start: first.next, ..Default::default() }).await.unwrap();
     assert_eq!(rest.items[0].id, ids[0]);
+    let all = admin.call(&ListRecordings { limit: Some(3), ..Default::default() }).await.unwrap();
+    assert_eq!((all.items.len(), all.next.as_str()), (3, ""), "nothing follows the last");
+    let from = Some(all.items[1].started);
+    assert_eq!(listed(&admin, ListRecordings { from, ..Default::default() }).await, newest[..2]);
 
     let of_others = refused(ann.call(&GetRecording { id: ids[1].clone() }).await);
     let unknown = refused(ann.call(&GetRecording { id: SessionId::from_random([1; 16]) }).await);

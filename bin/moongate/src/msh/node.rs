@@ -13,6 +13,7 @@ use ssh::Connection;
 use ssh::client::{Config, Connected, Credential};
 use ssh::connection::Incoming;
 use ssh::keys::{PrivateKey, PublicKey};
+use tokio::sync::oneshot;
 use wire::dial::{Class, Target as NodeTarget};
 
 use super::target::Target;
@@ -24,7 +25,12 @@ pub(crate) struct Node {
     pub(crate) connection: Connection,
     /// Hears.
     pub(crate) incoming: Incoming,
+    /// Tells how it ended.
+    pub(crate) ended: Ended,
 }
+
+/// How a connection ended, once it has.
+pub(crate) type Ended = oneshot::Receiver<Result<(), ssh::Error>>;
 
 /// Connects to `target` as `login`; the connection lives in `scope`.
 ///
@@ -63,12 +69,36 @@ pub(crate) async fn connect(
     if let Some(banner) = banner {
         show_banner(&mut std::io::stderr(), &banner)?;
     }
+    let ended = drive(driver, scope);
+    Ok(Node { connection, incoming, ended })
+}
+
+/// Keeps a connection going in `scope`.
+fn drive(driver: impl Future<Output = Result<(), ssh::Error>> + Send + 'static, scope: &Scope) -> Ended {
+    let (tell, ended) = oneshot::channel();
     scope.spawn("ssh", async move {
-        if let Err(error) = driver.await {
+        let outcome = driver.await;
+        if let Err(error) = &outcome {
             tracing::debug!(%error, "connection ended");
         }
+        // Most who use a connection hear of its end by what they do with it.
+        drop(tell.send(outcome));
     });
-    Ok(Node { connection, incoming })
+    ended
+}
+
+/// Waits for the connection's end, or until `stop` says that it was enough.
+///
+/// # Errors
+/// The connection ended first, and why.
+pub(crate) async fn hold(ended: Ended, stop: impl Future<Output = std::io::Result<()>>) -> Result<()> {
+    tokio::select! {
+        stopped = stop => Ok(stopped?),
+        outcome = ended => match outcome {
+            Ok(Err(error)) => Err(anyhow::Error::new(error).context("the connection broke")),
+            Ok(Ok(())) | Err(_) => bail!("the node or the gate hung up"),
+        },
+    }
 }
 
 /// What the node wants read. It is the node's text: no control character of it reaches the terminal.
@@ -180,6 +210,24 @@ mod tests {
 
             assert_eq!(outcome.is_ok(), believed, "{typed} {name} {role}: {outcome:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_holds_a_connection_hears_of_its_end() {
+        let scope = Scope::root("test");
+        for (outcome, said) in [
+            (Err(ssh::Error::Unresponsive), "the connection broke: the peer does not answer"),
+            (Ok(()), "the node or the gate hung up"),
+        ] {
+            let ended = drive(async { outcome }, &scope);
+
+            let held = hold(ended, std::future::pending()).await;
+
+            assert_eq!(format!("{:#}", held.unwrap_err()), said);
+        }
+
+        let stopped = hold(drive(std::future::pending(), &scope), std::future::ready(Ok(()))).await;
+        assert!(stopped.is_ok(), "{stopped:?}");
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(crate) async fn run(entered: &Entered, wanted: &Ssh, login: &str, scope: &Sc
     plan.start(&node.connection, node.incoming, scope).await?;
     if wanted.no_command {
         eprintln!("Forwarding; Ctrl-C ends it.");
-        tokio::signal::ctrl_c().await?;
+        node::hold(node.ended, tokio::signal::ctrl_c()).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let channel = node.connection.open_session().await.context("the node opens no session")?;

@@ -113,6 +113,47 @@ fn a_shell_at_a_terminal_ends_with_its_status_and_can_be_left() {
 }
 
 #[test]
+fn a_shell_that_is_told_to_end_leaves_a_terminal_that_echoes() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    for (signal, status) in [("-TERM", 143), ("-HUP", 129)] {
+        let terminal = Terminal::open().unwrap();
+        let mut command = ann.command("msh");
+        let mut msh = terminal.seat(command.args(["ssh", &format!("root@{NODE}")])).unwrap().spawn().unwrap();
+        terminal.types("echo in-$((40 + 2))\n").unwrap();
+        terminal.shows("in-42").unwrap();
+        assert!(!terminal.echoes().unwrap());
+
+        run(Command::new("kill").arg(signal).arg(msh.id().to_string())).unwrap().ok().unwrap();
+
+        let end = until("the end", LIMIT, || msh.try_wait().unwrap()).unwrap();
+        assert_eq!(end.code(), Some(status), "{signal}");
+        assert!(terminal.echoes().unwrap(), "{signal}");
+    }
+}
+
+#[test]
+fn a_forward_ends_with_its_connection() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let (target, local) = (echo().unwrap(), free().unwrap());
+    let mut command = ann.command("msh");
+    let forward = format!("{local}:127.0.0.1:{target}");
+    command.args(["ssh", "-N", "-L", &forward, &format!("root@{NODE}")]).stderr(Stdio::piped());
+    let mut msh = command.spawn().unwrap();
+    assert_eq!(said_back(local).unwrap(), b"ping");
+
+    gate.mctl(&["lock", "--user=ann"]).unwrap().ok().unwrap();
+
+    let end = until("the end", LIMIT, || msh.try_wait().unwrap());
+    msh.kill().ok();
+    let mut said = String::new();
+    msh.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(end.unwrap().code(), Some(1), "{said}");
+    assert!(said.contains("msh: the connection broke: ") || said.contains("hung up"), "{said}");
+}
+
+#[test]
 fn both_protocols_of_scp_carry_a_file_both_ways() {
     let gate = Gate::start().unwrap();
     let ann = gate.person("ann", "access", "root").unwrap();

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::show::Format;
 
@@ -143,13 +143,13 @@ pub(crate) struct Ssh {
     /// Forward only; run nothing.
     #[arg(short = 'N')]
     pub(crate) no_command: bool,
-    /// Ask for a terminal also for a command.
-    #[arg(short = 't', long)]
-    pub(crate) tty: bool,
+    /// Ask for a terminal also for a command; twice is as once.
+    #[arg(short = 't', long, action = ArgAction::Count)]
+    pub(crate) tty: u8,
     /// [login@]node
     pub(crate) target: String,
-    /// The command; a shell when absent.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    /// The command; a shell when absent. One that begins with a hyphen goes behind `--`.
+    #[arg(trailing_var_arg = true)]
     pub(crate) command: Vec<String>,
 }
 
@@ -222,4 +222,40 @@ pub(crate) enum Recordings {
         #[arg(short, long, value_enum, default_value_t)]
         format: Format,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ssh(words: &str) -> Result<Ssh, clap::Error> {
+        let msh = Msh::try_parse_from(["msh", "ssh"].into_iter().chain(words.split(' ')))?;
+        match msh.command {
+            Command::Ssh(wanted) => Ok(wanted),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_the_node_is_a_flag_until_the_command_begins() {
+        for (words, command, local, tty) in [
+            ("gpu-1", "", 0, 0),
+            ("gpu-1 ls -la -L x", "ls -la -L x", 0, 0),
+            ("gpu-1 echo -- -n", "echo -- -n", 0, 0),
+            ("gpu-1 -- -x -t", "-x -t", 0, 0),
+            ("gpu-1 -- ls -t", "ls -t", 0, 0),
+            ("gpu-1 -L8080:db:80", "", 1, 0),
+            ("-L 1:a:1 gpu-1 -t -L 2:a:2 sh -t", "sh -t", 2, 1),
+            ("-tt gpu-1 sh", "sh", 0, 2),
+        ] {
+            let found = ssh(words).unwrap();
+
+            let told = (found.command.join(" "), found.local.len(), found.tty);
+            assert_eq!(told, (command.to_owned(), local, tty), "{words}");
+            assert_eq!(found.target, "gpu-1", "{words}");
+        }
+        for bad in ["gpu-1 -pabc", "gpu-1 -x", "gpu-1 --nonsense ls"] {
+            assert!(ssh(bad).is_err(), "{bad}");
+        }
+    }
 }

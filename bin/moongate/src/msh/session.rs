@@ -8,7 +8,7 @@ use runtime::Scope;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use ssh::channel::{Channel, Received};
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use wire::dial::Class;
 use wire::ssh::request::{Pty, RequestKind, Size};
 
@@ -79,13 +79,13 @@ pub(crate) async fn run(entered: &Entered, wanted: &Ssh, login: &str, scope: &Sc
     {
         eprintln!("msh: agent forwarding is not allowed for you on {}", target.node);
     }
-    let with_terminal = (wanted.command.is_empty() || wanted.tty) && std::io::stdin().is_terminal();
+    let with_terminal = (wanted.command.is_empty() || wanted.tty > 0) && std::io::stdin().is_terminal();
     for name in ["LANG", "LC_ALL", "LC_CTYPE", "COLORTERM"] {
         if let Some(value) = env_text(name) {
             channel.env(name, value)?;
         }
     }
-    if with_terminal || wanted.tty {
+    if with_terminal || wanted.tty > 0 {
         let term = env_text("TERM").unwrap_or_else(|| "xterm-256color".into());
         channel
             .request_pty(Pty { term, size: size(), modes: Vec::new() })
@@ -97,21 +97,59 @@ pub(crate) async fn run(entered: &Entered, wanted: &Ssh, login: &str, scope: &Sc
     } else {
         channel.exec(wanted.command.join(" ")).await.context("the node does not run that command for you")?;
     }
+    let told = if with_terminal { Some(Told::listen()?) } else { None };
     let raw = if with_terminal { Raw::enter() } else { None };
-    let end = pump(&channel, raw.as_ref().map(|_| Escapes::new())).await;
+    let end = pump(&channel, raw.as_ref().map(|_| Escapes::new()), told).await;
     drop(raw);
     node.connection.disconnect("done");
-    match end? {
-        Some(status) => Ok(status),
-        None => {
+    Ok(match end? {
+        End::Over(status) => status,
+        End::Told(status) => ExitCode::from(status),
+        End::Left => {
             eprintln!("\nmsh: the session on {} was left", target.node);
-            Ok(ExitCode::from(LEFT))
+            ExitCode::from(LEFT)
+        }
+    })
+}
+
+/// The signals that tell this program to end: at once, they would leave the terminal raw.
+struct Told {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Told {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for one; returns the exit status that shells have for who is ended by it.
+    async fn end(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.hangup.recv() => 128 + 1,
+            _ = self.interrupt.recv() => 128 + 2,
+            _ = self.terminate.recv() => 128 + 15,
         }
     }
 }
 
-/// Moves bytes both ways until the node has closed the channel; nothing when the person left before.
-async fn pump(channel: &Channel, escapes: Option<Escapes>) -> Result<Option<ExitCode>> {
+/// How a session ended.
+enum End {
+    /// With the status from there.
+    Over(ExitCode),
+    /// The person left.
+    Left,
+    /// A signal said so.
+    Told(u8),
+}
+
+/// Moves bytes both ways until the node has closed the channel, the person has left or a signal has come.
+async fn pump(channel: &Channel, escapes: Option<Escapes>, told: Option<Told>) -> Result<End> {
     let up = send(channel.clone(), escapes);
     let resized = channel.clone();
     let resize = async move {
@@ -121,16 +159,23 @@ async fn pump(channel: &Channel, escapes: Option<Escapes>) -> Result<Option<Exit
         }
         Ok::<(), anyhow::Error>(())
     };
-    tokio::pin!(up, resize);
+    let ended = async {
+        match told {
+            Some(mut told) => told.end().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(up, resize, ended);
     let (mut sending, mut watching) = (true, true);
     let down = receive(channel);
     tokio::pin!(down);
     loop {
         tokio::select! {
-            status = &mut down => return status.map(Some),
+            status = &mut down => return status.map(End::Over),
+            status = &mut ended => return Ok(End::Told(status)),
             // The far end may stop reading before it stops talking: that is no failure of ours.
             sent = &mut up, if sending => match sent {
-                Ok(Some(Wish::Leave)) => return Ok(None),
+                Ok(Some(Wish::Leave)) => return Ok(End::Left),
                 _ => sending = false,
             },
             _ = &mut resize, if watching => watching = false,

@@ -22,17 +22,21 @@ export interface Session {
 }
 
 /** While it is `locked`, what was there before stays in `now`, and is not shown. */
-export const session = $state<{ now: Session | null; locked: { user: string } | null; asked: boolean; unreachable: boolean }>({
+export const session = $state<{ now: Session | null; locked: { user: string } | null; asked: boolean; unreachable: boolean; stays: unknown }>({
   now: null,
   locked: null,
   asked: false,
   unreachable: false,
+  /** Why it is still signed in though it was to be signed out. */
+  stays: null,
 });
 
 /** All tabs of one browser have one session: what happens in one is told to the others, which then ask for themselves. */
 const tabs = new BroadcastChannel('moongate');
 /** Counts locks and what opened them, so that an answer from before opens nothing, and locks nothing again. */
 let turns = 0;
+/** How long, in ms, the gate may take to hear that somebody leaves. */
+const LEAVE = 15_000;
 /** The gate is yet to hear of the lock. */
 let untold = false;
 let telling = false;
@@ -43,6 +47,7 @@ function enter(told: Session | null): void {
   session.now = told;
   session.asked = true;
   session.unreachable = false;
+  if (!told) session.stays = null;
   if (session.locked) turns += 1;
   session.locked = null;
   use(told?.csrf ?? '');
@@ -106,6 +111,7 @@ export async function lock(): Promise<void> {
 export async function unlock(proof: { password: string; otp: string } | { passkey: Answer }): Promise<void> {
   try {
     enter(await json<Session>('POST', '/webapi/session/unlock', proof, { apart: true }));
+    session.stays = null;
     tabs.postMessage('ask');
   } catch (error) {
     // Wrong, or over meanwhile.
@@ -150,10 +156,20 @@ export async function agree(): Promise<void> {
   if (session.now) session.now.agreed = true;
 }
 
-export async function signOut(): Promise<void> {
-  await send('DELETE', '/webapi/sessions/web', {}, { apart: true }).catch(() => {});
+/** Signs out. False while the gate has not heard of it: the cookie still opens everything, so nothing looks as if it did not. */
+export async function signOut(): Promise<boolean> {
+  try {
+    await send('DELETE', '/webapi/sessions/web', {}, { apart: true, limit: LEAVE });
+  } catch (error) {
+    // Nobody is signed in here: that is what was wanted.
+    if (!(error instanceof Refused && error.status === 401)) {
+      session.stays = error;
+      return false;
+    }
+  }
   enter(null);
   tabs.postMessage('ask');
+  return true;
 }
 
 export function may(kind: string, verb: string): boolean {

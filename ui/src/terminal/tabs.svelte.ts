@@ -1,7 +1,7 @@
 // The open terminals of this tab of the browser.
 import { used } from '../lib/kept.svelte';
 import { go } from '../lib/route.svelte';
-import { session } from '../lib/session.svelte';
+import { session, signOut } from '../lib/session.svelte';
 import { key, type Goal } from './connection';
 
 export interface Tab {
@@ -141,7 +141,12 @@ export function named(key: number, terminal: string): void {
   if (tab) tab.goal = 'keep' in tab.goal ? { ...tab.goal, terminal, back: true } : { terminal };
 }
 
-/** Somebody else is here now. */
+/** Signs out, and keeps nothing to come back to. */
+export async function leave(): Promise<void> {
+  if (await signOut()) forget();
+}
+
+/** Nobody comes back to what is open. */
 export function forget(): void {
   open.tabs = [];
   open.beside = [];

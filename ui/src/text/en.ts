@@ -4,7 +4,7 @@ export const en = {
   'app.language': 'Language',
   'app.theme': 'Appearance',
   'theme.auto': 'System', 'theme.light': 'Light', 'theme.dark': 'Dark', 'theme.contrast': 'High contrast',
-  'app.signOut': 'Sign out',
+  'app.signOut': 'Sign out', 'app.stays': 'You are still signed in here',
   'app.loading': 'One moment …',
   'app.unreachable': 'The gate cannot be reached. This page tries again by itself.',
   'app.authority': 'The gate answers, but the authority behind it does not. Open terminals go on; lists may be old, and nobody can sign in. This page tries again by itself.', 'app.waiting': 'Waiting for the gate …',

@@ -6,7 +6,7 @@ export const zh: Record<Key, string> = {
   'app.language': '语言',
   'app.theme': '外观',
   'theme.auto': '跟随系统', 'theme.light': '浅色', 'theme.dark': '深色', 'theme.contrast': '高对比度',
-  'app.signOut': '退出登录',
+  'app.signOut': '退出登录', 'app.stays': '您在此仍处于登录状态',
   'app.loading': '请稍候……',
   'app.unreachable': '无法连接网关，页面会自动重试。',
   'app.authority': '网关有回应，但其后的认证服务没有回应。已打开的终端不受影响；列表可能不是最新的，暂时无法登录。本页会自动重试。', 'app.waiting': '正在等待网关……',

@@ -65,3 +65,19 @@ test('a lock that the gate has not heard of is not opened by signing out, which 
   expect(await page.signOut()).toBe(true);
   expect([page.session.locked, page.session.now]).toEqual([null, null]);
 });
+
+test('nothing of who was here before goes on as somebody else’s', async () => {
+  answers = () => [200, {}];
+  await page.signOut();
+  answers = () => [200, ANN];
+  await page.signIn('ann', 'secret', '');
+  expect(location.reload, 'the same person goes on').not.toHaveBeenCalled();
+  answers = () => [200, {}];
+  await page.signOut();
+
+  answers = () => [200, { ...ANN, user: 'bob' }];
+  await page.signIn('bob', 'secret', '');
+
+  expect(location.reload).toHaveBeenCalled();
+  expect(page.session.now).toBeNull();
+});

@@ -1,5 +1,6 @@
 // What is under way between this browser and nodes. It goes on while one is elsewhere in the app; a file is never in
 // memory: uploads are read piece by piece, downloads are the browser's own.
+import { session } from '../lib/session.svelte';
 import { Refused } from '../lib/transport';
 import { last as shown } from './last.svelte';
 import * as remote from './remote';
@@ -241,5 +242,6 @@ async function watch(): Promise<void> {
 }
 
 addEventListener('beforeunload', (event) => {
-  if (transfers.all.some((t) => t.up && ['waiting', 'running', 'again', 'checking'].includes(t.state))) event.preventDefault();
+  // Who is signed out has nothing under way any more.
+  if (session.now && transfers.all.some((t) => t.up && ['waiting', 'running', 'again', 'checking'].includes(t.state))) event.preventDefault();
 });

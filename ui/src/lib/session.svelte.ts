@@ -35,6 +35,8 @@ export const session = $state<{ now: Session | null; locked: { user: string } | 
 const tabs = new BroadcastChannel('moongate');
 /** Counts locks and what opened them, so that an answer from before opens nothing, and locks nothing again. */
 let turns = 0;
+/** Who was signed in last: whatever this page holds is theirs. */
+let whose = '';
 /** How long, in ms, the gate may take to hear that somebody leaves. */
 const LEAVE = 15_000;
 /** The gate is yet to hear of the lock. */
@@ -42,8 +44,12 @@ let untold = false;
 let telling = false;
 
 function enter(told: Session | null): void {
-  // Somebody else signed in, in another tab: nothing of whoever was here before stays.
-  if (told && session.now && told.user !== session.now.user) return location.reload();
+  // Somebody else signed in, here or in another tab: nothing of whoever was here before stays, or goes on as theirs.
+  if (told && whose && told.user !== whose) {
+    session.now = null;
+    return location.reload();
+  }
+  whose = told?.user ?? whose;
   session.now = told;
   session.asked = true;
   session.unreachable = false;

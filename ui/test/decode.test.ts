@@ -41,6 +41,21 @@ test('what is cut off or too long is refused, never read beyond', () => {
   expect(() => parse(new Uint8Array(5 * 1024 * 1024))).toThrow(Malformed);
 });
 
+test.each([
+  [[60_000, 60_000], [512, 256]],
+  [[1, 1], [2, 2]],
+  [[0, 50], [80, 24]],
+  [[132, 43], [132, 43]],
+])('a screen of %j is drawn as one of %j', ([cols, rows], [wide, tall]) => {
+  const payload = new Uint8Array(4);
+  new DataView(payload.buffer).setUint16(0, cols!);
+  new DataView(payload.buffer).setUint16(2, rows!);
+  const start = new TextEncoder().encode(JSON.stringify({ cols, rows }));
+
+  expect(size({ at: 0, kind: KIND.resize, payload })).toEqual({ cols: wide, rows: tall });
+  expect(size({ at: 0, kind: KIND.start, payload: start })).toEqual(cols && rows ? { cols: wide, rows: tall } : null);
+});
+
 test('frames travel packed and come out as they went in', () => {
   const segment = parse(golden);
   const packed = pack(segment);

@@ -38,6 +38,8 @@ const MAX_RAW = 256 * 1024;
 const MAX_BLOCKS = 16;
 const MAX_PAYLOAD = 65_536;
 const SEAL = 64;
+const MAX_COLS = 512;
+const MAX_ROWS = 256;
 const MAGIC = [0x4d, 0x47, 0x52, 0x45, 0x43, 0, 0, 1];
 
 class Reader {
@@ -133,14 +135,20 @@ export function shown(frame: Frame): Uint8Array | null {
   return new TextEncoder().encode(text.replace(/\r?\n/g, '\r\n'));
 }
 
+/** The size that a screen is drawn in, as the authority draws it: whoever was recorded chose theirs, and a page holds so much. */
+export function drawable(size: { cols: number; rows: number }): { cols: number; rows: number } {
+  const { cols, rows } = size.cols && size.rows ? size : { cols: 80, rows: 24 };
+  return { cols: Math.max(2, Math.min(MAX_COLS, cols)), rows: Math.max(2, Math.min(MAX_ROWS, rows)) };
+}
+
 export function size(frame: Frame): { cols: number; rows: number } | null {
   if (frame.kind === KIND.resize && frame.payload.length === 4) {
     const view = new DataView(frame.payload.buffer, frame.payload.byteOffset, 4);
-    return { cols: view.getUint16(0) || 80, rows: view.getUint16(2) || 24 };
+    return drawable({ cols: view.getUint16(0), rows: view.getUint16(2) });
   }
   if (frame.kind === KIND.start) {
     const start = JSON.parse(new TextDecoder().decode(frame.payload)) as { cols?: number; rows?: number };
-    return start.cols && start.rows ? { cols: start.cols, rows: start.rows } : null;
+    return start.cols && start.rows ? drawable({ cols: start.cols, rows: start.rows }) : null;
   }
   return null;
 }

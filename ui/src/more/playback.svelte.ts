@@ -1,7 +1,7 @@
 // Plays a reel on a terminal: where one is, how fast, and what comes next.
 import { getTimeline, type GetTimelineAnswer } from '../api/recordings';
 import type { Screen } from '../terminal/screen';
-import { shown, size } from './decode';
+import { drawable, shown, size } from './decode';
 import { frame, weight, type Frames } from './frames';
 import { Reel } from './reel';
 
@@ -118,7 +118,8 @@ export class Playback {
   }
 
   private resize(to: { cols: number; rows: number }): void {
-    this.screen.terminal.resize(to.cols, to.rows);
+    const { cols, rows } = drawable(to);
+    this.screen.terminal.resize(cols, rows);
     requestAnimationFrame(() => this.onresize());
   }
 

@@ -1,6 +1,8 @@
-// Checks a recording in the browser: every link of the chain, every seal, every receipt and the closing statement.
+// Checks a recording in the browser: every link of the chain, every seal, every receipt, the closing statement, and that what is
+// said of the recording is what was sealed. Finds what `audit::recording::verify` finds.
 import type { GetRecordingAnswer } from '../api/recordings';
-import { Malformed, parse } from './decode';
+import type { RecordingState } from '../api/types';
+import { KIND, Malformed, parse, type Segment } from './decode';
 
 export interface Verdict {
   state: 'proven' | 'growing' | 'broken';
@@ -18,7 +20,18 @@ export interface Verdict {
   why?: Fault;
 }
 
-export type Fault = 'malformed' | 'elsewhere' | 'after' | 'link' | 'time' | 'seal' | 'receipt' | 'closing';
+export type Fault = 'malformed' | 'elsewhere' | 'after' | 'link' | 'time' | 'seal' | 'receipt' | 'described' | 'none' | 'closing' | 'cut';
+
+/** What a recording says of itself, in its first frame. */
+export interface About {
+  user: string;
+  login: string;
+  node: string;
+  node_name: string;
+  kind: string;
+  command?: string;
+  notice?: string;
+}
 
 /** What a segment says of itself, and whether its seal holds under the key it names. */
 export interface Examined {
@@ -26,9 +39,13 @@ export interface Examined {
   n: number;
   last: boolean;
   recovered: boolean;
+  /** Milliseconds since 1970. */
+  started: number;
   first: number;
   until: number;
   frames: number;
+  /** Where its first frame says of what the recording is. */
+  about: About | null;
   bytes: number;
   prev: string;
   sealKey: string;
@@ -55,10 +72,27 @@ export async function examine(bytes: Uint8Array): Promise<Examined> {
   const domain = text.encode('moongate recording segment v1\n');
   const message = new Uint8Array([...domain, ...(await sha256(segment.sealed))]);
   return {
-    session: segment.session, n: segment.n, last: segment.last, recovered: segment.recovered, first: segment.first,
-    until: segment.until, frames: segment.frames.length, bytes: bytes.length, prev: hex(segment.prev),
+    session: segment.session, n: segment.n, last: segment.last, recovered: segment.recovered, started: segment.started,
+    first: segment.first, until: segment.until, frames: segment.frames.length, about: about(segment), bytes: bytes.length, prev: hex(segment.prev),
     sealKey: hex(segment.sealKey), hash: hex(await sha256(bytes)), sealed: await signed(segment.sealKey, segment.seal, message),
   };
+}
+
+function about(segment: Segment): About | null {
+  const start = segment.frames[0];
+  if (start?.kind !== KIND.start) return null;
+  try {
+    return JSON.parse(new TextDecoder().decode(start.payload)) as About | null;
+  } catch {
+    return null;
+  }
+}
+
+/** Whether a recording is of what it is said to be of, by its first segment. */
+function described({ info }: GetRecordingAnswer, { about, started }: Examined): boolean {
+  return about !== null && info.user === about.user && info.login === about.login && info.node === about.node
+    && info.node_name === about.node_name && info.kind === about.kind && (info.command ?? '') === (about.command ?? '')
+    && (info.notice ?? '') === (about.notice ?? '') && Date.parse(info.started) === started;
 }
 
 export async function verify(
@@ -88,7 +122,8 @@ export async function verify(
     if (found.first < until) return broken(n, 'time');
     if (found.sealKey !== sealKey || !found.sealed) return broken(n, 'seal');
     const said = text.encode(`moongate recording receipt v1\nsession ${id}\nsegment ${n}\nhash ${found.hash}\n`);
-    if (receipt.n !== n || receipt.hash !== found.hash || !(await signed(key, bytesOf(receipt.signature), said))) return broken(n, 'receipt');
+    if (receipt.id !== id || receipt.n !== n || receipt.hash !== found.hash || !(await signed(key, bytesOf(receipt.signature), said))) return broken(n, 'receipt');
+    if (n === 0 && !described(detail, found)) return broken(n, 'described');
     ({ last, until } = found);
     so.head = found.hash;
     so.segments = n + 1;
@@ -97,8 +132,24 @@ export async function verify(
     so.recovered += Number(found.recovered);
     progress(n + 1);
   }
-  if (!detail.closing_signature) return so;
-  const closing = text.encode(`moongate recording closing v1\nsession ${id}\nsegments ${so.segments}\nhash ${so.head}\nstate ${detail.info.state}\n`);
-  if (!(await signed(key, bytesOf(detail.closing_signature), closing))) return broken(so.segments, 'closing');
+  // Of what a recording is stands in its first segment: without it nothing that is said of it was sealed.
+  if (!so.segments) return broken(0, 'none');
+  if (!detail.closing_signature) return detail.info.state === 'live' ? so : broken(0, 'described');
+  const state = await closed(detail, so, key);
+  if (!state) return broken(so.segments, 'closing');
+  const ended = state === 'complete' ? Date.parse(detail.info.started) + Math.floor(until / 1000) : null;
+  const agrees = detail.info.state === state && detail.info.segments === so.segments && detail.info.bytes === so.bytes
+    && (ended === null || Date.parse(detail.info.ended ?? '') === ended);
+  if (!agrees) return broken(0, 'described');
+  if (state === 'complete' && !last) return broken(so.segments, 'cut');
   return { ...so, state: 'proven' };
+}
+
+/** For which end the closing statement is signed. */
+async function closed(detail: GetRecordingAnswer, so: Verdict, key: Uint8Array): Promise<RecordingState | null> {
+  for (const state of ['complete', 'abandoned'] as const) {
+    const said = text.encode(`moongate recording closing v1\nsession ${detail.info.id}\nsegments ${so.segments}\nhash ${so.head}\nstate ${state}\n`);
+    if (await signed(key, bytesOf(detail.closing_signature ?? ''), said)) return state;
+  }
+  return null;
 }

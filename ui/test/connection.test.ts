@@ -1,6 +1,6 @@
 // A terminal's way breaks without a word: no end of it comes, and no answer either.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Connection, key, type Status } from '../src/terminal/connection';
+import { Connection, key, type Goal, type Status } from '../src/terminal/connection';
 
 /** A WebSocket of a browser that waits for its peer, who is not there, to agree to an end. */
 class Line {
@@ -65,7 +65,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-const begin = () => new Connection({ node: 'n', login: 'root', keep: key() }, {
+const begin = (goal: Goal = { node: 'n', login: 'root', keep: key() }) => new Connection(goal, {
   draw: () => {}, gap: () => {}, status: (status) => seen.push(status), latency: () => {}, size: () => ({ cols: 80, rows: 24 }), named: () => {},
 });
 const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
@@ -152,6 +152,53 @@ test('a terminal that ended since its ticket was given is come back to by its ke
   expect(asked.map((one) => Object.keys(JSON.parse(one)))).toEqual([['node', 'login', 'keep', 'resume'], ['terminal'], ['node', 'login', 'keep', 'resume']]);
   expect(JSON.parse(asked[2]!).resume).toBe(true);
   expect(seen.at(-1)).toEqual({ state: 'again', hop: 'node' });
+});
+
+const LOST = { state: 'lost', why: 'too old' };
+
+test('a line that is lost before a shell was there asks for a new one, and not for ever', async () => {
+  begin();
+  await pass(0);
+  for (const n of [0, 1, 2]) {
+    expect(JSON.parse(asked[n]!)).toMatchObject({ node: 'n', resume: false });
+    expect(seen.at(-1)).toEqual({ state: 'dialing' });
+    Line.all[n]!.opens(LOST);
+    await pass(2_000);
+  }
+
+  expect(seen.at(-1)).toEqual({ state: 'refused', why: 'too old' });
+  expect(asked).toHaveLength(3);
+});
+
+test('a line that is lost before it was open does not end a shell that was there', async () => {
+  const connection = begin();
+  await pass(0);
+  Line.all[0]!.opens(OPEN);
+  Line.all[0]!.onclose();
+  await pass(1_000);
+  for (let n = 1; n < 10; n += 1) {
+    Line.all[n]!.opens(LOST);
+    await pass(15_000);
+  }
+
+  expect(JSON.parse(asked.at(-1)!)).toMatchObject({ node: 'n', resume: true });
+  expect(seen.at(-1)).toEqual({ state: 'again', hop: 'node' });
+  Line.all.at(-1)!.opens(OPEN);
+  expect(seen.at(-1)).toMatchObject({ state: 'open' });
+  connection.leave();
+});
+
+test('a terminal without a key is asked for again when only its line is lost', async () => {
+  const connection = begin({ terminal: 'one' });
+  await pass(0);
+  Line.all[0]!.opens(LOST);
+  await pass(1_000);
+
+  expect(asked.map((one) => JSON.parse(one))).toEqual([{ terminal: 'one' }, { terminal: 'one' }]);
+  Line.all[1]!.opens(OPEN);
+  Line.all[1]!.says(1, new TextEncoder().encode(JSON.stringify(LOST)));
+  expect(seen.at(-1), 'the gate ended it').toEqual({ state: 'refused', why: 'too old' });
+  connection.leave();
 });
 
 test('a ticket that does not come is asked for again', async () => {

@@ -48,6 +48,8 @@ const TICKET = 15_000;
 const MAX_UNTAKEN = 256 * 1024;
 /** How often a node that refuses is asked for its shell again; a gate that does not answer is asked for as long as it takes. */
 const MAX_RETRIES = 40;
+/** How many lines in a row may be lost before a shell that never was there is one. */
+const MAX_LOST = 3;
 /** WebSockets that never came about, before plain HTTP is tried. */
 const ENOUGH = 2;
 
@@ -59,6 +61,8 @@ export class Connection {
   private seen = 0;
   private drawn = 0;
   private retries = 0;
+  /** Lines in a row that were lost before they were open. */
+  private losses = 0;
   private waiting: Uint8Array[] = [];
   /** Input that is on its way, and where each piece ends: what a line that breaks takes with it goes again by the next. */
   private flying: { end: number; bytes: Uint8Array }[] = [];
@@ -246,6 +250,19 @@ export class Connection {
     this.retry('node');
   }
 
+  /** The way to the node broke, or the line did: not the shell. */
+  private lost(why: string): void {
+    const known = this.id !== null || this.back;
+    if (!this.opened) this.losses += 1;
+    if (this.losses >= (known ? MAX_RETRIES : MAX_LOST)) return this.finish({ state: 'refused', why });
+    if (known && 'keep' in this.goal) return this.again();
+    // The gate ended it with the way.
+    if (this.opened) return this.finish({ state: 'refused', why });
+    // There is no key to come back by, or no shell yet to come back to: the same is asked for once more.
+    this.drop();
+    this.retry('gate');
+  }
+
   private finish(status: Status): void {
     this.over = true;
     this.drop();
@@ -283,7 +300,7 @@ export class Connection {
       case 'open':
         this.opened = true;
         this.dials = false;
-        this.retries = 0;
+        this.retries = this.losses = 0;
         this.resend(news.terminal === this.id, news.had ?? 0);
         if (news.terminal) {
           this.id = news.terminal;
@@ -297,10 +314,7 @@ export class Connection {
       case 'flowing': return this.stall(null);
       case 'ended': return this.finish({ state: 'ended', status: news.status, signal: news.signal });
       case 'gone': return this.finish({ state: 'gone' });
-      case 'lost':
-        // The way to the node broke, not the shell.
-        if ('keep' in this.goal) return this.again();
-        return this.finish({ state: 'refused', why: news.why ?? '' });
+      case 'lost': return this.lost(news.why ?? '');
       case 'refused':
         // The node has not come back to the gate yet, perhaps.
         if (this.back && !this.id && this.retries < MAX_RETRIES) return this.again();

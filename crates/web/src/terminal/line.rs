@@ -20,6 +20,10 @@ const SEND: Duration = Duration::from_secs(60);
 /// How long saying goodbye may take.
 const CLOSE: Duration = Duration::from_secs(5);
 
+/// Nothing more goes by this line, and why.
+#[derive(Debug)]
+pub(crate) struct Broken(pub(crate) String);
+
 /// One page's line.
 pub(crate) enum Line {
     /// Frames of a WebSocket.
@@ -77,16 +81,16 @@ impl Line {
     }
 
     /// Sends a frame.
-    pub(crate) async fn send(&mut self, bytes: Vec<u8>) -> Result<(), String> {
+    pub(crate) async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Broken> {
         const DEAF: &str = "the page does not read";
         match self {
             Self::Socket(socket) => match timeout(SEND, socket.send(Message::Binary(bytes.into()))).await {
-                Ok(sent) => sent.map_err(|error| error.to_string()),
-                Err(_) => Err(DEAF.to_owned()),
+                Ok(sent) => sent.map_err(|error| Broken(error.to_string())),
+                Err(_) => Err(Broken(DEAF.to_owned())),
             },
             Self::Plain(plain) => match timeout(SEND, plain.said.send(framed(&bytes))).await {
-                Ok(sent) => sent.map_err(|_| "the page is gone".to_owned()),
-                Err(_) => Err(DEAF.to_owned()),
+                Ok(sent) => sent.map_err(|_| Broken("the page is gone".to_owned())),
+                Err(_) => Err(Broken(DEAF.to_owned())),
             },
         }
     }

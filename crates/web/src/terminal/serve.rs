@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::MAX_INPUT;
 use super::frame::{self, FromPage};
-use super::line::Line;
+use super::line::{Broken, Line};
 use super::pulse::Pulse;
 use super::shell::{Attachment, NoShell, Shell, Wanted};
 use crate::Web;
@@ -53,13 +53,13 @@ pub(crate) async fn serve(web: &Web, mut line: Line, came: Came) {
     // Everything else of the session ends with it: what that looks like from here is not the reason.
     let outcome = tokio::select! {
         biased;
-        () = came.person.signed_out.cancelled() => Err("this browser was signed out".to_owned()),
+        () = came.person.signed_out.cancelled() => Err("this browser was signed out".to_owned().into()),
         // The gate is stopping, or the certificate is over: the page comes back and hears which.
         () = ends.cancelled() => Ok(()),
         outcome = run(web, &mut line, &came, &mut told) => outcome,
     };
-    if let Err(why) = outcome {
-        let _ = line.send(frame::news(&json!({"state": "refused", "why": why}))).await;
+    if let Err(given_up) = outcome {
+        let _ = line.send(given_up.news()).await;
     }
     let answered = line.close().await;
     // A page that has not heard of the end comes back for it.
@@ -68,17 +68,51 @@ pub(crate) async fn serve(web: &Web, mut line: Line, came: Came) {
     }
 }
 
+/// Why the gate gives a line up.
+#[derive(Debug)]
+enum GivenUp {
+    /// There is no shell for this page, in words for the person.
+    Refused(String),
+    /// Of the line alone: a shell that is there goes on, and the page comes back to it by another.
+    Lost(String),
+}
+
+impl GivenUp {
+    fn stale() -> Self {
+        Self::Lost("this terminal's ticket is used up or too old: try again".to_owned())
+    }
+
+    fn news(&self) -> Vec<u8> {
+        let (state, why) = match self {
+            Self::Refused(why) => ("refused", why),
+            Self::Lost(why) => ("lost", why),
+        };
+        frame::news(&json!({"state": state, "why": why}))
+    }
+}
+
+impl From<String> for GivenUp {
+    fn from(why: String) -> Self {
+        Self::Refused(why)
+    }
+}
+
+impl From<Broken> for GivenUp {
+    fn from(Broken(why): Broken) -> Self {
+        Self::Lost(why)
+    }
+}
+
 /// `told` becomes the terminal whose end was sent.
-async fn run(web: &Web, line: &mut Line, came: &Came, told: &mut Option<String>) -> Result<(), String> {
-    const STALE: &str = "this terminal's ticket is used up or too old: try again";
-    let sessions = web.sessions().ok_or(STALE)?;
+async fn run(web: &Web, line: &mut Line, came: &Came, told: &mut Option<String>) -> Result<(), GivenUp> {
+    let sessions = web.sessions().ok_or_else(GivenUp::stale)?;
     let first = match timeout(FIRST, line.first()).await {
-        Ok(Some(text)) => serde_json::from_str::<First>(&text).map_err(|_| STALE.to_owned())?,
-        Ok(None) | Err(_) => return Err(STALE.to_owned()),
+        Ok(Some(text)) => serde_json::from_str::<First>(&text).map_err(|_| GivenUp::stale())?,
+        Ok(None) | Err(_) => return Err(GivenUp::stale()),
     };
-    let ticket = came.person.redeem(&first.ticket, sessions.now()).ok_or(STALE)?;
+    let ticket = came.person.redeem(&first.ticket, sessions.now()).ok_or_else(GivenUp::stale)?;
     if ticket.origin != came.origin {
-        return Err(STALE.to_owned());
+        return Err(GivenUp::stale());
     }
     let size = Size {
         columns: u32::from(first.cols.max(1)),
@@ -90,8 +124,7 @@ async fn run(web: &Web, line: &mut Line, came: &Came, told: &mut Option<String>)
         Opens::Terminal(id) => {
             let Some(shell) = came.person.terminals.find(&id) else {
                 // It ended since the ticket was given. A page that has a key to the shell comes back with that.
-                let over = json!({"state": "lost", "why": "that terminal is over"});
-                return line.send(frame::news(&over)).await;
+                return Err(GivenUp::Lost("that terminal is over".to_owned()));
             };
             let _ = shell.channel.window_change(size);
             shell
@@ -101,12 +134,12 @@ async fn run(web: &Web, line: &mut Line, came: &Came, told: &mut Option<String>)
             let wanted = Wanted { node, login, keep, from: came.from, size, seen: first.seen };
             let shell = match Shell::open(&came.person, sessions, wanted).await {
                 Ok(shell) => shell,
-                Err(NoShell::Gone) => return line.send(frame::news(&json!({"state": "gone"}))).await,
-                Err(NoShell::Why(why)) => return Err(why),
+                Err(NoShell::Gone) => return Ok(line.send(frame::news(&json!({"state": "gone"}))).await?),
+                Err(NoShell::Why(why)) => return Err(why.into()),
             };
             if !came.person.terminals.keep(shell.clone()) {
                 shell.end();
-                return Err("too many terminals are open: close one first".to_owned());
+                return Err("too many terminals are open: close one first".to_owned().into());
             }
             shell
         }
@@ -146,7 +179,7 @@ impl Attached<'_> {
         line: &mut Line,
         Attachment { mut view, had, .. }: Attachment,
         seen: u64,
-    ) -> Result<bool, String> {
+    ) -> Result<bool, GivenUp> {
         let carrier = self.sessions.ways().carrier(&self.shell.node);
         let open = json!({"state": "open", "terminal": self.shell.id, "carrier": carrier, "had": had});
         line.send(frame::news(&open)).await?;
@@ -189,9 +222,12 @@ impl Attached<'_> {
                         line.send(frame::taken(taken)).await?;
                     }
                 }
-                Next::Ended(how) => return line.send(frame::news(&how)).await.map(|()| true),
-                Next::Elsewhere => return Err("this terminal was opened in another tab".to_owned()),
-                Next::Fault(why) if self.shell.is_cut() => return Err(why),
+                Next::Ended(how) => {
+                    line.send(frame::news(&how)).await?;
+                    return Ok(true);
+                }
+                Next::Elsewhere => return Err("this terminal was opened in another tab".to_owned().into()),
+                Next::Fault(why) if self.shell.is_cut() => return Err(why.into()),
                 // What is typed at a shell that just ended: its last words are still to come.
                 Next::Fault(_) => input.clear(),
                 Next::Page(None) => return Ok(false),
@@ -216,11 +252,11 @@ impl Attached<'_> {
     }
 
     /// Does what the page says. `false` when it closed the terminal.
-    async fn heard(&self, line: &mut Line, message: &[u8], input: &mut BytesMut) -> Result<bool, String> {
+    async fn heard(&self, line: &mut Line, message: &[u8], input: &mut BytesMut) -> Result<bool, GivenUp> {
         match FromPage::decode(message) {
             Some(FromPage::Input(bytes)) => {
                 if input.len() + bytes.len() > MAX_INPUT {
-                    return Err("more was pasted than the node takes".to_owned());
+                    return Err("more was pasted than the node takes".to_owned().into());
                 }
                 input.extend_from_slice(bytes);
             }
@@ -235,8 +271,27 @@ impl Attached<'_> {
                 self.person.terminals.forget(&self.shell.id);
                 return Ok(false);
             }
-            None => return Err("the page sent something that is no frame".to_owned()),
+            None => return Err("the page sent something that is no frame".to_owned().into()),
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_page_that_does_not_read_nothing_is_said_of_its_shell() {
+        let (gate, _page) = tokio::io::duplex(64);
+        let mut line = Line::socket(Box::new(gate)).await;
+
+        let broken = line.send(vec![0; 4096]).await.unwrap_err();
+
+        let news = GivenUp::from(broken).news();
+        let said: Value = serde_json::from_slice(&news[1..]).unwrap();
+        assert_eq!(said, json!({"state": "lost", "why": "the page does not read"}));
     }
 }

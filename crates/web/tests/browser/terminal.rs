@@ -382,12 +382,12 @@ async fn a_ticket_opens_once_from_its_own_page_and_not_for_long() {
     let gate = Gate::new();
     let page = gate.sign_in().await;
     let ask = json!({"node": gate.world.node, "login": "ubuntu"});
-    let refused = |ticket: String, origin: &'static str, page: Page| {
+    let is_lost = |ticket: String, origin: &'static str, page: Page| {
         let gate = &gate;
         async move {
             let first = json!({"ticket": ticket, "cols": 80, "rows": 24});
             let mut socket = connect(gate, &page, origin, &first).await;
-            news(&mut socket).await["state"] == "refused"
+            news(&mut socket).await["state"] == "lost"
         }
     };
     let same = || Page { cookie: page.cookie.clone(), csrf: page.csrf.clone() };
@@ -396,19 +396,19 @@ async fn a_ticket_opens_once_from_its_own_page_and_not_for_long() {
     let first = json!({"ticket": used, "cols": 80, "rows": 24});
     let mut socket = connect(&gate, &page, "https://gate", &first).await;
     assert_eq!(news(&mut socket).await["state"], "dialing");
-    assert!(refused(used, "https://gate", same()).await, "used up");
+    assert!(is_lost(used, "https://gate", same()).await, "used up");
 
     let foreign = ticket(&gate, &page, &ask).await;
-    assert!(refused(foreign.clone(), "https://evil.example", same()).await, "another page");
-    assert!(refused(foreign, "https://gate", same()).await, "tried counts as used");
+    assert!(is_lost(foreign.clone(), "https://evil.example", same()).await, "another page");
+    assert!(is_lost(foreign, "https://gate", same()).await, "tried counts as used");
 
     let other = gate.sign_in().await;
     let theirs = ticket(&gate, &page, &ask).await;
-    assert!(refused(theirs, "https://gate", other).await, "another session");
+    assert!(is_lost(theirs, "https://gate", other).await, "another session");
 
     let old = ticket(&gate, &page, &ask).await;
     gate.world.clock.advance(Duration::from_secs(31));
-    assert!(refused(old, "https://gate", same()).await, "too old");
+    assert!(is_lost(old, "https://gate", same()).await, "too old");
 }
 
 #[tokio::test]

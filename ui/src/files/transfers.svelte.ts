@@ -35,7 +35,14 @@ let last = 0;
 /** Pieces never grow again once one of them did not pass. */
 let largest = LARGE;
 
-interface Work { file: File; abort: AbortController; upload: string; replace: boolean }
+interface Work {
+  file: File;
+  abort: AbortController;
+  upload: string;
+  replace: boolean;
+  /** All of it is there and it was to be named: it may be, though nobody heard. */
+  named: boolean;
+}
 const works = new Map<number, Work>();
 
 function add(made: Omit<Transfer, 'key' | 'moved' | 'speed' | 'state' | 'error' | 'sha256'>): Transfer {
@@ -46,7 +53,7 @@ function add(made: Omit<Transfer, 'key' | 'moved' | 'speed' | 'state' | 'error' 
 
 export function upload(place: remote.Place, at: string, directory: string, file: File): void {
   const transfer = add({ up: true, place, at, name: file.name, directory, size: file.size });
-  works.set(transfer.key, { file, abort: new AbortController(), upload: '', replace: false });
+  works.set(transfer.key, { file, abort: new AbortController(), upload: '', replace: false, named: false });
   next();
 }
 
@@ -74,18 +81,19 @@ function next(): void {
 async function run(transfer: Transfer): Promise<void> {
   const work = works.get(transfer.key);
   if (!work) return;
-  work.abort = new AbortController();
+  // Of this turn: who pauses and goes on has begun another.
+  const { signal } = (work.abort = new AbortController());
   let tries = 0;
   transfer.state = 'running';
   transfer.error = null;
   for (;;) {
     try {
-      await send(transfer, work, () => (tries = 0));
+      await send(transfer, work, signal, () => (tries = 0));
       transfers.landed += 1;
       works.delete(transfer.key);
       break;
     } catch (error) {
-      if (work.abort.signal.aborted) break;
+      if (signal.aborted) break;
       if (error instanceof Refused && error.code === 'exists') {
         transfer.state = 'asks';
         break;
@@ -98,7 +106,7 @@ async function run(transfer: Transfer): Promise<void> {
       tries += 1;
       transfer.state = 'again';
       await new Promise((wake) => setTimeout(wake, Math.min(15_000, 500 * 2 ** Math.min(tries, 5))));
-      if (work.abort.signal.aborted) break;
+      if (signal.aborted) break;
     }
   }
   transfer.speed = 0;
@@ -111,8 +119,31 @@ function passes(error: unknown): boolean {
   return error.status === 0 || error.status >= 500 || ['busy', 'gone', 'broke', 'offset'].includes(error.code);
 }
 
-async function send(transfer: Transfer, work: Work, moved: () => void): Promise<void> {
-  const how = { signal: work.abort.signal };
+async function send(transfer: Transfer, work: Work, signal: AbortSignal, moved: () => void): Promise<void> {
+  const goesOn = { signal, begun: true };
+  if (!work.named) await carry(transfer, work, signal, moved);
+  transfer.state = 'checking';
+  work.named = true;
+  try {
+    // Asked again, it tells what became of it.
+    let now = await remote.finish(work.upload, goesOn);
+    while (now.stage === 'checking') {
+      await new Promise((wake) => setTimeout(wake, 1000));
+      now = await remote.state(work.upload, goesOn);
+    }
+    if (now.stage === 'failed') throw new Refused(400, 'failed', now.message ?? '', now.code ?? '');
+    transfer.sha256 = now.sha256 ?? '';
+    transfer.state = 'done';
+  } catch (error) {
+    // The gate knows no such upload, misses some of it, or says that it failed: that is no answer on its way that got lost.
+    if (error instanceof Refused && (error.fault === 'failed' || ['gone', 'offset'].includes(error.code))) work.named = false;
+    throw error;
+  }
+}
+
+/** Brings all of it to the node. */
+async function carry(transfer: Transfer, work: Work, signal: AbortSignal, moved: () => void): Promise<void> {
+  const how = { signal };
   const goesOn = { ...how, begun: true };
   let now = await remote.start(transfer.place, transfer.directory, work.file, work.replace, how);
   work.upload = now.upload;
@@ -136,15 +167,6 @@ async function send(transfer: Transfer, work: Work, moved: () => void): Promise<
     size = seconds < 1 ? Math.min(largest, size * 2) : seconds > 4 ? Math.max(SMALL, size / 2) : size;
     moved();
   }
-  transfer.state = 'checking';
-  now = await remote.finish(now.upload, goesOn);
-  while (now.stage === 'checking') {
-    await new Promise((wake) => setTimeout(wake, 1000));
-    now = await remote.state(now.upload, goesOn);
-  }
-  if (now.stage === 'failed') throw new Refused(400, 'failed', now.message ?? '', now.code ?? '');
-  transfer.sha256 = now.sha256 ?? '';
-  transfer.state = 'done';
 }
 
 export function pause(transfer: Transfer): void {

@@ -28,7 +28,8 @@ test('its seal holds, and no longer when a bit is turned', async () => {
     bent[at]! ^= 1;
     try {
       if (!(await sealHolds(bent))) refused += 1;
-    } catch {
+    } catch (error) {
+      expect(error).toBeInstanceOf(Malformed);
       refused += 1;
     }
   }

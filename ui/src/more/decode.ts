@@ -98,7 +98,7 @@ export function parse(bytes: Uint8Array): Segment {
   const frames: Frame[] = [];
   let time = first;
   for (const block of index) {
-    const raw = decompress(read.take(block.packed), new Uint8Array(block.raw));
+    const raw = unpacked(read.take(block.packed), block.raw);
     if (raw.length !== block.raw) throw new Malformed('a block is not as long as it says');
     const before = frames.length;
     time = unpack(raw, frames, time);
@@ -109,6 +109,14 @@ export function parse(bytes: Uint8Array): Segment {
     session, n, last: (flags & 1) !== 0, recovered: (flags & 2) !== 0, started, first, until, frames, prev, sealKey,
     seal: read.take(SEAL), sealed: bytes.subarray(0, bytes.length - SEAL),
   };
+}
+
+function unpacked(block: Uint8Array, length: number): Uint8Array {
+  try {
+    return decompress(block, new Uint8Array(length));
+  } catch {
+    throw new Malformed('a block does not unpack');
+  }
 }
 
 function unpack(raw: Uint8Array, frames: Frame[], from: number): number {

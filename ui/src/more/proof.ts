@@ -53,6 +53,9 @@ export interface Examined {
   sealed: boolean;
 }
 
+/** This browser cannot check signatures: nothing is said of the recording. */
+export class Unable extends Error {}
+
 const text = new TextEncoder();
 const bytesOf = (base64: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 const hex = (bytes: Uint8Array): string => Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');
@@ -63,7 +66,9 @@ async function sha256(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
 }
 
 async function signed(key: Uint8Array, signature: Uint8Array, message: Uint8Array): Promise<boolean> {
-  const imported = await crypto.subtle.importKey('raw', own(key), 'Ed25519', false, ['verify']);
+  const imported = await crypto.subtle.importKey('raw', own(key), 'Ed25519', false, ['verify']).catch((error: unknown) => {
+    throw error instanceof DOMException && error.name === 'NotSupportedError' ? new Unable() : error;
+  });
   return crypto.subtle.verify('Ed25519', imported, own(signature), own(message));
 }
 

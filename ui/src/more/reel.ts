@@ -1,9 +1,12 @@
 // A recording as the player needs it: segments fetched when they are wanted and unpacked in a worker, few of them kept.
 import { getPicture, getSegment, type GetPictureAnswer } from '../api/recordings';
 import type { SegmentSpan } from '../api/types';
+import { parts } from '../lib/part.svelte';
+import { Refused } from '../lib/transport';
 import { Malformed } from './decode';
 import type { Frames } from './frames';
-import type { Examined } from './proof';
+import { Unable, type Examined } from './proof';
+import type { Answer } from './worker';
 
 /** What unpacked segments may take together, in bytes. */
 const KEPT = 32 * 1024 * 1024;
@@ -20,12 +23,23 @@ export class Reel {
   private sizes = new Map<number, number>();
   private pictures: (GetPictureAnswer & { n: number })[] = [];
 
+  /** The worker could not be had. */
+  private missing: Error | null = null;
+
   constructor(readonly id: string, public count: number) {
-    this.worker.onmessage = ({ data }: MessageEvent<{ id: number; value?: never; error?: string }>) => {
+    this.worker.onmessage = ({ data }: MessageEvent<Answer>) => {
       const who = this.asked.get(data.id);
       this.asked.delete(data.id);
-      if (data.error !== undefined) who?.fail(new Malformed(data.error));
-      else who?.done(data.value as never);
+      if (data.fault === undefined) who?.done(data.value as never);
+      else if (data.fault === 'unable') who?.fail(new Unable());
+      else who?.fail(data.fault === 'malformed' ? new Malformed(data.error) : new Error(data.error));
+    };
+    // What goes wrong with one question is answered: this is the worker as a whole.
+    this.worker.onerror = () => {
+      parts.missing = true;
+      this.missing = new Refused(404, 'missing', '');
+      for (const who of this.asked.values()) who.fail(this.missing);
+      this.asked.clear();
     };
   }
 
@@ -36,6 +50,7 @@ export class Reel {
   private ask<T>(what: 'unpack' | 'examine', bytes: Uint8Array): Promise<T> {
     const id = this.next++;
     return new Promise<T>((done, fail) => {
+      if (this.missing) return fail(this.missing);
       this.asked.set(id, { done, fail });
       this.worker.postMessage({ id, what, bytes }, { transfer: [bytes.buffer] });
     });

@@ -23,6 +23,8 @@ export const zh: Record<MoreKey, string> = {
   'proof.title': '证明', 'proof.held': '有效部分', 'proof.counts': '{n} 段，{frames} 帧，{size}', 'proof.counts_one': '{n} 段，{frames} 帧，{size}', 'proof.first': '第一个有问题的段', 'proof.recovered': '崩溃后补封的段', 'proof.sealKey': '节点封印密钥',
   'proof.auditKey': '集群签名密钥', 'proof.head': '最后一个有效段的哈希', 'proof.again': '重新验证',
   'proof.checked': '在此浏览器中检查了：每一段都能解开并与其索引一致，接续前一段的哈希，由节点密钥封印，并有集群审计密钥签名的回执；签名的结束声明；以及人、地点、时间和数量与封印的内容一致。',
+  'fault.missing': '无法取得本页面的一部分，请重新加载页面。',
+  'proof.unable': '此浏览器无法检查 Ed25519 签名，因此无法判断这份录像。请换用较新的浏览器，或用 mctl 验证。',
   'proof.offline': '网关发来的页面不能为网关自己作证。要在自己的机器上验证：',
   'proof.malformed': '无法读取', 'proof.elsewhere': '它属于别处', 'proof.after': '它出现在结尾之后', 'proof.link': '它没有接续前一段', 'proof.time': '时间倒退', 'proof.seal': '封印无效', 'proof.receipt': '回执无效', 'proof.closing': '结束声明无效', 'proof.described': '对它的描述与封印的内容不符', 'proof.none': '一段也没有，没有任何内容被封印', 'proof.cut': '缺少最后一段',
   'keys.title': '按键', 'keys.play': '播放或暂停', 'keys.five': '后退或前进 5 秒', 'keys.ten': '后退或前进 10 秒', 'keys.thirty': '与以上各键同按：30 秒', 'keys.frame': '后退或前进一次写入', 'keys.tenth': '跳到十分之几处', 'keys.ends': '跳到开头或结尾',

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -45,5 +45,44 @@ test('a file goes up in pieces through nginx, comes down whole, and is told with
     await seen.getByRole('complementary', { name: 'Commands' }).getByText(/weights\.bin/).first().waitFor();
   } finally {
     rmSync(dir, { recursive: true });
+  }
+});
+
+test('names that are no text are listed, and what lands leaves one on the way to where one goes', async () => {
+  const target = mkdtempSync(join(tmpdir(), 'moongate-target-'));
+  try {
+    mkdirSync(join(target, 'inside'));
+    for (const last of [0xfe, 0xff]) writeFileSync(Buffer.from([...Buffer.from(`${target}/odd-`), last]), '');
+    const who = await somebody('vendor');
+    const page = await visit('nodes', { cookie: await who.cookie(world.port), expected: /ERR_ABORTED/ });
+    const name = (text: string) => page.locator('td.name').filter({ hasText: text });
+    await page.getByRole('button', { name: 'Connect to gpu-1' }).first().click();
+    await page.getByRole('dialog').getByRole('link', { name: 'Files' }).click();
+    await page.getByRole('heading', { name: 'Files' }).waitFor();
+    await page.evaluate((path) => { location.hash = `${location.hash.split('?')[0]}?path=${encodeURIComponent(path)}`; }, target);
+    await expect.poll(() => name('odd-\ufffd').count()).toBe(2);
+
+    // The last answer about a file, and the first about a directory: both on their way.
+    let [land, look] = [() => {}, () => {}];
+    const [landed, looked] = [new Promise<void>((done) => (land = done)), new Promise<void>((done) => (look = done))];
+    await page.route('**/finish', async (route) => { await landed; await route.continue(); });
+    await page.route('**/webapi/files/list', async (route) => {
+      if (route.request().postData()?.includes('/inside')) await looked;
+      await route.continue().catch(() => {});
+    });
+    const finishing = page.waitForRequest('**/finish');
+    await page.locator('input[type=file]').setInputFiles({ name: 'small.txt', mimeType: 'text/plain', buffer: Buffer.from('small') });
+    await finishing;
+    const listing = page.waitForRequest((request) => request.url().endsWith('/files/list') && Boolean(request.postData()?.includes('/inside')));
+    await name('inside').click();
+    await listing;
+    land();
+    await page.getByText('SHA-256').waitFor();
+    look();
+
+    await page.getByText('This directory is empty.').waitFor();
+    expect(await page.locator('[aria-current=location]').innerText()).toBe('inside');
+  } finally {
+    rmSync(target, { recursive: true });
   }
 });

@@ -143,6 +143,31 @@ async function saved(page: Page, name: string) {
   return { file: download.suggestedFilename(), data, head: lines[0] as Record<string, unknown>, events: lines.slice(1) as [number, string, string][] };
 }
 
+test('a transcript stays as it is while the player goes on', async () => {
+  const page = await visit('recordings', { cookie: world.admin });
+  // As if its end were in a segment of its own.
+  await page.route('**/timeline*', async (route) => {
+    const response = await route.fetch();
+    const told = (await response.json()) as GetTimelineAnswer;
+    const end = told.spans.at(-1)?.until ?? 0;
+    await route.fulfill({ response, json: { ...told, spans: [...told.spans, { from: end, until: end, bytes: 0 }] } });
+  });
+  await page.evaluate((hash) => { location.hash = hash; }, `#/recordings/${id}?t=0`);
+  const asked: string[] = [];
+  page.on('request', (request) => { if (request.url().includes('/transcript')) asked.push(request.url()); });
+  await page.getByRole('tab', { name: 'Transcript' }).click();
+  await page.locator('.transcript .line').filter({ hasText: 'last-49' }).first().waitFor();
+  const before = asked.length;
+
+  await page.keyboard.press('End');
+
+  // In whole milliseconds.
+  const left = async () => Number(await page.locator('.time input').getAttribute('max')) - Number(await page.locator('.time input').inputValue());
+  await expect.poll(left).toBeLessThan(1000);
+  await page.locator('.transcript .line').first().waitFor();
+  expect(asked.length).toBe(before);
+});
+
 test('a recording leaves as asciicast of both kinds, whole and with the right times', async () => {
   const { info, marks } = await timeline();
   const page = await ended();

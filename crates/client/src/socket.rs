@@ -28,6 +28,10 @@ const WITHIN: usize = 64 * 1024;
 
 /// Sets no-delay, keepalive (dead after about a minute), small buffers where both ends are on this host and, for
 /// tunnels, the limit on unsent bytes and BBR.
+///
+/// No limit on how long bytes may wait for their acknowledgement (`TCP_USER_TIMEOUT`): Linux counts a peer that reads
+/// nothing as one that is away, though it answers every probe, and a suspended `scp` may come back tomorrow. A tunnel
+/// finds out by itself that its peer is gone.
 pub fn tune(socket: &TcpStream, kind: Use) {
     let probes = TcpKeepalive::new()
         .with_time(Duration::from_secs(30))
@@ -63,11 +67,9 @@ fn same_host(here: IpAddr, there: IpAddr) -> bool {
 
 #[cfg(target_os = "linux")]
 fn tune_tunnel(socket: &SockRef<'_>) -> bool {
-    let unsent = socket.set_tcp_notsent_lowat(UNSENT).is_err();
-    let timeout = socket.set_tcp_user_timeout(Some(Duration::from_secs(30))).is_err();
     // Often not permitted; CUBIC is then what there is.
     let _ = socket.set_tcp_congestion(b"bbr");
-    unsent | timeout
+    socket.set_tcp_notsent_lowat(UNSENT).is_err()
 }
 
 #[cfg(not(target_os = "linux"))]

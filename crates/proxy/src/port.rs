@@ -143,6 +143,7 @@ async fn accept(
             tracing::debug!(%peer, "too many connections");
             continue;
         };
+        // It may become a tunnel; and whoever else comes may type beside a copy.
         tune(&socket, Use::Tunnel);
         let (gate, cut) = (gate.clone(), cut.clone());
         let work = connections.track_future(async move {

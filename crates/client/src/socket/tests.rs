@@ -40,3 +40,16 @@ async fn within_one_host_little_waits_in_the_kernel() {
         }
     }
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_peer_that_reads_nothing_for_a_while_is_not_taken_for_gone() {
+    for kind in [Use::Single, Use::Tunnel] {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let dialed = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+
+        tune(&dialed, kind);
+
+        assert_eq!(SockRef::from(&dialed).tcp_user_timeout().unwrap(), None, "{kind:?}");
+    }
+}

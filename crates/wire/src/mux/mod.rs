@@ -6,7 +6,8 @@
 //!   round trip, to 4 MiB on short paths and 16 MiB on long ones, all growth together within a budget.
 //! - Frames are at most 16 KiB, control goes before interactive before bulk, round robin within each. An interactive
 //!   stream with more than a frame queued is a copy and waits with the copies.
-//! - A reset throws away what is queued at both ends.
+//! - A reset throws away what is queued at both ends, but not what came before an end: whoever finishes a stream and
+//!   lets go of it is heard to the last byte, whatever the other side says meanwhile.
 //!
 //! Time is a `Duration` since any fixed moment of the caller's choosing. Every queue is bounded.
 
@@ -189,10 +190,17 @@ impl Mux {
         self.wake(id);
     }
 
-    /// Says that nobody holds the stream here any more. Unless it was finished it is reset.
+    /// Says that nobody holds the stream here any more. Unless it was finished it is reset; if it was, the peer hears
+    /// everything, and then that nobody listens.
     pub fn release(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        if !stream.let_go() {
+        stream.let_go();
+        self.settle(id);
+    }
+
+    /// Tells the peer of a stream that nobody holds, and forgets the stream, where it is time for that.
+    fn settle(&mut self, id: StreamId) {
+        if self.streams.get(&id).is_some_and(Stream::owes_reset) {
             self.reset(id, ResetCode::Cancelled);
         }
         self.retire(id);
@@ -246,7 +254,7 @@ impl Mux {
             Frame::Reset { id, code } => {
                 self.must_be_known(id)?;
                 if let Some(stream) = self.streams.get_mut(&id) {
-                    self.queued -= stream.cut(code);
+                    self.queued -= stream.cut_by_peer(code);
                     self.wake(id);
                     self.retire(id);
                 }
@@ -297,12 +305,10 @@ impl Mux {
         if stream.is_over() {
             return Ok(());
         }
-        if stream.is_released() && !bytes.is_empty() {
-            self.reset(id, ResetCode::Cancelled);
-        } else if stream.arrive(bytes, end)? {
+        if stream.arrive(bytes, end)? {
             self.events.push_back(Event::Readable(id));
         }
-        self.retire(id);
+        self.settle(id);
         Ok(())
     }
 
@@ -394,7 +400,7 @@ impl Mux {
             if stream.take_writable(self.settings.queue) {
                 self.events.push_back(Event::Writable(id));
             }
-            self.retire(id);
+            self.settle(id);
         }
     }
 

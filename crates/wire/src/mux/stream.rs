@@ -50,7 +50,11 @@ pub(super) struct Stream {
     lifted: bool,
     wants_read: bool,
     over: Option<ResetCode>,
+    /// The peer had said everything before it cut the stream off: what is unread is whole.
+    whole: bool,
     released: bool,
+    /// The peer says what nobody will read: it is to be told once our own last word is sent.
+    unheard: bool,
 }
 
 impl Stream {
@@ -73,7 +77,9 @@ impl Stream {
             lifted: false,
             wants_read: false,
             over: None,
+            whole: false,
             released: false,
+            unheard: false,
         }
     }
 
@@ -116,7 +122,7 @@ impl Stream {
     }
 
     pub(super) fn read(&mut self, out: &mut [u8]) -> Result<Read, StreamError> {
-        if let Some(code) = self.over {
+        if let Some(code) = self.over.filter(|_| !self.whole) {
             return Err(StreamError::Reset(code));
         }
         if self.inbox.is_empty() {
@@ -169,9 +175,13 @@ impl Stream {
             .granted
             .checked_sub(count)
             .ok_or(Malformed::new("tunnel", "more bytes than were granted"))?;
-        self.inbox.push(bytes);
         self.ended = end != End::Open;
         self.moved = end == End::Moved;
+        if self.released {
+            self.unheard |= count > 0;
+        } else {
+            self.inbox.push(bytes);
+        }
         Ok(std::mem::take(&mut self.wants_read))
     }
 
@@ -187,17 +197,41 @@ impl Stream {
 
     /// Throws everything away; says how much was queued for sending.
     pub(super) fn cut(&mut self, code: ResetCode) -> usize {
-        let queued = self.outbox.len();
-        self.outbox.clear();
         self.inbox.clear();
         self.over.get_or_insert(code);
+        let queued = self.outbox.len();
+        self.outbox.clear();
         queued
     }
 
-    /// Notes that nobody holds it. False when it must be reset: not finished, or with bytes nobody will read.
-    pub(super) fn let_go(&mut self) -> bool {
+    /// The peer cut it off. What it said before its end can still be read.
+    pub(super) fn cut_by_peer(&mut self, code: ResetCode) -> usize {
+        if self.over.is_some() || !self.ended || self.moved {
+            return self.cut(code);
+        }
+        self.whole = true;
+        let unread = std::mem::take(&mut self.inbox);
+        let queued = self.cut(code);
+        self.inbox = unread;
+        queued
+    }
+
+    /// Notes that nobody holds it: what is unread is thrown away.
+    pub(super) fn let_go(&mut self) {
         self.released = true;
-        self.over.is_some() || (self.fin != Fin::No && self.inbox.is_empty())
+        self.unheard |= !self.inbox.is_empty();
+        self.inbox.clear();
+    }
+
+    /// True when nobody holds it and the peer must be told so: it was not finished, or the peer goes on and our last
+    /// word is sent. What is queued before that word is not to be lost.
+    pub(super) fn owes_reset(&self) -> bool {
+        let unfinished = match self.fin {
+            Fin::No => true,
+            Fin::Queued => false,
+            Fin::Sent => self.unheard && !self.ended,
+        };
+        self.released && self.over.is_none() && unfinished
     }
 
     /// The lane to wait in, unless it waits already.

@@ -259,6 +259,54 @@ fn letting_go_of_an_unfinished_stream_resets_it() {
 }
 
 #[test]
+fn who_finished_and_let_go_is_heard_to_the_end_whatever_the_peer_says() {
+    const SAID: usize = 40_000;
+    // When the peer says something nobody reads, and how much of what was said has gone by then.
+    for (before, sent) in [(true, 0), (true, 20_000), (true, usize::MAX), (false, 0), (false, usize::MAX)] {
+        let mut world = World::new();
+        let id = world.open();
+        world.settle();
+        if before {
+            world.ends[LISTENER].write(id, b"unread").unwrap();
+            world.settle();
+        }
+        assert_eq!(world.ends[DIALER].write(id, &[7; SAID]), Ok(SAID));
+        world.ends[DIALER].finish(id);
+        if sent > 0 {
+            world.step(sent);
+        }
+
+        world.ends[DIALER].release(id);
+        world.ends[LISTENER].write(id, b"more").unwrap();
+        world.settle();
+
+        assert_eq!(world.read_all(LISTENER, id).len(), SAID, "{before} {sent}");
+        assert_eq!(world.ends[LISTENER].read(id, &mut [0; 9], world.now), Ok(Read::End));
+        let unheard = world.ends[LISTENER].write(id, b"and more");
+        assert_eq!(unheard, Err(StreamError::Reset(ResetCode::Cancelled)), "{before} {sent}");
+        world.ends[LISTENER].release(id);
+        assert_eq!(world.ends.each_ref().map(|end| (end.open_streams(), end.held())), [(0, 0); 2]);
+    }
+}
+
+#[test]
+fn a_peer_is_told_that_nobody_listens_only_when_it_goes_on() {
+    let mut world = World::new();
+    let id = world.open();
+    world.ends[DIALER].finish(id);
+    world.ends[DIALER].release(id);
+    world.settle();
+
+    assert_eq!(world.ends[LISTENER].write(id, b"answer"), Ok(6));
+    world.ends[LISTENER].finish(id);
+    world.settle();
+
+    assert_eq!(world.ends[LISTENER].read(id, &mut [0; 9], world.now), Ok(Read::End));
+    world.ends[LISTENER].release(id);
+    assert_eq!(world.ends.each_ref().map(Mux::open_streams), [0, 0]);
+}
+
+#[test]
 fn a_keystroke_goes_before_every_copy_and_copies_take_turns() {
     let mut world = World::new();
     let copies = [world.open(), world.open()];
@@ -403,8 +451,19 @@ enum Act {
     Write(usize, usize, bool),
     Read(usize, usize, bool),
     Finish(usize, bool),
+    Release(usize, bool),
     Reset(usize, bool),
     Step(usize),
+}
+
+/// What one end did with a stream, and what of it arrived.
+#[derive(Debug, Default)]
+struct Told {
+    written: usize,
+    read: usize,
+    finished: bool,
+    released: bool,
+    reset: bool,
 }
 
 fn acts() -> impl Strategy<Value = Act> {
@@ -413,19 +472,20 @@ fn acts() -> impl Strategy<Value = Act> {
         6 => (0..8usize, 0..50_000usize, any::<bool>()).prop_map(|(s, n, e)| Act::Write(s, n, e)),
         6 => (0..8usize, 0..50_000usize, any::<bool>()).prop_map(|(s, n, e)| Act::Read(s, n, e)),
         1 => (0..8usize, any::<bool>()).prop_map(|(s, e)| Act::Finish(s, e)),
+        1 => (0..8usize, any::<bool>()).prop_map(|(s, e)| Act::Release(s, e)),
         1 => (0..8usize, any::<bool>()).prop_map(|(s, e)| Act::Reset(s, e)),
         6 => (1..100_000usize).prop_map(Act::Step),
     ]
 }
 
 proptest! {
-    /// Whatever happens, each direction of each stream delivers a prefix of what was written, in order, and after
-    /// everything was let go nothing is left at either end.
+    /// Whatever happens, each direction of each stream delivers a prefix of what was written, in order; all of it where
+    /// it was finished and nobody cut it off; and after everything was let go nothing is left at either end.
     #[test]
     fn any_history_delivers_in_order_and_leaves_nothing(history in proptest::collection::vec(acts(), 1..200)) {
         let mut world = World::new();
         let mut ids: Vec<StreamId> = Vec::new();
-        let mut counters: BTreeMap<(StreamId, usize), (u8, u8)> = BTreeMap::new();
+        let mut told: BTreeMap<(StreamId, usize), Told> = BTreeMap::new();
         for act in history {
             match act {
                 Act::Open(listener) => {
@@ -433,29 +493,58 @@ proptest! {
                     ids.push(world.ends[opener].open(Class::Interactive, b"").unwrap());
                 }
                 Act::Write(s, n, e) => if let Some(id) = ids.get(s) {
-                    let counter = &mut counters.entry((*id, usize::from(e))).or_default().0;
-                    let bytes: Vec<u8> = (0..n).map(|i| counter.wrapping_add(i.to_le_bytes()[0])).collect();
-                    let count = world.ends[usize::from(e)].write(*id, &bytes).unwrap_or(0);
-                    *counter = counter.wrapping_add(count.to_le_bytes()[0]);
-                }
-                Act::Read(s, n, e) => if let Some(id) = ids.get(s) {
-                    let mut out = vec![0; n];
-                    if let Ok(Read::Bytes(count)) = world.ends[usize::from(e)].read(*id, &mut out, world.now) {
-                        let counter = &mut counters.entry((*id, 1 - usize::from(e))).or_default().1;
-                        for byte in &out[..count] {
-                            prop_assert_eq!(*byte, *counter);
-                            *counter = counter.wrapping_add(1);
-                        }
+                    let end = usize::from(e);
+                    let own = told.entry((*id, end)).or_default();
+                    let bytes: Vec<u8> = (own.written..own.written + n).map(|i| i.to_le_bytes()[0]).collect();
+                    if !own.released {
+                        own.written += world.ends[end].write(*id, &bytes).unwrap_or(0);
                     }
                 }
-                Act::Finish(s, e) => if let Some(id) = ids.get(s) { world.ends[usize::from(e)].finish(*id) }
+                Act::Read(s, n, e) => if let Some(id) = ids.get(s) {
+                    let end = usize::from(e);
+                    let own = told.entry((*id, end)).or_default();
+                    let mut out = vec![0; n];
+                    if !own.released && let Ok(Read::Bytes(count)) = world.ends[end].read(*id, &mut out, world.now) {
+                        let expected: Vec<u8> = (own.read..own.read + count).map(|i| i.to_le_bytes()[0]).collect();
+                        prop_assert_eq!(&out[..count], &expected);
+                        own.read += count;
+                    }
+                }
+                Act::Finish(s, e) => if let Some(id) = ids.get(s) {
+                    let own = told.entry((*id, usize::from(e))).or_default();
+                    // Until its OPEN is heard, a stream is nothing the other side could hold.
+                    own.finished |= world.ends[usize::from(e)].is_held(*id);
+                    world.ends[usize::from(e)].finish(*id);
+                }
+                Act::Release(s, e) => if let Some(id) = ids.get(s) {
+                    let own = told.entry((*id, usize::from(e))).or_default();
+                    own.released |= world.ends[usize::from(e)].streams.contains_key(id);
+                    world.ends[usize::from(e)].release(*id);
+                }
                 Act::Reset(s, e) => if let Some(id) = ids.get(s) {
+                    told.entry((*id, usize::from(e))).or_default().reset = true;
                     world.ends[usize::from(e)].reset(*id, ResetCode::Cancelled);
                 }
                 Act::Step(limit) => world.step(limit),
             }
         }
         world.settle();
+        for id in &ids {
+            for end in [DIALER, LISTENER] {
+                let own = told.entry((*id, end)).or_default();
+                if !own.released {
+                    own.read += world.read_all(end, *id).len();
+                }
+            }
+            for end in [DIALER, LISTENER] {
+                let (own, other) = (&told[&(*id, end)], &told[&(*id, 1 - end)]);
+                prop_assert!(own.read <= other.written);
+                if other.finished && !(own.released || own.reset || other.reset) {
+                    prop_assert_eq!(own.read, other.written, "{:?} at {}", id, end);
+                    prop_assert_eq!(world.ends[end].read(*id, &mut [0; 9], world.now), Ok(Read::End));
+                }
+            }
+        }
         for id in ids {
             for end in [DIALER, LISTENER] {
                 world.ends[end].release(id);

@@ -41,7 +41,7 @@ pub const LONG_WINDOW: u32 = 16 * 1024 * 1024;
 /// The rate windows are sized for: a window need not exceed this rate times the round trip.
 const RATE: u64 = 250 * 1024 * 1024;
 
-/// Control bytes a peer can make us queue before it is called a flood.
+/// Control bytes a peer can make us queue before it is called a flood; and those that wait before we open no more.
 const MAX_CONTROL: usize = 1024 * 1024;
 
 /// Queued bytes of all streams beyond which each stream may queue one frame only.
@@ -58,6 +58,8 @@ pub struct Mux {
     last_theirs: u32,
     lanes: [VecDeque<StreamId>; 2],
     control: Vec<u8>,
+    /// Of those, what the peer made us say.
+    answers: usize,
     pong: Option<u64>,
     events: VecDeque<Event>,
     greeted: bool,
@@ -82,6 +84,7 @@ impl Mux {
             last_theirs: 0,
             lanes: [VecDeque::new(), VecDeque::new()],
             control: PREFACE.to_vec(),
+            answers: 0,
             pong: None,
             events: VecDeque::new(),
             greeted: false,
@@ -106,7 +109,9 @@ impl Mux {
         if self.leaving || self.peer_leaving || self.next_ours > u32::MAX - 2 {
             return Err(OpenError::Leaving);
         }
-        if self.streams.len() - self.incoming >= self.settings.max_outgoing {
+        // Streams that came and went before the peer heard of them count too.
+        let unsaid = self.control.len() >= MAX_CONTROL;
+        if unsaid || self.streams.len() - self.incoming >= self.settings.max_outgoing {
             return Err(OpenError::TooMany);
         }
         let id = StreamId(self.next_ours);
@@ -230,8 +235,10 @@ impl Mux {
             self.greeted = true;
         }
         while let Some(frame) = Frame::decode(&mut reader)? {
+            let before = self.control.len();
             self.take(frame, now)?;
-            if self.control.len() > MAX_CONTROL {
+            self.answers += self.control.len() - before;
+            if self.answers > MAX_CONTROL {
                 return Err(Malformed::new("tunnel", "the peer makes us answer faster than it listens"));
             }
         }
@@ -374,6 +381,7 @@ impl Mux {
     /// then copies.
     pub fn transmit(&mut self, out: &mut Vec<u8>, limit: usize) {
         out.append(&mut self.control);
+        self.answers = 0;
         if self.control.capacity() > 64 * 1024 {
             self.control = Vec::new();
         }

@@ -445,6 +445,34 @@ fn a_peer_that_floods_without_listening_is_cut_off() {
     assert!(mux.held() < 2 * MAX_CONTROL);
 }
 
+#[test]
+fn streams_of_ours_that_wait_to_be_said_are_no_flood_of_the_peers() {
+    let mut world = World::new();
+    world.settle();
+    let standing = world.open();
+    let metadata = [7; MAX_METADATA];
+    let mut opened = 0;
+    let full = loop {
+        match world.ends[DIALER].open(Class::Interactive, &metadata) {
+            Ok(id) => world.ends[DIALER].release(id),
+            Err(error) => break error,
+        }
+        opened += 1;
+        assert!(opened < 100_000, "what waits is bounded");
+    };
+    assert_eq!(full, OpenError::TooMany);
+
+    let mut bytes = Vec::new();
+    Frame::Ping { token: 1 }.encode(&mut bytes);
+    world.ends[DIALER].receive(&bytes, world.now).unwrap();
+    world.settle();
+
+    world.ends[LISTENER].write(standing, b"still here").unwrap();
+    world.settle();
+    assert_eq!(world.read_all(DIALER, standing), b"still here");
+    assert!(world.ends[DIALER].open(Class::Interactive, &metadata).is_ok());
+}
+
 #[derive(Debug, Clone)]
 enum Act {
     Open(bool),

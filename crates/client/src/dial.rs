@@ -1,9 +1,11 @@
 //! The one dialer of every outbound connection: the route's bytes reach the proxy over TLS when ALPN survives the way,
 //! and inside a WebSocket when a front on the way ends TLS.
 //!
-//! Whether ALPN survives is found out by the first connection and remembered; when what was remembered stops working
-//! it is found out anew. The inner TLS is always verified against the keyring, so the outer one of a WebSocket needs
-//! no trust: it only carries. Every step has a deadline; at most two carriers are tried for one connection.
+//! Whether ALPN survives is found out by the first connection and remembered; when what was remembered stops working,
+//! and for a WebSocket every ten minutes, it is found out anew. Only an answer that is not the far end's own, or a way that
+//! breaks twice in a row, leads to a WebSocket: a gate that is slow, or just starts, is asked again. The inner TLS is
+//! always verified against the keyring, so the outer one of a WebSocket needs no trust: it only carries. Every step has a
+//! deadline; at most two carriers are tried for one connection.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +13,7 @@ use std::time::Duration;
 
 use runtime::direct::Wrapped;
 use rustls_pki_types::ServerName;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use wire::route::{PROXY_SERVER_NAME, Route, UPGRADE_PATH};
@@ -23,7 +25,7 @@ pub use crate::proxy_env::{HostPort, ProxyEnv};
 use crate::socket::Use;
 use crate::tls::{Keyring, Material};
 pub use crate::web_trust::WebTrust;
-use crate::web_trust::{secure, server_name};
+use crate::web_trust::{How, NoHandshake, secure, server_name};
 use crate::websocket::{self, Carrier as WebSocketCarrier};
 
 /// How long a connection may take, everything included.
@@ -31,6 +33,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long a front may take to answer the upgrade.
 const UPGRADE: Duration = Duration::from_secs(10);
+
+/// How long a WebSocket is used before straight TLS is tried again: networks change, and bare bytes are faster.
+const FOUND_OUT_FOR: Duration = Duration::from_secs(600);
 
 /// What carries the route's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,18 +76,47 @@ struct Inner {
     to: HostPort,
     env: ProxyEnv,
     keyring: Keyring,
-    carrier: Mutex<Option<Carrier>>,
+    carrier: Mutex<Option<Found>>,
 }
 
-/// A carrier failed; whether another one might do.
+/// How connections get through, as it was found out.
+#[derive(Debug, Clone)]
+struct Found {
+    carrier: Carrier,
+    at: Instant,
+}
+
+/// What to do when a carrier failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Nothing: another carrier fails as this one did, or would only hide that the far end is slow.
+    GiveUp,
+    /// The same once more: it broke.
+    Again,
+    /// Another carrier: somebody on the way does not let this one through.
+    Other,
+}
+
+/// A carrier failed.
 struct Failed {
     error: ConnectError,
-    other_carrier_may_do: bool,
+    next: Next,
 }
 
 impl From<ConnectError> for Failed {
     fn from(error: ConnectError) -> Self {
-        Self { error, other_carrier_may_do: false }
+        Self { error, next: Next::GiveUp }
+    }
+}
+
+impl From<NoHandshake> for Failed {
+    fn from(NoHandshake { error, how }: NoHandshake) -> Self {
+        let next = match how {
+            How::Otherwise => Next::Other,
+            How::BrokenOff => Next::Again,
+            How::Silence => Next::GiveUp,
+        };
+        Self { error, next }
     }
 }
 
@@ -102,11 +136,20 @@ impl Dialer {
     /// How the last connection got through; `None` before the first.
     #[must_use]
     pub fn carrier(&self) -> Option<Carrier> {
+        self.found().map(|found| found.carrier)
+    }
+
+    fn found(&self) -> Option<Found> {
         self.0.carrier.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn remember(&self, carrier: Option<Carrier>) {
-        *self.0.carrier.lock().unwrap_or_else(PoisonError::into_inner) = carrier;
+    fn remember(&self, found: Option<Found>) {
+        *self.0.carrier.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+
+    /// Found out just now.
+    fn learn(&self, kind: CarrierKind, proxy: Option<String>, why: String) {
+        self.remember(Some(Found { carrier: Carrier { kind, proxy, why }, at: Instant::now() }));
     }
 
     /// A stream for `route`: carrier found, TLS done, the far end verified.
@@ -145,20 +188,19 @@ impl Dialer {
         // The authority's route never leaves TLS, and its own address knows no WebSocket.
         if self.0.env.wants_web_socket() && route != Route::Auth {
             let (stream, proxy) = self.websocket(route).await.map_err(|failed| failed.error)?;
-            let why = "MOONGATE_CARRIER asks for it".to_owned();
-            self.remember(Some(Carrier { kind: CarrierKind::WebSocket, proxy, why }));
+            self.learn(CarrierKind::WebSocket, proxy, "MOONGATE_CARRIER asks for it".to_owned());
             return Ok(stream);
         }
-        let known = self.carrier();
-        if known.as_ref().is_some_and(|c| c.kind == CarrierKind::WebSocket) {
+        let known = self.found().filter(|found| found.carrier.kind == CarrierKind::WebSocket);
+        if let Some(known) = known.clone().filter(|found| found.at.elapsed() < FOUND_OUT_FOR) {
             match self.websocket(route).await {
                 Ok((stream, proxy)) => {
-                    self.remember(known.map(|c| Carrier { proxy, ..c }));
+                    self.remember(Some(Found { carrier: Carrier { proxy, ..known.carrier }, ..known }));
                     return Ok(stream);
                 }
-                Err(Failed { error, other_carrier_may_do }) => {
+                Err(Failed { error, next }) => {
                     self.remember(None);
-                    if !other_carrier_may_do {
+                    if next == Next::GiveUp {
                         return Err(error);
                     }
                 }
@@ -166,20 +208,19 @@ impl Dialer {
         }
         let direct = match self.direct(route).await {
             Ok((stream, proxy)) => {
-                let why = "ALPN survives the way".to_owned();
-                self.remember(Some(Carrier { kind: CarrierKind::Tls, proxy, why }));
+                self.learn(CarrierKind::Tls, proxy, "ALPN survives the way".to_owned());
                 return Ok(stream);
             }
-            Err(Failed { error, other_carrier_may_do: false }) => return Err(error),
+            // What was the way in ten minutes ago may be it still.
+            Err(Failed { error, next: Next::GiveUp }) if known.is_none() => return Err(error),
             Err(Failed { error, .. }) => error,
         };
         match self.websocket(route).await {
             Ok((stream, proxy)) => {
-                let why = format!("straight TLS failed: {direct}");
-                self.remember(Some(Carrier { kind: CarrierKind::WebSocket, proxy, why }));
+                self.learn(CarrierKind::WebSocket, proxy, format!("straight TLS failed: {direct}"));
                 Ok(stream)
             }
-            Err(Failed { error, other_carrier_may_do: false }) => Err(error),
+            Err(Failed { error, next: Next::GiveUp }) => Err(error),
             Err(Failed { .. }) => Err(direct),
         }
     }
@@ -198,26 +239,30 @@ impl Dialer {
         }
     }
 
-    /// TLS straight through. Another carrier may do whenever TLS or ALPN, not TCP or the HTTP proxy, is what failed.
+    /// TLS straight through. Another carrier may do whenever TLS or ALPN, not TCP or the HTTP proxy, is what failed. A gate
+    /// that stops or starts breaks connections too: only a way that does so twice is taken for one that lets none through.
     async fn direct(&self, route: Route) -> Result<(BoxStream, Option<String>), Failed> {
+        match self.straight(route).await {
+            Err(Failed { next: Next::Again, .. }) => {}
+            done => return done,
+        }
+        self.straight(route).await.map_err(|failed| match failed.next {
+            Next::Again => Failed { next: Next::Other, ..failed },
+            Next::GiveUp | Next::Other => failed,
+        })
+    }
+
+    async fn straight(&self, route: Route) -> Result<(BoxStream, Option<String>), Failed> {
         let (stream, proxy) = hop::reach(&self.0.to, &self.0.env, Self::socket_use(route)).await?;
-        let stream = self
-            .inner(stream, route, CarrierKind::Tls)
-            .await
-            .map_err(|error| Failed { error, other_carrier_may_do: true })?;
+        let stream = self.inner(stream, route, CarrierKind::Tls).await?;
         Ok((stream, proxy.map(|p| p.to_string())))
     }
 
     /// The TLS that counts: verified by the cluster's authorities, route negotiated.
-    async fn inner(
-        &self,
-        stream: BoxStream,
-        route: Route,
-        kind: CarrierKind,
-    ) -> Result<BoxStream, ConnectError> {
+    async fn inner(&self, stream: BoxStream, route: Route, kind: CarrierKind) -> Result<BoxStream, Failed> {
         let config = self.config(route.alpn(), &self.0.keyring.current())?;
-        let stream =
-            secure(Records::new(stream), config, fixed_name(route.server_name()), &self.0.to).await?;
+        let name = fixed_name(route.server_name());
+        let stream = secure(Records::new(stream), config, name, &self.0.to).await.map_err(advise_silence)?;
         if stream.get_ref().1.alpn_protocol() == Some(route.alpn()) {
             // In a WebSocket TLS stays: its end is the only end of one direction there is.
             return Ok(match leaves_tls(route).filter(|_| kind == CarrierKind::Tls) {
@@ -225,10 +270,11 @@ impl Dialer {
                 None => Box::new(Wrapped::new(stream)),
             });
         }
-        Err(ConnectError::Refused {
+        let error = ConnectError::Refused {
             by: self.0.to.to_string(),
             why: format!("it did not take up ALPN for the route `{route}`"),
-        })
+        };
+        Err(Failed { error, next: Next::Other })
     }
 
     /// TLS inside a WebSocket. The outer certificate is not checked: whoever ends the outer TLS sees only the inner.
@@ -238,13 +284,14 @@ impl Dialer {
         let outer = self.config(b"http/1.1", &Material::anyone())?;
         let stream = secure(stream, outer, server_name(to)?, to)
             .await
-            .map_err(|error| Failed { error, other_carrier_may_do: true })?;
+            .map_err(|failed| Failed { error: failed.error, next: Next::Other })?;
         let stream =
             timeout(UPGRADE, upgrade(Box::new(Wrapped::new(stream)), to)).await.map_err(|_| {
                 let why = format!("the front did not answer the WebSocket upgrade within {UPGRADE:?}");
                 ConnectError::Unreachable { to: to.to_string(), why }
             })??;
-        let stream = self.inner(stream, route, CarrierKind::WebSocket).await?;
+        let inside = self.inner(stream, route, CarrierKind::WebSocket).await;
+        let stream = inside.map_err(|failed| Failed { next: Next::GiveUp, ..failed })?;
         Ok((stream, proxy.map(|p| p.to_string())))
     }
 }
@@ -258,6 +305,20 @@ impl Connect for Dialer {
 /// The fixed names are host names by construction; a mistake there would fail every handshake, not one.
 fn fixed_name(name: &'static str) -> ServerName<'static> {
     ServerName::try_from(name).unwrap_or(ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()))
+}
+
+/// A network that swallows what it does not know looks like a gate that is slow.
+fn advise_silence(failed: NoHandshake) -> NoHandshake {
+    match failed {
+        NoHandshake { error: ConnectError::Unreachable { to, why }, how: How::Silence } => {
+            let why = format!(
+                "{why}; if it always does, a network on the way lets no TLS but the web's through: set \
+                 MOONGATE_CARRIER=websocket"
+            );
+            NoHandshake { error: ConnectError::Unreachable { to, why }, how: How::Silence }
+        }
+        other => other,
+    }
 }
 
 fn advise_web(error: ConnectError) -> ConnectError {

@@ -84,7 +84,7 @@ pub(crate) async fn handshake(
     }
     let config = config(trust).map_err(unusable)?;
     let name = server_name(to)?;
-    secure(stream, config, name, to).await.map(|stream| Box::new(Wrapped::new(stream)) as BoxStream)
+    Ok(Box::new(Wrapped::new(secure(stream, config, name, to).await?)))
 }
 
 pub(crate) fn server_name(to: &HostPort) -> Result<ServerName<'static>, ConnectError> {
@@ -94,19 +94,48 @@ pub(crate) fn server_name(to: &HostPort) -> Result<ServerName<'static>, ConnectE
     })
 }
 
+/// How a TLS handshake failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// Somebody answered, and not as who was meant does.
+    Otherwise,
+    /// The connection broke.
+    BrokenOff,
+    /// Nothing came in time.
+    Silence,
+}
+
+/// A TLS handshake failed.
+#[derive(Debug)]
+pub(crate) struct NoHandshake {
+    pub(crate) error: ConnectError,
+    pub(crate) how: How,
+}
+
+impl From<NoHandshake> for ConnectError {
+    fn from(failed: NoHandshake) -> Self {
+        failed.error
+    }
+}
+
 /// One TLS handshake with a deadline.
 pub(crate) async fn secure<S: crate::Stream>(
     stream: S,
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     to: &HostPort,
-) -> Result<tokio_rustls::client::TlsStream<S>, ConnectError> {
+) -> Result<tokio_rustls::client::TlsStream<S>, NoHandshake> {
     let text = to.to_string();
-    tokio::time::timeout(HANDSHAKE, TlsConnector::from(config).connect(name, stream))
-        .await
-        .map_err(|_| ConnectError::Unreachable {
-            to: text.clone(),
-            why: format!("the TLS handshake took longer than {HANDSHAKE:?}"),
-        })?
-        .map_err(|error| ConnectError::from_handshake(&text, &error))
+    match tokio::time::timeout(HANDSHAKE, TlsConnector::from(config).connect(name, stream)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => {
+            let answered = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+            let how = if answered { How::Otherwise } else { How::BrokenOff };
+            Err(NoHandshake { error: ConnectError::from_handshake(&text, &error), how })
+        }
+        Err(_) => {
+            let why = format!("the TLS handshake took longer than {HANDSHAKE:?}");
+            Err(NoHandshake { error: ConnectError::Unreachable { to: text, why }, how: How::Silence })
+        }
+    }
 }

@@ -17,3 +17,19 @@ fn every_status_has_advice() {
         assert!(explain(status).contains(words), "{status}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_says_nothing_is_asked_in_no_other_way() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let to = HostPort { host: at.ip().to_string(), port: at.port() };
+    let dialer = Dialer::new(to, ProxyEnv::none(), Keyring::new(Material::anyone()));
+
+    let error = dialer.connect(Route::Tunnel).await.err().unwrap().to_string();
+
+    assert!(error.contains("handshake took longer") && error.contains("MOONGATE_CARRIER"), "{error}");
+    assert!(listener.accept().is_ok());
+    assert!(listener.accept().is_err(), "one connection");
+    assert_eq!(dialer.carrier(), None);
+}

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use client::dial::HostPort;
 use runtime::Scope;
@@ -89,4 +90,30 @@ pub(crate) async fn connect_proxy(scope: &Scope, behind: SocketAddr) -> SocketAd
         }
     });
     at
+}
+
+/// Something on the way that breaks connections which ask for a route of ours, as many as `breaks` says by then.
+pub(crate) async fn breaking(scope: &Scope, behind: SocketAddr, breaks: Arc<AtomicUsize>) -> HostPort {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let owner = scope.clone();
+    scope.spawn("breaking", async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let breaks = breaks.clone();
+            owner.spawn("breaking connection", async move {
+                let mut hello = vec![0; 16 * 1024];
+                let count = socket.read(&mut hello).await.unwrap_or(0);
+                let ours = hello[..count].windows(9).any(|part| part == b"moongate-");
+                let less = |left: usize| left.checked_sub(1);
+                if ours && breaks.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+                    return;
+                }
+                let mut back = TcpStream::connect(behind).await.unwrap();
+                back.write_all(&hello[..count]).await.unwrap();
+                let _ = relay(socket, back, None).await;
+            });
+        }
+    });
+    here(at)
 }

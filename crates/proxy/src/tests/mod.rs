@@ -7,11 +7,12 @@ mod typing;
 mod world;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use client::dial::{CarrierKind, Dialer, HostPort, ProxyEnv, WebTrust};
 use client::{BoxStream, ConnectError, Keyring, Material};
-use fronts::{Temper, connect_proxy, front};
+use fronts::{Temper, breaking, connect_proxy, front};
 use model::{NodeId, SystemRole};
 use runtime::direct::Wrapped;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -225,6 +226,29 @@ async fn a_websocket_is_used_without_a_front_where_somebody_asks_for_it() {
     line(&mut stream).await;
     echo(&mut stream, &[7; 500_000]).await;
     assert_eq!(ann.carrier().unwrap().to_string(), "websocket");
+}
+
+#[tokio::test]
+async fn a_way_that_breaks_once_is_tried_again_and_one_that_always_does_is_left_until_it_heals() {
+    let world = World::new();
+    let breaks = Arc::new(AtomicUsize::new(1));
+    let at = breaking(&world.scope, world.at, breaks.clone()).await;
+    let ann = Dialer::new(at, ProxyEnv::none(), world.cluster.keyring(&world.cluster.ann()));
+    let carrier = async |ann: &Dialer| {
+        drop(ann.connect(Route::Ssh).await.unwrap());
+        ann.carrier().unwrap().to_string()
+    };
+    assert_eq!(carrier(&ann).await, "tls", "a gate that just starts");
+
+    breaks.store(usize::MAX, Ordering::SeqCst);
+    assert_eq!(carrier(&ann).await, "websocket");
+    breaks.store(0, Ordering::SeqCst);
+    assert_eq!(carrier(&ann).await, "websocket", "it is remembered");
+
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(600)).await;
+    tokio::time::resume();
+    assert_eq!(carrier(&ann).await, "tls");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! deadline and a bound; a stranger gets no answer.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use client::websocket;
@@ -78,7 +78,7 @@ pub struct Settings {
 
 /// The one handler of every connection. Clones share.
 #[derive(Clone)]
-pub struct Gate(Arc<Inner>);
+pub(crate) struct Gate(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
@@ -94,8 +94,8 @@ struct Visit {
     peer: SocketAddr,
     carrier: Carrier,
     pending: Place,
-    /// Until the visit is over. None inside a connection that has one.
-    connection: Option<Place>,
+    /// Until the visit is over.
+    connection: Place,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -121,6 +121,29 @@ impl Visit {
 
 /// Why a connection came to nothing: for the debug log. Nothing of it is told to the stranger.
 type Dropped = String;
+
+/// Leads a connection of the web route back through the gate, when it asked for the upgrade's path after other requests.
+/// It keeps its place, and is counted for whomever a front names by then.
+pub struct WayBack {
+    gate: Gate,
+    peer: SocketAddr,
+    /// Until it is taken: a connection is upgraded once.
+    place: Mutex<Option<Place>>,
+}
+
+impl WayBack {
+    /// Serves the bytes of a WebSocket that an HTTP server upgraded on [`UPGRADE_PATH`]: `upgraded` is the connection
+    /// after its 101. `client` is where it comes from, forwarded headers considered.
+    pub fn upgraded(&self, upgraded: BoxStream, client: SocketAddr) -> BoxFuture<'static, ()> {
+        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (gate, peer) = (self.gate.clone(), self.peer);
+        Box::pin(async move {
+            if let Some(place) = place {
+                gate.upgraded(upgraded, (peer, client), place).await;
+            }
+        })
+    }
+}
 
 impl Gate {
     pub(crate) fn new(settings: Settings, scope: Scope) -> Result<Self, Error> {
@@ -160,10 +183,10 @@ impl Gate {
     /// A front said whose the visit is.
     fn named(&self, visit: &mut Visit, client: SocketAddr) -> Result<(), Dropped> {
         visit.peer = client;
-        let Some(connection) = visit.connection.as_mut().filter(|_| !self.is_front(client.ip())) else {
+        if self.is_front(client.ip()) {
             return Ok(());
-        };
-        let places = (connection, &mut visit.pending);
+        }
+        let places = (&mut visit.connection, &mut visit.pending);
         if self.0.doors.named(client.ip(), places, Instant::now()) {
             Ok(())
         } else {
@@ -177,26 +200,28 @@ impl Gate {
             tracing::debug!(%peer, "too many half-open connections");
             return;
         };
-        let visit = Visit { peer, carrier: Carrier::Plain, pending, connection: Some(place) };
+        let visit = Visit { peer, carrier: Carrier::Plain, pending, connection: place };
         if let Err(why) = self.greet(Rewind::new(stream), visit).await {
             tracing::debug!(%peer, %why, "connection dropped");
         }
     }
 
-    /// Takes the bytes of a WebSocket that an HTTP server upgraded on [`UPGRADE_PATH`]: `upgraded` is the connection
-    /// after its 101.
-    pub fn upgraded(&self, upgraded: BoxStream, peer: SocketAddr) -> BoxFuture<'static, ()> {
-        let gate = self.clone();
-        Box::pin(async move {
-            let Some(pending) = gate.0.doors.pending(peer.ip(), gate.speaks_for_many(peer.ip())) else {
-                return;
-            };
-            let carrier: BoxStream = Box::new(websocket::Carrier::upgraded(upgraded).await);
-            let visit = Visit { peer, carrier: Carrier::WebSocket, pending, connection: None };
-            if let Err(why) = gate.tls(Rewind::new(carrier), visit).await {
-                tracing::debug!(%peer, %why, "connection dropped");
+    /// Takes the bytes of a WebSocket that an HTTP server upgraded on [`UPGRADE_PATH`], for `client`.
+    async fn upgraded(&self, upgraded: BoxStream, (sender, client): (SocketAddr, SocketAddr), place: Place) {
+        let Some(pending) = self.0.doors.pending(sender.ip(), self.speaks_for_many(sender.ip())) else {
+            return;
+        };
+        let mut visit = Visit { peer: sender, carrier: Carrier::WebSocket, pending, connection: place };
+        let work = async {
+            if client != sender {
+                self.named(&mut visit, client)?;
             }
-        })
+            let carrier: BoxStream = Box::new(websocket::Carrier::upgraded(upgraded).await);
+            self.tls(Rewind::new(carrier), visit).await
+        };
+        if let Err(why) = work.await {
+            tracing::debug!(peer = %client, %why, "connection dropped");
+        }
     }
 
     /// PROXY header, then what is spoken.
@@ -362,7 +387,9 @@ impl Gate {
             return self.upgrade(stream, visit).await;
         }
         drop(visit.pending);
-        let conn = WebConn { stream: Box::new(stream), peer: visit.peer, http2, gate: self.clone() };
+        let back =
+            WayBack { gate: self.clone(), peer: visit.peer, place: Mutex::new(Some(visit.connection)) };
+        let conn = WebConn { stream: Box::new(stream), peer: visit.peer, http2, back };
         self.0.settings.web.serve(conn).await;
         Ok(())
     }

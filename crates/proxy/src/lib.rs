@@ -37,7 +37,7 @@ use client::proxy_env::HostPort;
 pub use address::{BadNetwork, Network, ProxyHeaders};
 pub use client::{BoxStream, Stream};
 pub use error::Error;
-pub use gate::{Gate, Settings};
+pub use gate::{Settings, WayBack};
 pub use limits::{Limits, People, Presence, Rate, TOO_MANY_PEOPLE};
 pub use port::Proxy;
 pub use report::Report;
@@ -55,8 +55,8 @@ pub struct WebConn {
     pub peer: SocketAddr,
     /// HTTP/2 was negotiated; else HTTP/1.1.
     pub http2: bool,
-    /// Takes connections that asked, later, for the upgrade path.
-    pub gate: Gate,
+    /// For a connection that asks, later, for the upgrade path. Holds the connection's place: to be kept until it is over.
+    pub back: WayBack,
 }
 
 /// Serves the web route.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::proxy::{
-    AuthAddresses, AuthDial, BoxFuture, Gate, KeyPairFiles, Limits, Network, People, Proxy, ProxyHeaders,
-    Rate, WebCerts, WebConn, WebHandler,
+    AuthAddresses, AuthDial, BoxFuture, KeyPairFiles, Limits, Network, People, Proxy, ProxyHeaders, Rate,
+    WayBack, WebCerts, WebConn, WebHandler,
 };
 use anyhow::{Context, bail};
 use client::connect::BoxStream;
@@ -197,12 +197,12 @@ impl WebHandler for Pages {
         let fronted =
             self.fronted.as_ref().filter(|(fronts, _)| fronts.iter().any(|n| n.contains(conn.peer.ip())));
         let web = fronted.map_or(&self.everyone, |(_, web)| web).clone();
-        Box::pin(async move { web.serve(conn.stream, conn.peer, &Upgrades(conn.gate)).await })
+        Box::pin(async move { web.serve(conn.stream, conn.peer, &Upgrades(conn.back)).await })
     }
 }
 
 /// Upgraded connections go back through the gate.
-struct Upgrades(Gate);
+struct Upgrades(WayBack);
 
 impl web::Carriers for Upgrades {
     fn upgraded(&self, stream: BoxStream, peer: SocketAddr) -> BoxFuture<'static, ()> {

@@ -3,9 +3,13 @@
 
 use std::time::Duration;
 
+use client::{BoxStream, websocket};
+use runtime::direct::Wrapped;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::world::{How, PATIENCE, World, insecure};
 use crate::{Limits, Network, ProxyHeaders, Rate};
@@ -110,6 +114,44 @@ async fn whom_a_front_names_comes_as_often_as_without_it() {
 
         assert!(matches!(came, (Some(_), None, Some(_))), "{ann}: {came:?}");
     }
+}
+
+/// Through a front that keeps its connections: somebody's request first, and `client`'s upgrade behind it. `None` when
+/// nobody answered inside.
+async fn comes_later(world: &World, client: &str) -> Option<BoxStream> {
+    let mut tls = insecure(world.tcp().await).await;
+    tls.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n").await.unwrap();
+    for last in [&b"h2=false"[..], b"\r\n\r\n"] {
+        let mut heard = Vec::new();
+        while !heard.ends_with(last) {
+            heard.push(timeout(PATIENCE, tls.read_u8()).await.unwrap().unwrap());
+        }
+        if last != b"\r\n\r\n" {
+            tls.write_all(forwarded(client).as_bytes()).await.unwrap();
+        }
+    }
+    let socket = WebSocketStream::from_raw_socket(tls, Role::Client, None).await;
+    let mut inside = websocket::Carrier::client(socket);
+    inside.write_all(include_bytes!("../../testdata/hello-auth.bin")).await.unwrap();
+    inside.flush().await.unwrap();
+    let heard = timeout(PATIENCE, inside.read_exact(&mut [0; 3])).await.unwrap();
+    heard.is_ok().then(|| Box::new(Wrapped::new(inside)) as BoxStream)
+}
+
+#[tokio::test]
+async fn whom_a_front_names_late_is_counted_too_and_for_as_long_as_they_stay() {
+    let limits = Limits { connections_per_address: 1, half_open_per_address: 1, ..Limits::default() };
+    let world = World::with(How { forwarded_for: Network::loopback(), limits, ..How::default() });
+    let (ann, bob) = ("203.0.113.9", "203.0.113.8");
+
+    let held = comes_later(&world, ann).await;
+    assert!(held.is_some());
+    assert!(comes_later(&world, ann).await.is_none());
+    assert!(comes(&world, &forwarded(ann)).await.is_none(), "however they come");
+    assert!(comes_later(&world, bob).await.is_some());
+    drop(held);
+    let again = async { while comes_later(&world, ann).await.is_none() {} };
+    timeout(PATIENCE, again).await.unwrap();
 }
 
 #[tokio::test]

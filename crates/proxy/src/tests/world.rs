@@ -144,21 +144,37 @@ impl Cluster {
     }
 }
 
-/// Answers every request with the address it came from.
+/// Answers the first request with the address it came from; where a second one is for the upgrade's path, it is granted, for
+/// whom its header names.
 struct WhereFrom;
+
+/// The head of the next request; `None` at the end.
+async fn head(stream: &mut BoxStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    String::from_utf8(head).ok()
+}
 
 impl WebHandler for WhereFrom {
     fn serve(&self, mut conn: WebConn) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                let Ok(byte) = conn.stream.read_u8().await else { return };
-                head.push(byte);
-            }
+            let Some(first) = head(&mut conn.stream).await else { return };
             let body = format!("{} h2={}", conn.peer.ip(), conn.http2);
             let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
             let _ = conn.stream.write_all(answer.as_bytes()).await;
-            let _ = conn.stream.shutdown().await;
+            let _ = conn.stream.flush().await;
+            if !first.contains("\r\nConnection: keep-alive\r\n") {
+                let _ = conn.stream.shutdown().await;
+                return;
+            }
+            let Some(upgrade) = head(&mut conn.stream).await else { return };
+            let named = upgrade.split_once("X-Forwarded-For: ").and_then(|(_, rest)| rest.lines().next());
+            let client = named.map_or(conn.peer, |ip| SocketAddr::new(ip.parse().unwrap(), 0));
+            let _ = conn.stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await;
+            let _ = conn.stream.flush().await;
+            conn.back.upgraded(conn.stream, client).await;
         })
     }
 }

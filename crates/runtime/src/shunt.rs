@@ -72,6 +72,23 @@ struct Seat {
     cut: Arc<AtomicBool>,
     since: Instant,
     moved: u64,
+    /// It is among those that have more.
+    queued: bool,
+}
+
+impl Seat {
+    fn new(key: u64, pair: Pair, done: oneshot::Sender<Outcome>) -> Self {
+        let since = Instant::now();
+        Self {
+            key,
+            pair,
+            done: Some(done),
+            cut: Arc::default(),
+            since,
+            moved: 0,
+            queued: false,
+        }
+    }
 }
 
 /// Where a board is told.
@@ -131,9 +148,8 @@ impl Shunt {
     pub fn join(&self, a: End, b: End, linger: Duration) -> Joined {
         let key = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let (done, outcome) = oneshot::channel();
-        let cut = Arc::new(AtomicBool::new(false));
-        let pair = Pair::new(a, b, linger);
-        let seat = Seat { key, pair, done: Some(done), cut: cut.clone(), since: Instant::now(), moved: 0 };
+        let seat = Seat::new(key, Pair::new(a, b, linger), done);
+        let cut = seat.cut.clone();
         self.quiet.tell(Order::Join(Box::new(seat)));
         Joined { outcome, key, cut, posts: [self.quiet.clone(), self.busy.clone()] }
     }
@@ -187,9 +203,7 @@ fn over() -> io::Error {
 pub fn carry(a: End, b: End) -> io::Result<Passed> {
     let post = Arc::new(Post::new()?);
     let (done, mut outcome) = oneshot::channel();
-    let pair = Pair::new(a, b, Duration::ZERO);
-    let seat = Seat { key: 1, pair, done: Some(done), cut: Arc::default(), since: Instant::now(), moved: 0 };
-    post.tell(Order::Join(Box::new(seat)));
+    post.tell(Order::Join(Box::new(Seat::new(1, Pair::new(a, b, Duration::ZERO), done))));
     Board::new(post, Lane::Only).run();
     outcome.try_recv().unwrap_or_else(|_| Err(over()))
 }
@@ -255,7 +269,10 @@ impl Board {
                 }
             }
             for key in std::mem::take(&mut self.again) {
-                self.pump(key);
+                if let Some(seat) = self.seats.get_mut(&key) {
+                    seat.queued = false;
+                    self.pump(key);
+                }
             }
             if !self.lingering.is_empty() && self.round.elapsed() >= TICK {
                 self.round = Instant::now();
@@ -296,7 +313,7 @@ impl Board {
             return;
         }
         seat.since = Instant::now();
-        seat.moved = 0;
+        (seat.moved, seat.queued) = (0, false);
         let key = seat.key;
         let watched = seat.pair.watch(&self.post.epoll, key << 2);
         self.seats.insert(key, seat);
@@ -325,7 +342,12 @@ impl Board {
             Pumped::Lingers => {
                 self.lingering.insert(key);
             }
-            Pumped::Again => self.again.push(key),
+            Pumped::Again => {
+                // Once, however often it is woken meanwhile.
+                if !std::mem::replace(&mut seat.queued, true) {
+                    self.again.push(key);
+                }
+            }
             Pumped::Done(outcome) => return self.end(key, outcome),
         }
         self.sort(key);

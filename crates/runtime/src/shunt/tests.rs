@@ -300,3 +300,26 @@ fn a_program_that_reads_no_more_is_an_error_and_no_signal() {
 
     assert_eq!(broken.kind(), io::ErrorKind::BrokenPipe);
 }
+
+/// Bytes that wait in the kernel at one end, more than several turns' worth; the near ends.
+fn laden() -> (TcpStream, TcpStream, Box<Seat>) {
+    let ((mut client, a), (target, b)) = (sockets(), sockets());
+    client.set_nonblocking(true).unwrap();
+    let (noise, mut waiting) = (vec![7; 64 * 1024], 0);
+    while waiting < 512 * 1024 {
+        waiting += client.write(&noise).unwrap();
+    }
+    let (done, _) = oneshot::channel();
+    (client, target, Box::new(Seat::new(1, Pair::new(a, b, LINGER), done)))
+}
+
+#[test]
+fn a_pair_that_has_more_waits_for_one_turn_however_often_it_is_woken() {
+    let (_client, _target, seat) = laden();
+    let mut board = Board::new(Arc::new(Post::new().unwrap()), Lane::Only);
+
+    board.take(seat);
+    board.pump(1);
+
+    assert_eq!(board.again, [1]);
+}

@@ -221,11 +221,12 @@ where
 
 /// Hands both sockets over and waits for their end.
 async fn pass_on<A: Direct, B: Direct>(a: A, b: B, shunt: &Shunt, before: Relayed) -> io::Result<Relayed> {
+    let copies = b.copies();
     let (a, b) = (Box::new(a).into_socket(), Box::new(b).into_socket());
     let (Some(a), Some(b)) = (a, b) else {
         return Err(io::Error::other("a socket could not be taken from the runtime"));
     };
-    let passed = shunt.join(End::Socket(a), End::Socket(b), LINGER).await?;
+    let passed = shunt.join(End::Socket(a), End::Socket(b), LINGER, copies).await?;
     Ok(Relayed { forth: before.forth + passed.forth, back: before.back + passed.back })
 }
 

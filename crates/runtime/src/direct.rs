@@ -6,6 +6,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 
 use rustix::io::Errno;
@@ -33,6 +35,12 @@ pub trait Direct {
     /// The socket's.
     fn read_now(&self, _out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Poll::Pending
+    }
+
+    /// What to set while the stream carries copies, and to clear when it no longer does, for whoever takes its socket;
+    /// `None` where nobody asks.
+    fn copies(&self) -> Option<Arc<AtomicBool>> {
+        None
     }
 
     /// The socket itself, where both directions are nothing else; everything around it is gone then. `None`, and the
@@ -77,6 +85,9 @@ impl<S: Direct + ?Sized> Direct for Box<S> {
     }
     fn read_now(&self, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         (**self).read_now(out)
+    }
+    fn copies(&self) -> Option<Arc<AtomicBool>> {
+        (**self).copies()
     }
     fn into_socket(self: Box<Self>) -> Option<OwnedFd> {
         (*self).into_socket()

@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use tokio::sync::oneshot;
 
+use crate::pace::Pace;
+
 mod pair;
 mod passage;
 
@@ -74,6 +76,9 @@ struct Seat {
     moved: u64,
     /// It is among those that have more.
     queued: bool,
+    pace: Pace,
+    /// Who wants to know whether it carries copies.
+    copies: Option<Arc<AtomicBool>>,
 }
 
 impl Seat {
@@ -87,6 +92,18 @@ impl Seat {
             since,
             moved: 0,
             queued: false,
+            pace: Pace::new(since),
+            copies: None,
+        }
+    }
+
+    /// Notes what went through.
+    fn carried(&mut self, count: u64) {
+        self.moved += count;
+        if let Some(copies) = &self.copies
+            && let Some(now) = self.pace.add(count, Instant::now)
+        {
+            copies.store(now, Ordering::Relaxed);
         }
     }
 }
@@ -143,12 +160,13 @@ impl Shunt {
     }
 
     /// Joins a client's end `a` with `b`, what it reached, until both directions have ended or one cannot be read, or
-    /// `linger` after `b` has ended. Both ends must not block. Whoever drops the future ends the pair.
+    /// `linger` after `b` has ended. Both ends must not block. Whoever drops the future ends the pair. `copies` is set
+    /// while the pair carries much, and cleared when it no longer does.
     #[must_use]
-    pub fn join(&self, a: End, b: End, linger: Duration) -> Joined {
+    pub fn join(&self, a: End, b: End, linger: Duration, copies: Option<Arc<AtomicBool>>) -> Joined {
         let key = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let (done, outcome) = oneshot::channel();
-        let seat = Seat::new(key, Pair::new(a, b, linger), done);
+        let seat = Seat { copies, ..Seat::new(key, Pair::new(a, b, linger), done) };
         let cut = seat.cut.clone();
         self.quiet.tell(Order::Join(Box::new(seat)));
         Joined { outcome, key, cut, posts: [self.quiet.clone(), self.busy.clone()] }
@@ -336,7 +354,7 @@ impl Board {
         let Some(seat) = self.seats.get_mut(&key) else { return };
         let before = seat.pair.passed().sum();
         let pumped = seat.pair.pump(&mut self.buffer);
-        seat.moved += seat.pair.passed().sum() - before;
+        seat.carried(seat.pair.passed().sum() - before);
         match pumped {
             Pumped::Waits => {}
             Pumped::Lingers => {

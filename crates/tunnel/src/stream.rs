@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use model::NodeId;
 use model::time::Span;
-use runtime::Direct;
+use runtime::{Direct, Pace};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use wire::mux::{Read, ResetCode, StreamError, StreamId};
 
 use crate::BoxIo;
@@ -48,9 +48,11 @@ pub struct Stream {
     shared: Arc<Shared>,
     id: StreamId,
     load: Load,
-    /// It carries copies, for those who wait for its end.
+    /// It carries copies, for those who wait for its end and those who take its socket.
     busy: Arc<AtomicBool>,
     own: Option<BoxIo>,
+    /// Of its own connection: one that is typed on for days carries no copy, however much that comes to.
+    pace: Pace,
     /// Until the peer has answered, if that was asked for.
     patience: Option<Patience>,
     conversation: Conversation,
@@ -74,6 +76,7 @@ impl Stream {
             load: Load::default(),
             busy: Arc::default(),
             own: None,
+            pace: Pace::new(now()),
             patience: None,
             conversation: Conversation::default(),
             moved_in: false,
@@ -122,10 +125,17 @@ impl Stream {
         }
     }
 
+    /// Notes what was carried over its own connection.
+    fn carried_alone(&mut self, count: usize) {
+        if let Some(copies) = self.pace.add(u64::try_from(count).unwrap_or(0), now) {
+            self.busy.store(copies, Ordering::Relaxed);
+        }
+    }
+
     /// A node that went silent is found out on its tunnel, in seconds. What somebody types on ends with such a tunnel, as if
     /// it had stayed there; a copy goes on for as long as its own connection does.
     fn falls_with_tunnel(&self) -> bool {
-        self.shared.lifter().is_some() && !self.load.is_busy()
+        self.shared.lifter().is_some() && !self.busy.load(Ordering::Relaxed)
     }
 
     /// Ready when the stream is to end because its node went silent on the tunnel, also when its socket was taken; never
@@ -185,13 +195,15 @@ impl Stream {
             }
             self.moved_in = true;
         }
-        let busy = self.load.is_busy();
+        let (busy, before) = (self.load.is_busy(), out.filled().len());
         let mut own = ready!(self.poll_own(cx))?;
-        match own.as_mut().poll_read(cx, out) {
+        let read = match own.as_mut().poll_read(cx, out) {
             // A key among copies does not wait until the thread that watches sockets has had its turn.
             Poll::Pending if busy => own.read_now(out),
             read => read,
-        }
+        };
+        self.carried_alone(out.filled().len() - before);
+        read
     }
 
     /// Ready with an error when the peer has been silent for too long.
@@ -223,6 +235,10 @@ impl Stream {
             None => Poll::Pending,
         }
     }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 fn broken() -> io::Error {
@@ -293,7 +309,11 @@ impl AsyncWrite for Stream {
             state.nudge();
             this.moved_out = true;
         }
-        ready!(this.poll_own(cx))?.poll_write(cx, bytes)
+        let written = ready!(ready!(this.poll_own(cx))?.poll_write(cx, bytes));
+        if let Ok(count) = written {
+            this.carried_alone(count);
+        }
+        Poll::Ready(written)
     }
 
     /// The pump sends what is queued without being asked.
@@ -322,6 +342,9 @@ impl Direct for Stream {
     }
     fn writes_directly(&self) -> bool {
         self.moved_out && self.own.as_ref().is_some_and(|own| own.writes_directly())
+    }
+    fn copies(&self) -> Option<Arc<AtomicBool>> {
+        Some(self.busy.clone())
     }
     fn into_socket(mut self: Box<Self>) -> Option<OwnedFd> {
         if !self.moved_in || !self.moved_out {

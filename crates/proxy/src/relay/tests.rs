@@ -1,7 +1,7 @@
 //! Two streams and what is between them: nothing is lost, whoever is slow, hangs up or breaks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use runtime::direct::Wrapped;
@@ -162,4 +162,69 @@ async fn what_was_said_before_hanging_up_arrives_and_so_does_the_end() {
 
     assert!(relayed.is_err());
     assert_eq!((read.unwrap(), last.as_str()), (6, "exit 7"));
+}
+
+/// A socket whose owner wants to know whether it carries copies.
+struct Asked(TcpStream, Arc<AtomicBool>);
+
+impl AsyncRead for Asked {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, out)
+    }
+}
+
+impl AsyncWrite for Asked {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl Direct for Asked {
+    fn reads_directly(&self) -> bool {
+        true
+    }
+    fn writes_directly(&self) -> bool {
+        true
+    }
+    fn copies(&self) -> Option<Arc<AtomicBool>> {
+        Some(self.1.clone())
+    }
+    fn into_socket(self: Box<Self>) -> Option<std::os::fd::OwnedFd> {
+        Box::new(self.0).into_socket()
+    }
+}
+
+#[tokio::test]
+async fn who_is_reached_hears_that_copies_go_through_what_was_handed_over() {
+    let shunt = Shunt::start().unwrap();
+    let ((mut client, a), (mut target, b)) = (sockets().await, sockets().await);
+    let copies = Arc::new(AtomicBool::new(false));
+    let relayed = relay(a, Asked(b, copies.clone()), Some(&shunt));
+    let talk = async {
+        let say = async {
+            client.write_all(&vec![7; 3 << 20]).await.unwrap();
+            client.shutdown().await.unwrap();
+        };
+        let mut heard = Vec::new();
+        let hear = async {
+            target.read_to_end(&mut heard).await.unwrap();
+            target.shutdown().await.unwrap();
+        };
+        tokio::join!(say, hear)
+    };
+
+    let (relayed, _) = tokio::join!(relayed, talk);
+
+    assert_eq!(relayed.unwrap().forth, 3 << 20);
+    assert!(copies.load(Ordering::Relaxed));
 }

@@ -54,7 +54,7 @@ async fn what_is_said_at_either_end_arrives_whole_at_the_other() {
     ] {
         let ((client, a), (target, b)) = (sockets(), sockets());
         let (said, answered) = (pattern(forth, 31), pattern(back, 37));
-        let joined = shunt.join(a, b, LINGER);
+        let joined = shunt.join(a, b, LINGER, None);
 
         let (heard, got, passed) = tokio::join!(
             on_thread({
@@ -78,7 +78,7 @@ async fn many_pairs_at_once_keep_to_themselves_whichever_thread_they_are_on() {
     let shunt = Shunt::start().unwrap();
     let talks = (0..24).map(|n| {
         let ((client, a), (target, b)) = (sockets(), sockets());
-        let joined = shunt.join(a, b, LINGER);
+        let joined = shunt.join(a, b, LINGER, None);
         // Some say little, some enough to be moved to the thread for copies and through the kernel.
         let length = if n % 3 == 0 { 6 << 20 } else { 900 + n };
         async move {
@@ -115,7 +115,7 @@ async fn many_pairs_at_once_keep_to_themselves_whichever_thread_they_are_on() {
 async fn a_reader_that_stalls_stalls_its_writer_and_the_other_direction_goes_on() {
     let shunt = Shunt::start().unwrap();
     let ((mut client, a), (mut target, b)) = (sockets(), sockets());
-    let joined = shunt.join(a, b, LINGER);
+    let joined = shunt.join(a, b, LINGER, None);
     target.set_nonblocking(true).unwrap();
     let noise = vec![7; 1 << 20];
     // Until nothing is taken any more, however long one waits: the kernel's buffers are full, and ours holds no more.
@@ -156,7 +156,7 @@ async fn a_client_that_only_stays_is_let_go_when_what_it_reached_has_ended() {
     target.write_all(b"bye").unwrap();
     target.shutdown(Shutdown::Write).unwrap();
 
-    let passed = shunt.join(a, b, Duration::ZERO).await;
+    let passed = shunt.join(a, b, Duration::ZERO, None).await;
 
     assert_eq!(passed.unwrap(), Passed { forth: 0, back: 3 });
     let mut last = String::new();
@@ -168,7 +168,7 @@ async fn a_client_that_only_stays_is_let_go_when_what_it_reached_has_ended() {
 async fn a_client_hears_the_end_when_what_it_reached_is_reset() {
     let shunt = Shunt::start().unwrap();
     let ((mut client, a), (mut target, b)) = (sockets(), sockets());
-    let joined = shunt.join(a, b, LINGER);
+    let joined = shunt.join(a, b, LINGER, None);
     target.write_all(b"bye").unwrap();
     let mut said = [0; 3];
     client.read_exact(&mut said).unwrap();
@@ -193,7 +193,7 @@ async fn what_was_said_before_hanging_up_arrives() {
         let ((mut client, a), (mut target, b)) = (sockets(), sockets());
         target.write_all(last).unwrap();
         drop(target);
-        let joined = shunt.join(a, b, LINGER);
+        let joined = shunt.join(a, b, LINGER, None);
         let mut heard = Vec::new();
         let heard = on_thread(move || {
             client.read_to_end(&mut heard).unwrap();
@@ -210,7 +210,7 @@ async fn what_was_said_before_hanging_up_arrives() {
 async fn whoever_loses_interest_ends_the_pair() {
     let shunt = Shunt::start().unwrap();
     let ((mut client, a), (mut target, b)) = (sockets(), sockets());
-    let joined = shunt.join(a, b, LINGER);
+    let joined = shunt.join(a, b, LINGER, None);
     client.write_all(b"hello").unwrap();
     let mut heard = [0; 5];
     target.read_exact(&mut heard).unwrap();
@@ -225,7 +225,7 @@ async fn whoever_loses_interest_ends_the_pair() {
 async fn pairs_end_with_the_shunt_and_say_why() {
     let shunt = Shunt::start().unwrap();
     let ((mut client, a), (_target, b)) = (sockets(), sockets());
-    let joined = shunt.join(a, b, LINGER);
+    let joined = shunt.join(a, b, LINGER, None);
 
     drop(shunt);
 
@@ -322,4 +322,23 @@ fn a_pair_that_has_more_waits_for_one_turn_however_often_it_is_woken() {
     board.pump(1);
 
     assert_eq!(board.again, [1]);
+}
+
+#[tokio::test]
+async fn who_asks_is_told_that_a_pair_carries_copies() {
+    let shunt = Shunt::start().unwrap();
+    for (length, copies) in [(1_000, false), (3 << 20, true)] {
+        let ((client, a), (target, b)) = (sockets(), sockets());
+        let told = Arc::new(AtomicBool::new(false));
+        let joined = shunt.join(a, b, LINGER, Some(told.clone()));
+
+        let (_, _, passed) = tokio::join!(
+            on_thread(move || converse(target, Vec::new(), 1)),
+            on_thread(move || converse(client, pattern(length, 31), 4_096)),
+            joined
+        );
+
+        assert_eq!(passed.unwrap().forth, length as u64);
+        assert_eq!(told.load(Ordering::Relaxed), copies, "{length}");
+    }
 }

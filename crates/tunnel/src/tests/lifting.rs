@@ -119,6 +119,26 @@ async fn typed_on(world: &World) -> Stream {
     stream
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_begins_where_somebody_typed_outlives_its_tunnel() {
+    for (part, copies) in [(100, false), (100_000, true)] {
+        let mut world = World::new();
+        world.echoing(1, "web-1");
+        world.until_agents(1).await;
+        let mut stream = typed_on(&world).await;
+        for _ in 0..10 {
+            echo(&mut stream, &vec![7; part]).await.unwrap();
+        }
+        let fallen = stream.fallen();
+
+        world.cut_cables(1);
+        world.until_agents(0).await;
+
+        let ended = timeout(Duration::from_secs(60), fallen).await.is_ok();
+        assert_eq!((ended, echo(&mut stream, b"more").await.is_err()), (!copies, !copies), "{part}");
+    }
+}
+
 /// It works and nothing says that it is to end, also when time passes.
 async fn goes_on(stream: &mut Stream, why: &str) {
     let fallen = stream.fallen();

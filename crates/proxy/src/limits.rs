@@ -96,8 +96,13 @@ impl Doors {
     }
 }
 
-/// The most addresses with a bucket. When there are more, those that are full again make room; else newcomers wait.
+/// The most addresses with a bucket. When there are more, those that are full again make room, and where that is too
+/// few those nearest to it: who came once gets a drop back early, who came too often is remembered, and whoever is new
+/// gets in however many came before.
 const MAX_BUCKETS: usize = 65_536;
+
+/// What is free after room was made: so many newcomers share one look at all buckets.
+const ROOM: usize = MAX_BUCKETS / 4;
 
 /// Buckets for each address, one a rate: a connection takes a drop out of each, time pours them back.
 #[derive(Debug)]
@@ -124,10 +129,7 @@ impl Buckets {
         }
         let mut all = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MAX_BUCKETS && !all.contains_key(&ip) {
-            all.retain(|_, buckets| buckets.iter().any(|full_at| *full_at > now));
-            if all.len() >= MAX_BUCKETS {
-                return false;
-            }
+            make_room(&mut all, now);
         }
         let buckets = all.entry(ip).or_insert_with(|| vec![now; self.rates.len()]);
         let after = |(full_at, (drop_in, full_in)): (&Instant, &(Duration, Duration))| {
@@ -139,6 +141,21 @@ impl Buckets {
         *buckets = taken.unwrap_or_else(|| std::mem::take(buckets));
         enough
     }
+}
+
+/// When the last of an address's buckets is full again.
+fn all_full_at(buckets: &[Instant]) -> Option<Instant> {
+    buckets.iter().max().copied()
+}
+
+/// Forgets who has full buckets, and at least so many of the others that [`ROOM`] is free.
+fn make_room(all: &mut BTreeMap<IpAddr, Vec<Instant>>, now: Instant) {
+    all.retain(|_, buckets| all_full_at(buckets) > Some(now));
+    let Some(excess) = all.len().checked_sub(MAX_BUCKETS - ROOM + 1) else { return };
+    let mut ends: Vec<Option<Instant>> = all.values().map(Vec::as_slice).map(all_full_at).collect();
+    let (_, bound, _) = ends.select_nth_unstable(excess);
+    let bound = *bound;
+    all.retain(|_, buckets| all_full_at(buckets) > bound);
 }
 
 /// Who is connected to nodes through this proxy: each person counts once, however many connections they have.
@@ -230,6 +247,23 @@ mod tests {
         assert_eq!(let_in(2, 10), 1, "one every ten seconds");
         assert_eq!(let_in(5, 40), 1, "the longer rate has had five");
         assert_eq!(let_in(9, 3600), 3);
+    }
+
+    #[test]
+    fn however_many_addresses_came_a_new_one_gets_in_and_who_came_too_often_does_not() {
+        let rates = vec![Rate { period: Duration::from_secs(3600), average: 60, burst: 3 }];
+        let doors = Doors::new(&Limits { rates, connections: usize::MAX >> 3, ..Limits::default() });
+        let now = Instant::now();
+        let address = |n: u32| IpAddr::from(n.to_be_bytes());
+        let comes = |n: u32| doors.connection(address(n), false, now).is_some();
+        let often = 1;
+        assert!((0..3).all(|_| comes(often)));
+
+        let most = u32::try_from(2 * MAX_BUCKETS).unwrap();
+        assert!((2..most).all(comes), "nobody is locked out by others");
+
+        assert!(!comes(often), "who came too often is remembered");
+        assert!(doors.rates.full_at.lock().unwrap().len() <= MAX_BUCKETS);
     }
 
     #[test]

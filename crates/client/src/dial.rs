@@ -2,12 +2,13 @@
 //! and inside a WebSocket when a front on the way ends TLS.
 //!
 //! Whether ALPN survives is found out by the first connection and remembered; when what was remembered stops working,
-//! and for a WebSocket every ten minutes, it is found out anew. Only an answer that is not the far end's own, or a way that
-//! breaks twice in a row, leads to a WebSocket: a gate that is slow, or just starts, is asked again. The inner TLS is
-//! always verified against the keyring, so the outer one of a WebSocket needs no trust: it only carries. Every step has a
-//! deadline; at most two carriers are tried for one connection.
+//! and for a WebSocket every ten minutes, it is found out anew. What leads to a WebSocket is an answer that is not the far
+//! end's own, a way that breaks twice in a row, or silence; for a tunnel, which lasts, silence twice in a row: a gate that
+//! is slow, or just starts, is asked again. The inner TLS is always verified against the keyring, so the outer one of a
+//! WebSocket needs no trust: it only carries. Every step has a deadline; at most two carriers are tried for one connection.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -77,6 +78,8 @@ struct Inner {
     env: ProxyEnv,
     keyring: Keyring,
     carrier: Mutex<Option<Found>>,
+    /// Nobody answered straight TLS, the last time it was tried.
+    unanswered: AtomicBool,
 }
 
 /// How connections get through, as it was found out.
@@ -89,8 +92,11 @@ struct Found {
 /// What to do when a carrier failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// Nothing: another carrier fails as this one did, or would only hide that the far end is slow.
+    /// Nothing: another carrier fails as this one did.
     GiveUp,
+    /// Another carrier, or, for what lasts, the same some time later: somebody on the way swallows this one, or the far end
+    /// is slow.
+    Silent,
     /// The same once more: it broke.
     Again,
     /// Another carrier: somebody on the way does not let this one through.
@@ -114,7 +120,7 @@ impl From<NoHandshake> for Failed {
         let next = match how {
             How::Otherwise => Next::Other,
             How::BrokenOff => Next::Again,
-            How::Silence => Next::GiveUp,
+            How::Silence => Next::Silent,
         };
         Self { error, next }
     }
@@ -124,7 +130,13 @@ impl Dialer {
     /// A dialer to `to`, through the proxies of `env`, trusting and showing what `keyring` has at each dial.
     #[must_use]
     pub fn new(to: HostPort, env: ProxyEnv, keyring: Keyring) -> Self {
-        Self(Arc::new(Inner { to, env, keyring, carrier: Mutex::new(None) }))
+        Self(Arc::new(Inner {
+            to,
+            env,
+            keyring,
+            carrier: Mutex::new(None),
+            unanswered: AtomicBool::new(false),
+        }))
     }
 
     /// Where it dials.
@@ -208,12 +220,20 @@ impl Dialer {
         }
         let direct = match self.direct(route).await {
             Ok((stream, proxy)) => {
+                self.0.unanswered.store(false, Ordering::Relaxed);
                 self.learn(CarrierKind::Tls, proxy, "ALPN survives the way".to_owned());
                 return Ok(stream);
             }
-            // What was the way in ten minutes ago may be it still.
-            Err(Failed { error, next: Next::GiveUp }) if known.is_none() => return Err(error),
-            Err(Failed { error, .. }) => error,
+            Err(Failed { error, next }) => {
+                let silent = next == Next::Silent;
+                let again = self.0.unanswered.swap(silent, Ordering::Relaxed);
+                let later = silent && route == Route::Tunnel && !again;
+                // What was the way in ten minutes ago may be it still.
+                if (next == Next::GiveUp || later) && known.is_none() {
+                    return Err(error);
+                }
+                error
+            }
         };
         match self.websocket(route).await {
             Ok((stream, proxy)) => {
@@ -248,7 +268,7 @@ impl Dialer {
         }
         self.straight(route).await.map_err(|failed| match failed.next {
             Next::Again => Failed { next: Next::Other, ..failed },
-            Next::GiveUp | Next::Other => failed,
+            Next::GiveUp | Next::Silent | Next::Other => failed,
         })
     }
 

@@ -11,6 +11,7 @@ export default defineConfig({
   test: {
     include: [process.env['MOONGATE_BENCH'] ? 'bench/*.spec.ts' : process.env['MOONGATE_SHOTS'] ? 'shots/*.spec.ts' : 'specs/**/*.spec.ts'],
     globalSetup: ['world/setup.ts'],
+    setupFiles: ['world/each.ts'],
     environment: 'node',
     // A snapshot that is missing fails like one that differs; `--update` alone writes.
     update: 'none',

@@ -2,7 +2,7 @@
 // the test that opened it.
 import { existsSync } from 'node:fs';
 import { chromium, type Browser, type BrowserContext, type CDPSession, type Page } from 'playwright-core';
-import { afterAll, afterEach, expect, inject } from 'vitest';
+import { expect, inject } from 'vitest';
 import { person } from './gate';
 import { PASSWORD, type Person } from './person';
 import { run, until } from './process';
@@ -91,14 +91,17 @@ export function somebody(roles: string): Promise<Person> {
   return person(world.port, mctl, `p${made}-${process.pid}`, roles);
 }
 
-afterEach(async () => {
+/** Closes what a test opened; errors of its pages fail it. */
+export async function close(): Promise<void> {
   const seen = faults;
   await Promise.all(contexts.map((context) => context.close()));
   contexts = [];
   faults = [];
   expect(seen, 'errors of the pages').toEqual([]);
-});
-afterAll(async () => {
+}
+
+/** Ends Chromium; the next page starts another. */
+export async function end(): Promise<void> {
   await browser?.close();
   browser = null;
-});
+}

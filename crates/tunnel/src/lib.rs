@@ -9,6 +9,7 @@ pub mod agent;
 mod lift;
 pub mod registry;
 pub mod shell;
+mod standing;
 mod state;
 pub mod stream;
 
@@ -22,6 +23,7 @@ pub use agent::{Agent, Arrival, Arrivals, Link};
 pub use lift::Unclaimed;
 pub use registry::{DialError, Registry, Routing};
 pub use shell::{Ended, Handle, Pump};
+pub use standing::Judge;
 pub use stream::{Conversation, Stream};
 
 /// A two-way byte stream.

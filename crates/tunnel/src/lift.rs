@@ -51,6 +51,9 @@ pub enum Unclaimed {
     /// The token is nobody's: used, forgotten or made up, or another agent's.
     #[error("no stream of this agent waits for the connection")]
     Unknown,
+    /// The agent is kept out though its certificate is good.
+    #[error("the node is kept out: {0}")]
+    KeptOut(String),
 }
 
 /// What an agent is asked for: a connection for this stream, with this token.

@@ -2,7 +2,8 @@
 //!
 //! An agent is who its verified certificate says. Of two tunnels of one agent the newest is dialed; the older one keeps
 //! the streams it has. Two agents of one name are told apart by id, or the one that came last is meant, as the cluster
-//! wants it ([`Routing`]). Whether a dial is *allowed* is decided at the node.
+//! wants it ([`Routing`]). A host that is kept out ([`Judge`]) has nothing here, whatever its certificate says. Whether a
+//! dial is *allowed* is decided at the node.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,8 @@ use wire::dial::{DialHeader, Refusal, Target};
 use wire::mux::{OpenError, Settings, Side};
 
 use crate::lift::{Desk, Lifter, Unclaimed};
-use crate::shell::{self, Ended, Handle};
+use crate::shell::{self, Ended, Handle, Pump};
+use crate::standing::{self, Judge, Standing};
 use crate::stream::{Conversation, Stream};
 use crate::{BoxIo, Io};
 
@@ -63,10 +65,16 @@ impl DialError {
     }
 }
 
-/// The certificate is no agent's.
+/// Why somebody has no tunnel here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a host: only agents may open tunnels")]
-pub struct NotAHost(String);
+pub enum NotServed {
+    /// The certificate is no agent's.
+    #[error("`{0}` is not a host: only agents may open tunnels")]
+    NotAHost(String),
+    /// It is kept out though its certificate is good.
+    #[error("node `{0}` is kept out: {1}")]
+    KeptOut(NodeId, String),
+}
 
 /// How streams to nodes come about, as the cluster wants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,12 +91,14 @@ impl Default for Routing {
     }
 }
 
+#[derive(Clone)]
 struct Entry {
     /// How many came before: of an agent that comes again before it was gone, its first time counts.
     order: u64,
     name: NodeName,
     carrier: String,
     handle: Handle,
+    standing: Standing,
 }
 
 /// Every tunnel of this proxy. Clones share.
@@ -98,6 +108,7 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     agents: Mutex<Agents>,
     changed: watch::Sender<u64>,
+    judge: watch::Sender<Judge>,
     settings: Settings,
     desk: Desk,
     /// Part of every stream that was dialed.
@@ -128,6 +139,7 @@ impl Registry {
         Self(Arc::new(Inner {
             agents: Mutex::default(),
             changed: watch::Sender::new(0),
+            judge: watch::Sender::new(standing::nobody()),
             settings,
             desk,
             conversations: Conversation::default(),
@@ -137,6 +149,20 @@ impl Registry {
     /// From now on streams come about like this.
     pub fn route(&self, routing: Routing) {
         self.lock().routing = routing;
+    }
+
+    /// From now on hosts are kept out as `judge` says. Those that have a tunnel lose it, and every stream ends that leads
+    /// to them, also one on a tunnel that was replaced or on a connection of its own.
+    pub fn judge(&self, judge: Judge) {
+        self.0.judge.send_replace(judge);
+        let mut agents = self.lock();
+        let before = agents.by_id.len();
+        agents.by_id.retain(|_, entry| entry.standing.lost().is_none());
+        let fewer = agents.by_id.len() < before;
+        drop(agents);
+        if fewer {
+            self.tell();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Agents> {
@@ -152,40 +178,41 @@ impl Registry {
     /// the tunnel goes with its last stream.
     ///
     /// # Errors
-    /// The identity is not a host's.
+    /// The identity is not a host's, or of one that is kept out, or it came to be while the tunnel stood.
     pub async fn serve<S: Io>(
         &self,
         io: S,
         identity: &Identity,
         carrier: &str,
         good_for: Duration,
-    ) -> Result<Ended, NotAHost> {
+    ) -> Result<Ended, NotServed> {
         let Subject::Host { id, name, .. } = &identity.subject else {
-            return Err(NotAHost(identity.display_name()));
+            return Err(NotServed::NotAHost(identity.display_name()));
         };
+        let standing = self.standing(identity);
+        if let Some(why) = standing.lost() {
+            return Err(NotServed::KeptOut(id.clone(), why));
+        }
         // Through a front a connection of its own would be framed and sealed as often as the tunnel is.
         let lifter = (carrier == STRAIGHT).then(|| Lifter { desk: self.0.desk.clone(), node: id.clone() });
         let (handle, _nothing_comes, pump) =
             shell::start_with(io, Side::Listener, self.0.settings.clone(), lifter);
-        let entry =
-            Entry { order: 0, name: name.clone(), carrier: carrier.to_owned(), handle: handle.clone() };
-        let registered = Registered { registry: self.clone(), id: id.clone(), handle: handle.clone() };
+        let entry = Entry {
+            order: 0,
+            name: name.clone(),
+            carrier: carrier.to_owned(),
+            handle: handle.clone(),
+            standing: standing.clone(),
+        };
+        let registered = Registered { registry: self.clone(), id: id.clone(), handle };
         self.register(id.clone(), entry);
         tracing::info!(node = %id, %name, carrier, "tunnel up");
-        let mut running = std::pin::pin!(pump.run());
-        let ended = match tokio::time::timeout(good_for, running.as_mut()).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                tracing::info!(node = %id, %name, "the agent's certificate ended: it must come again");
-                handle.go_away();
-                match tokio::time::timeout(COMES_AGAIN, running.as_mut()).await {
-                    Ok(ended) => ended,
-                    Err(_) => {
-                        registered.forget();
-                        handle.close_when_idle();
-                        running.await
-                    }
-                }
+        let ended = tokio::select! {
+            ended = registered.run(pump, good_for) => ended,
+            // Without a goodbye: whoever is kept out need not take one.
+            why = standing.until_lost() => {
+                tracing::warn!(node = %id, %name, %why, "tunnel cut: the node is kept out");
+                return Err(NotServed::KeptOut(id.clone(), why));
             }
         };
         drop(registered);
@@ -193,12 +220,19 @@ impl Registry {
         Ok(ended)
     }
 
+    fn standing(&self, identity: &Identity) -> Standing {
+        Standing::new(identity.clone(), self.0.judge.subscribe())
+    }
+
     /// Takes a connection that the agent whom `identity` names dialed for one of its streams.
     ///
     /// # Errors
-    /// No stream of that agent waits for it, or it broke.
+    /// No stream of that agent waits for it, or it broke, or the agent is kept out.
     pub async fn claim(&self, io: BoxIo, identity: &Identity) -> Result<(), Unclaimed> {
         let Subject::Host { id, .. } = &identity.subject else { return Err(Unclaimed::Unknown) };
+        if let Some(why) = self.standing(identity).lost() {
+            return Err(Unclaimed::KeptOut(why));
+        }
         self.0.desk.claim(io, id).await
     }
 
@@ -232,23 +266,26 @@ impl Registry {
     /// # Errors
     /// No such node is connected, or more than one where that is not told apart, or it takes no stream.
     pub fn dial(&self, header: &DialHeader) -> Result<Stream, DialError> {
-        let (id, handle, patience) = self.find(&header.target)?;
+        let (id, entry, patience) = self.find(&header.target)?;
         let mut metadata = Vec::with_capacity(DialHeader::MAX);
         header.encode(&mut metadata);
-        match handle.open(header.class, &metadata) {
-            Ok(stream) => Ok(stream.answered_within(patience, id).within(self.0.conversations.clone())),
+        match entry.handle.open(header.class, &metadata) {
+            Ok(stream) => {
+                let stream = stream.answered_within(patience, id).to(entry.standing);
+                Ok(stream.within(self.0.conversations.clone()))
+            }
             Err(error) => Err(DialError::Unavailable(id, error)),
         }
     }
 
-    fn find(&self, target: &Target) -> Result<(NodeId, Handle, Duration), DialError> {
+    fn find(&self, target: &Target) -> Result<(NodeId, Entry, Duration), DialError> {
         let agents = self.lock();
         let Routing { strategy, patience } = agents.routing;
         let unknown = || DialError::Unknown(target.clone());
         match target {
             Target::Node(id) => {
                 let entry = agents.by_id.get(id).ok_or_else(unknown)?;
-                Ok((id.clone(), entry.handle.clone(), patience))
+                Ok((id.clone(), entry.clone(), patience))
             }
             Target::Name(name) => {
                 let is_it = |entry: &Entry| entry.name.as_str().eq_ignore_ascii_case(name.as_str());
@@ -260,7 +297,7 @@ impl Registry {
                         Err(DialError::Ambiguous { name: name.clone(), ids })
                     }
                     RoutingStrategy::UnambiguousMatch | RoutingStrategy::MostRecent => {
-                        Ok((last.0.clone(), last.1.handle.clone(), patience))
+                        Ok((last.0.clone(), last.1.clone(), patience))
                     }
                 }
             }
@@ -319,6 +356,23 @@ struct Registered {
 }
 
 impl Registered {
+    /// Moves the tunnel's bytes to its end, past the end of the agent's certificate.
+    async fn run<S: Io>(&self, pump: Pump<S>, good_for: Duration) -> Ended {
+        let (id, handle) = (&self.id, &self.handle);
+        let mut running = std::pin::pin!(pump.run());
+        if let Ok(ended) = tokio::time::timeout(good_for, running.as_mut()).await {
+            return ended;
+        }
+        tracing::info!(node = %id, "the agent's certificate ended: it must come again");
+        handle.go_away();
+        if let Ok(ended) = tokio::time::timeout(COMES_AGAIN, running.as_mut()).await {
+            return ended;
+        }
+        self.forget();
+        handle.close_when_idle();
+        running.await
+    }
+
     /// Twice is once.
     fn forget(&self) {
         self.registry.forget(&self.id, &self.handle);

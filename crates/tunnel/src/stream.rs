@@ -23,6 +23,7 @@ use wire::mux::{Read, ResetCode, StreamError, StreamId};
 
 use crate::BoxIo;
 use crate::lift::{Load, Place};
+use crate::standing::Standing;
 use crate::state::{Shared, State};
 
 /// How long the peer's first word is waited for.
@@ -55,6 +56,9 @@ pub struct Stream {
     pace: Pace,
     /// Until the peer has answered, if that was asked for.
     patience: Option<Patience>,
+    /// The node's it leads to, and what waits for the end of that where no tunnel's end tells.
+    standing: Option<Standing>,
+    lost: Option<Pin<Box<dyn Future<Output = String> + Send>>>,
     conversation: Conversation,
     /// The peer's direction comes over our own connection now.
     moved_in: bool,
@@ -78,6 +82,8 @@ impl Stream {
             own: None,
             pace: Pace::new(now()),
             patience: None,
+            standing: None,
+            lost: None,
             conversation: Conversation::default(),
             moved_in: false,
             moved_out: false,
@@ -87,6 +93,12 @@ impl Stream {
     /// The first read fails when `node` at the far end says nothing for so long.
     pub(crate) fn answered_within(mut self, length: Duration, node: NodeId) -> Self {
         self.patience = Some(Patience { node, length, end: Box::pin(tokio::time::sleep(length)) });
+        self
+    }
+
+    /// The stream leads to the node of `standing`, and ends when that is lost.
+    pub(crate) fn to(mut self, standing: Standing) -> Self {
+        self.standing = Some(standing);
         self
     }
 
@@ -138,18 +150,39 @@ impl Stream {
         self.shared.lifter().is_some() && !self.busy.load(Ordering::Relaxed)
     }
 
-    /// Ready when the stream is to end because its node went silent on the tunnel, also when its socket was taken; never
-    /// for one that carries copies, nor when the tunnel ended in another way.
+    /// Ready when the stream is to end, also when its socket was taken: its node is kept out, or went silent on the tunnel.
+    /// The latter is nothing to one that carries copies, nor is a tunnel that ended in another way.
     pub fn fallen(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (shared, busy) = (self.shared.clone(), self.busy.clone());
-        async move {
+        let (shared, busy, standing) = (self.shared.clone(), self.busy.clone(), self.standing.clone());
+        let silent = async move {
             let over = shared.ended.subscribe().wait_for(|ended| *ended).await.is_ok();
             let fallen = over && shared.lock().dead && !busy.load(Ordering::Relaxed);
             drop(shared);
             if !fallen {
                 std::future::pending::<()>().await;
             }
+        };
+        let kept_out = async move {
+            match standing {
+                Some(standing) => drop(standing.until_lost().await),
+                None => std::future::pending().await,
+            }
+        };
+        async move {
+            tokio::select! {
+                () = silent => {}
+                () = kept_out => {}
+            }
         }
+    }
+
+    /// Ready once the node of a stream that has left its tunnel is kept out.
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(standing) = &self.standing else { return Poll::Pending };
+        let lost = self.lost.get_or_insert_with(|| Box::pin(standing.clone().until_lost()));
+        let why = ready!(lost.as_mut().poll(cx));
+        self.lost = None;
+        Poll::Ready(io::Error::new(io::ErrorKind::ConnectionAborted, format!("the node is kept out: {why}")))
     }
 
     fn weak(&self) -> Weak<dyn Place> {
@@ -182,6 +215,11 @@ impl Stream {
 
     /// Reads from wherever the peer's direction is.
     fn poll_either(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.moved_in
+            && let Poll::Ready(error) = self.poll_lost(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
         if self.moved_in && self.falls_with_tunnel() {
             let mut state = self.shared.lock();
             if state.dead {

@@ -110,7 +110,7 @@ async fn a_stream_somebody_types_on_gets_a_connection_and_ends_with_its_tunnel()
 }
 
 /// A stream with a connection of its own, since somebody typed on it.
-async fn typed_on(world: &World) -> Stream {
+pub(super) async fn typed_on(world: &World) -> Stream {
     let (mut stream, lifts) = (world.dial("web-1").unwrap(), world.lifts(1));
     for _ in 0..WORTH_PIECES {
         echo(&mut stream, b"k").await.unwrap();

@@ -1,6 +1,7 @@
 //! A simulated world: agents and a proxy over in-memory cables, under paused time.
 
 mod lifting;
+mod standing;
 mod world;
 
 use std::time::Duration;

@@ -28,7 +28,7 @@ use crate::dispatch::Ctx;
 use crate::host::Host;
 use crate::refusal::{Answer, Refusal};
 use crate::settings::LONGEST_USER_CERT;
-use crate::{gate, static_tokens, tokens};
+use crate::{gate, removed, static_tokens, tokens};
 
 /// The shortest life worth a certificate.
 const SHORTEST: Duration = Duration::from_secs(60);
@@ -121,7 +121,7 @@ pub(crate) fn issue_host(core: &Core, wish: &HostWish<'_>) -> Answer<(HostCerts,
             roles: wish.host.roles.clone(),
         },
         cluster: core.settings.cluster_name.clone(),
-        expires_at: Timestamp::from_secs((now + core.settings.times.host_cert).secs()),
+        expires_at: Timestamp::from_secs(wish.host.expires.secs()),
         login_ip: None,
         pin_ip: false,
         mfa_at: None,
@@ -299,7 +299,7 @@ async fn try_join(core: &Core, ask: &Join) -> Answer<(HostCerts, AuditEvent)> {
         labels: token.labels,
         tls_key: key_name(&ask.tls_key_pem)?,
         earlier_key: None,
-        expires: core.now() + core.settings.times.host_cert,
+        expires: removed::outlived(core, &ask.id, core.now() + core.settings.times.host_cert).await?,
     };
     check_principals(core, &host, &ask.principals).await?;
     let place = key("hosts", &host.id)?;
@@ -338,7 +338,7 @@ pub(crate) async fn renew(ctx: Ctx, ask: Renew) -> Answer<HostCerts> {
     host.roles = host.roles.intersection(roles).copied().collect();
     host.tls_key = key_name(&ask.tls_key_pem)?;
     host.earlier_key = ctx.caller.key.clone().filter(|key| *key != host.tls_key);
-    host.expires = core.now() + core.settings.times.host_cert;
+    host.expires = removed::outlived(core, id, core.now() + core.settings.times.host_cert).await?;
     let wish = HostWish {
         host: &host,
         principals: &ask.principals,

@@ -35,6 +35,7 @@ mod query;
 mod recordings;
 mod refusal;
 mod relayed;
+mod removed;
 mod roles;
 mod rules;
 mod screens;

@@ -15,6 +15,7 @@ use crate::dispatch::Ctx;
 use crate::gate;
 use crate::host::Host;
 use crate::refusal::{Answer, Refusal};
+use crate::removed;
 
 const MAX_LABELS: usize = 256;
 const MAX_LABEL: usize = 1024;
@@ -115,10 +116,16 @@ pub(crate) async fn delete(ctx: Ctx, ask: DeleteNode) -> Answer<Done> {
     let (node, host) = (key("nodes", &ask.id)?, key("hosts", &ask.id)?);
     let known = core.db.get::<Node>(&node).await?.map(|doc| object(&doc.value));
     // Which labels a host has that never reported is not known.
-    let joined = core.db.get::<Host>(&host).await?.map(|doc| Object::named(doc.value.name.to_string()));
-    let object = known.or(joined).ok_or_else(Refusal::not_found)?;
+    let joined = core.db.get::<Host>(&host).await?.map(|doc| doc.value);
+    let named = joined.as_ref().map(|host| Object::named(host.name.to_string()));
+    let object = known.or(named).ok_or_else(Refusal::not_found)?;
     gate::require(core, &ctx.pass, Kind::Node, Verb::Delete, &object)?;
-    core.db.commit(Txn::new().delete(node).delete(host)).await?;
+    let txn = Txn::new().delete(node).delete(host);
+    let txn = match &joined {
+        Some(host) => removed::note(txn, host)?,
+        None => txn,
+    };
+    core.db.commit(txn).await?;
     let resource = Resource { name: ask.id.to_string(), ..Resource::default() };
     core.note(&NodeDelete { who: ctx.pass.who(), resource }).await?;
     Ok(Done {})

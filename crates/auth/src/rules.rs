@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::SessionId;
 use model::api::access::EndSession;
-use model::api::cluster::PolicySnapshot;
+use model::api::cluster::{PolicySnapshot, RemovedHost};
 use model::resource::{Lock, Role};
 use store::Range;
 use tokio::sync::watch;
@@ -14,8 +14,11 @@ use crate::error::Error;
 use crate::keys::Keys;
 use crate::settings::Settings;
 
+/// The family of hosts that were removed while their certificates are good.
+pub(crate) const REMOVED: &str = "removed";
+
 /// Families whose change changes the rules.
-pub(crate) const FAMILIES: [&str; 4] = ["roles", "locks", "ends", "watched"];
+pub(crate) const FAMILIES: [&str; 5] = ["roles", "locks", "ends", "watched", REMOVED];
 
 /// The rules at one revision: as told to others, and prepared for asking.
 pub(crate) struct Rules {
@@ -31,6 +34,7 @@ impl Rules {
         let locks = db.all::<Lock>("locks").await?.into_iter().map(|(_, d)| d.value).collect();
         let end_sessions = db.all::<EndSession>("ends").await?.into_iter().map(|(_, d)| d.value).collect();
         let watched = db.all::<SessionId>("watched").await?.into_iter().map(|(_, d)| d.value).collect();
+        let removed = db.all::<RemovedHost>(REMOVED).await?.into_iter().map(|(_, d)| d.value).collect();
         let snapshot = PolicySnapshot {
             revision,
             roles,
@@ -39,6 +43,7 @@ impl Rules {
             config: settings.cluster.clone(),
             end_sessions,
             watched,
+            removed,
         };
         let prepared = policy::Rules::from_snapshot(&snapshot);
         Ok(Self { snapshot, prepared })

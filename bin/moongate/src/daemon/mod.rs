@@ -14,6 +14,7 @@ mod links;
 mod load;
 mod lock;
 mod node;
+mod outcasts;
 mod outside;
 mod privileges;
 mod proxy;

@@ -132,7 +132,7 @@ fn view(feed: &watch::Receiver<Feed>, scope: &Scope) -> watch::Receiver<Arc<View
     told
 }
 
-fn nothing() -> model::api::cluster::PolicySnapshot {
+pub(crate) fn nothing() -> model::api::cluster::PolicySnapshot {
     model::api::cluster::PolicySnapshot {
         revision: 0,
         roles: Vec::new(),
@@ -141,6 +141,7 @@ fn nothing() -> model::api::cluster::PolicySnapshot {
         config: model::resource::ClusterConfig::default(),
         end_sessions: Vec::new(),
         watched: Vec::new(),
+        removed: Vec::new(),
     }
 }
 

@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use client::connect::BoxStream;
 use config::{ProxyProtocol, Upstream};
 use model::api::cluster::ReportProxy;
-use runtime::{Scope, Service};
+use runtime::{Clock, Scope, Service};
 use tokio::net::TcpListener;
 use web::{Sessions, Web};
 
@@ -21,6 +21,7 @@ use super::authority::Near;
 use super::browsers::Browsers;
 use super::ground::{Ground, host_port};
 use super::identity::Joined;
+use super::outcasts;
 use super::ready::State;
 use super::rules::Rules;
 
@@ -43,7 +44,7 @@ pub(crate) fn start(
     let fronts = fronts(config)?;
     let certs = certificates(ground, config)?;
     let registry = tunnel::Registry::new(ground.random.clone());
-    keep_routing(&registry, rules, scope);
+    keep_routing(&registry, rules, &ground.clock, scope);
     let auth = authority(ground, joined)?;
     let most = ground.config.instance.limits.max_users.map(|most| most as usize);
     let people = People::at_most(most);
@@ -94,16 +95,23 @@ pub(crate) fn start(
     Ok(certs)
 }
 
-/// Nodes are reached as the cluster wants it, from now on.
-fn keep_routing(registry: &tunnel::Registry, rules: &Rules, scope: &Scope) {
-    let (registry, mut feed) = (registry.clone(), rules.feed.clone());
+/// Nodes are reached as the cluster wants it, and kept out when it does, from now on.
+fn keep_routing(registry: &tunnel::Registry, rules: &Rules, clock: &Clock, scope: &Scope) {
+    let (registry, mut feed, clock) = (registry.clone(), rules.feed.clone(), clock.clone());
     feed.mark_changed();
     scope.spawn("routing", async move {
+        let mut judged = None;
         while feed.changed().await.is_ok() {
             let snapshot = feed.borrow_and_update().snapshot.clone();
             let Some(snapshot) = snapshot else { continue };
             let (strategy, patience) = (snapshot.config.routing_strategy, snapshot.config.ssh_dial_timeout.0);
             registry.route(tunnel::Routing { strategy, patience });
+            // Every tunnel is looked at: not for each change of something else.
+            let named = Some((snapshot.locks.clone(), snapshot.removed.clone()));
+            if judged != named {
+                registry.judge(outcasts::judge(&snapshot, &clock));
+                judged = named;
+            }
         }
     });
 }

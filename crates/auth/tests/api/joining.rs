@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::api::Fault;
 use model::api::certs::{Join, Renew};
+use model::api::cluster::WatchPolicy;
 use model::api::nodes::DeleteNode;
 use model::api::tokens::{CreateToken, DeleteToken, ListTokens};
 use model::time::Span;
@@ -300,4 +301,27 @@ async fn guessing_tokens_is_slowed_also_when_a_guess_is_right() {
     assert!(world.anyone().call(&right).await.is_ok(), "another address is not held up");
     world.clock.advance(Duration::from_secs(60));
     assert!(stranger.call(&world.join_request("web-2", NODE_TOKEN, SystemRole::Node, &keys)).await.is_ok());
+}
+
+#[tokio::test]
+async fn who_follows_the_rules_hears_of_removed_hosts_whose_certificates_are_good() {
+    let world = World::new().await;
+    let proxy = world.proxy().await;
+    let keys = Keys::new(&world.random);
+    let ask = world.join_request("web-1", NODE_TOKEN, SystemRole::Node, &keys);
+    let first = world.anyone().call(&ask).await.unwrap();
+    let mut feed = proxy.client.stream(&WatchPolicy {}).await.unwrap();
+    assert!(feed.next().await.unwrap().unwrap().removed.is_empty());
+
+    world.admin().await.call(&DeleteNode { id: ask.id.clone() }).await.unwrap();
+
+    let removed = feed.next().await.unwrap().unwrap().removed;
+    assert!(removed.len() == 1 && removed[0].id == ask.id, "{removed:?}");
+    assert!(first.expires <= removed[0].until, "what it has is void");
+    let again = world.anyone().call(&ask).await.unwrap();
+    assert!(again.expires > removed[0].until, "what it gets when it joins anew is not");
+    let fresh = Keys::new(&world.random);
+    let joined = world.client(world.trusting().showing(keys.certified(&again.tls_cert_pem)));
+    let renewed = joined.call(&renewal(&fresh, &[])).await.unwrap();
+    assert!(renewed.expires > removed[0].until, "nor what it renews");
 }

@@ -57,6 +57,19 @@ pub struct PolicySnapshot {
     /// Sessions somebody watches just now: the service that has one hands over what it records every second.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watched: Vec<crate::SessionId>,
+    /// Hosts that were removed and whose certificates are good still.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<RemovedHost>,
+}
+
+/// A host that was removed: its certificates are void before they end. One that joins anew under its id gets a certificate
+/// that ends later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RemovedHost {
+    /// Its id.
+    pub id: crate::NodeId,
+    /// Certificates that end by then are void.
+    pub until: crate::Timestamp,
 }
 
 /// Follows roles, locks, authorities and settings: the first line is the state now, each further line the state

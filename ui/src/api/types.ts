@@ -225,6 +225,12 @@ export type RecordingMode = "node" | "node-sync" | "proxy" | "proxy-sync" | "off
 /** How a recording ended. */ 
 export type RecordingState = "live" | "complete" | "abandoned";
 
+/** A host that was removed: its certificates are void before they end. One that joins anew under its id gets a certificate that ends later. */ 
+export type RemovedHost = {
+  /** Its id. */ "id": NodeId;
+  /** Certificates that end by then are void. */ "until": Timestamp;
+};
+
 /** One audit event, lock, or pending request. */ 
 export type RequestId = string;
 

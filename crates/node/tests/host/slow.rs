@@ -45,7 +45,8 @@ static SLOW: OnceLock<PathBuf> = OnceLock::new();
 /// The host's names, but who asks for one that has a pipe beside the pins waits for a byte from it. Each process that asks
 /// leaves its number there, and ends where there is a file that says so.
 pub(crate) fn names(orders: &Orders) -> Names {
-    let Some(directory) = orders.pins.as_deref().and_then(Path::parent) else { return Names::SYSTEM };
+    let system = Names { find: plain, ..Names::SYSTEM };
+    let Some(directory) = orders.pins.as_deref().and_then(Path::parent) else { return system };
     let seconds = |name| {
         let seconds = std::fs::read_to_string(directory.join(name)).ok();
         Duration::from_secs(seconds.map_or(3600, |seconds| seconds.parse().unwrap()))
@@ -61,9 +62,21 @@ pub(crate) fn names(orders: &Orders) -> Names {
         if let Ok(mut pipe) = File::open(directory.join(name)) {
             pipe.read_exact(&mut [0])?;
         }
-        (Names::SYSTEM.find)(name)
+        plain(name)
     };
     Names { find, patience: seconds("patience"), serves: seconds("serves") }
+}
+
+/// The host's names, but who runs the tests has an empty home: what their shells read when they start is their own
+/// business, and takes as long as they like.
+fn plain(name: &str) -> std::io::Result<Option<nix::unistd::User>> {
+    let found = (Names::SYSTEM.find)(name)?;
+    let Some(user) = found.filter(|user| user.uid == nix::unistd::Uid::current()) else {
+        return (Names::SYSTEM.find)(name);
+    };
+    let home = std::env::current_exe()?.with_extension("home");
+    std::fs::create_dir_all(&home)?;
+    Ok(Some(nix::unistd::User { dir: home, ..user }))
 }
 
 /// A directory whose spawner has slow names.

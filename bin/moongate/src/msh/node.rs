@@ -87,6 +87,9 @@ fn drive(driver: impl Future<Output = Result<(), ssh::Error>> + Send + 'static, 
     ended
 }
 
+/// What is said when nothing broke, and it ended all the same.
+const HUNG_UP: &str = "the node or the gate hung up: start it again once `msh ls` shows the node online";
+
 /// Waits for the connection's end, or until `stop` says that it was enough.
 ///
 /// # Errors
@@ -96,7 +99,7 @@ pub(crate) async fn hold(ended: Ended, stop: impl Future<Output = std::io::Resul
         stopped = stop => Ok(stopped?),
         outcome = ended => match outcome {
             Ok(Err(error)) => Err(anyhow::Error::new(error).context("the connection broke")),
-            Ok(Ok(())) | Err(_) => bail!("the node or the gate hung up"),
+            Ok(Ok(())) | Err(_) => bail!(HUNG_UP),
         },
     }
 }
@@ -217,7 +220,7 @@ mod tests {
         let scope = Scope::root("test");
         for (outcome, said) in [
             (Err(ssh::Error::Unresponsive), "the connection broke: the peer does not answer"),
-            (Ok(()), "the node or the gate hung up"),
+            (Ok(()), HUNG_UP),
         ] {
             let ended = drive(async { outcome }, &scope);
 

@@ -12,7 +12,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow};
-use nix::unistd::ForkResult;
+use nix::unistd::{ForkResult, Pid};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::account::Account;
 use super::message::Program;
@@ -87,7 +88,7 @@ impl Plan {
     }
 
     /// Forks and starts. Returns the child's process id, which is also its process group's and session's.
-    pub(crate) fn start(self) -> Result<nix::unistd::Pid, Errno> {
+    pub(crate) fn start(self) -> Result<Pid, Errno> {
         #[expect(unsafe_code, reason = "fork is how a process becomes another user's")]
         // SAFETY: the spawner has one thread, so no lock can be held by a thread that does not exist in the child;
         // the child looks after its own values and then execs or exits.
@@ -225,8 +226,30 @@ fn complain(parts: &[&[u8]]) {
     }
 }
 
+/// Forks a helper of the spawner's, and gives the way to it: packets both ways, for us without waiting. `work` is all the
+/// helper does, with its own end and the spawner's number; its code is what it gives. Must be called while the process has
+/// one thread.
+///
+/// # Errors
+/// There is no socket pair or no process to be had.
+pub(super) fn helper(work: impl FnOnce(&OwnedFd, Pid) -> u8) -> io::Result<(Pid, OwnedFd)> {
+    let (ours, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    // Ours alone: the helper has nothing else to do than wait.
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    let spawner = nix::unistd::getpid();
+    #[expect(unsafe_code, reason = "what may hang must be done by one that can be killed")]
+    // SAFETY: the spawner has one thread, so no lock can be held by a thread that does not exist in the child; the
+    // child does its work and ends by itself.
+    let forked = unsafe { nix::unistd::fork() }?;
+    match forked {
+        ForkResult::Parent { child } => Ok((child, ours)),
+        ForkResult::Child => leave(i32::from(work(&theirs, spawner))),
+    }
+}
+
 /// This child ends with the spawner; `false` where that has ended already.
-pub(super) fn end_with(spawner: nix::unistd::Pid) -> bool {
+pub(super) fn end_with(spawner: Pid) -> bool {
     let bound = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     bound.is_ok() && nix::unistd::getppid() == spawner
 }

@@ -10,12 +10,11 @@ use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use nix::unistd::{ForkResult, Pid};
+use nix::unistd::Pid;
 use rustix::fs::MemfdFlags;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::account::{self, Account, Names, Powers};
-use super::child::{close_all_but, end_with, leave};
+use super::child::{close_all_but, end_with, helper};
 use super::claim::Good;
 use super::{found, transport};
 
@@ -48,19 +47,8 @@ pub(super) struct Finder {
 /// Forks one. Must be called while the process has one thread.
 pub(super) fn start(powers: &Powers, names: &Names) -> io::Result<(Pid, Finder)> {
     let slip: File = rustix::fs::memfd_create(c"account", MemfdFlags::CLOEXEC)?.into();
-    let (socket, theirs) =
-        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    // Ours alone: the child has nothing else to do than wait.
-    rustix::io::ioctl_fionbio(&socket, true)?;
-    let spawner = nix::unistd::getpid();
-    #[expect(unsafe_code, reason = "a look-up that hangs must be one that can be killed")]
-    // SAFETY: the spawner has one thread, so no lock can be held by a thread that does not exist in the child; the
-    // child looks accounts up and ends by itself.
-    let forked = unsafe { nix::unistd::fork() }?;
-    match forked {
-        ForkResult::Parent { child } => Ok((child, Finder { socket, slip })),
-        ForkResult::Child => leave(i32::from(run(&theirs, &slip, (powers, names), spawner))),
-    }
+    let (child, socket) = helper(|socket, spawner| run(socket, &slip, (powers, names), spawner))?;
+    Ok((child, Finder { socket, slip }))
 }
 
 /// The child's work: its exit code. It never drops what the spawner holds, whose descriptors it has closed.

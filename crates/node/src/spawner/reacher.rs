@@ -10,12 +10,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{ForkResult, Pid, Uid};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use nix::unistd::{Pid, Uid};
 
 use super::account::Account;
 use super::as_user;
-use super::child::{close_all_but, end_with, enter, leave};
+use super::child::{close_all_but, end_with, enter, helper};
 use super::message::MAX_PATH;
 use super::transport;
 
@@ -113,19 +112,8 @@ pub(super) struct Reacher {
 
 /// Forks one. Must be called while the process has one thread.
 pub(super) fn start(account: &Account) -> io::Result<(Pid, Reacher)> {
-    let (socket, theirs) =
-        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    // Ours alone: the child has nothing else to do than wait.
-    rustix::io::ioctl_fionbio(&socket, true)?;
-    let spawner = nix::unistd::getpid();
-    #[expect(unsafe_code, reason = "a path that hangs must be walked by one that can be killed")]
-    // SAFETY: the spawner has one thread, so no lock can be held by a thread that does not exist in the child; the
-    // child becomes the account, opens sockets and ends by itself.
-    let forked = unsafe { nix::unistd::fork() }?;
-    match forked {
-        ForkResult::Parent { child } => Ok((child, Reacher { socket, account: account.clone() })),
-        ForkResult::Child => leave(i32::from(run(&theirs, account, spawner))),
-    }
+    let (child, socket) = helper(|socket, spawner| run(socket, account, spawner))?;
+    Ok((child, Reacher { socket, account: account.clone() }))
 }
 
 /// The child's work: its exit code. It never drops what the spawner holds, whose descriptors it has closed.

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::task::Poll;
 
+use model::Login;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use node::spawner::message::Exit;
@@ -105,7 +106,12 @@ impl Stopped {
 }
 
 async fn open(spawner: &Spawner) -> Account {
-    spawner.lookup(proof::good(&me()), None).await.unwrap()
+    open_as(spawner, Some(&me())).await.unwrap()
+}
+
+/// Where there is such an account.
+async fn open_as(spawner: &Spawner, login: Option<&Login>) -> Option<Account> {
+    Some(spawner.lookup(proof::good(login?), None).await.unwrap())
 }
 
 /// Runs until the spawner has surely read the question: it has answered a later one.
@@ -128,10 +134,7 @@ fn nobody_else() {
     let other = made.as_ref().map(Made::login);
     run_on(launched, Some(authority()), |spawner| async move {
         let account = open(&spawner).await;
-        let other = match &other {
-            Some(other) => Some(spawner.lookup(proof::good(other), None).await.unwrap()),
-            None => None,
-        };
+        let other = open_as(&spawner, other.as_ref()).await;
         let stopped = host.stops(&account).await;
         let path = host.path("service");
         let mut hangs = std::pin::pin!(account.connect(bytes(&path)));
@@ -206,10 +209,7 @@ fn room_for_others() {
     let other = made.as_ref().map(Made::login);
     run_on(launched, Some(authority()), |spawner| async move {
         let account = open(&spawner).await;
-        let other = match &other {
-            Some(other) => Some(spawner.lookup(proof::good(other), None).await.unwrap()),
-            None => None,
-        };
+        let other = open_as(&spawner, other.as_ref()).await;
         let path = host.path("service");
         let (mut all, mut hanging) = (Vec::new(), Vec::new());
         for _ in 0..16 {
@@ -243,7 +243,7 @@ fn only_the_account() {
     let login = made.as_ref().map_or_else(me, Made::login);
     run_on(launched, Some(authority()), |spawner| async move {
         let user = nix::unistd::User::from_name(login.as_str()).unwrap().unwrap();
-        let account = spawner.lookup(proof::good(&login), None).await.unwrap();
+        let account = open_as(&spawner, Some(&login)).await.unwrap();
         let (running, _pipes) = account.run_on_pipes(command("sleep 600"), vec![]).await.unwrap();
 
         let Stopped(walker) = host.stops(&account).await;

@@ -149,22 +149,30 @@ async fn bytes_go_both_ways_and_the_end_is_told() {
     forgotten(&gate, &page, &id).await;
 }
 
+/// The shell's last words, and how it ends.
+async fn says_goodbye(shell: &ssh::Channel) {
+    shell.write_all(b"bye").await.unwrap();
+    shell.exit_status(3);
+    shell.close();
+}
+
+/// A page that has drawn what the shell began with is sent the rest.
+async fn hears_the_end(socket: &mut Socket) {
+    assert_eq!(output(socket, 3).await, (7, b"bye".to_vec()));
+    assert_eq!(news(socket).await, json!({"state": "ended", "status": 3}));
+}
+
 #[tokio::test]
 async fn a_page_that_did_not_hear_the_end_comes_back_for_it() {
     let gate = Gate::new();
     let page = gate.sign_in().await;
     let (mut lost, id, shell) = begun(&gate, &page).await;
-    shell.write_all(b"bye").await.unwrap();
-    shell.exit_status(3);
-    shell.close();
+    says_goodbye(&shell).await;
     // All of it was sent. Whether it came is not known: the way breaks before the page says goodbye.
     while news(&mut lost).await["state"] != "ended" {}
     drop(lost);
 
-    let mut socket = back(&gate, &page, &id).await;
-
-    assert_eq!(output(&mut socket, 3).await, (7, b"bye".to_vec()));
-    assert_eq!(news(&mut socket).await, json!({"state": "ended", "status": 3}));
+    hears_the_end(&mut back(&gate, &page, &id).await).await;
 }
 
 #[tokio::test]
@@ -173,16 +181,11 @@ async fn a_page_that_left_its_line_is_not_one_that_heard_the_end() {
     let page = gate.sign_in().await;
     let (mut left, id, shell) = begun(&gate, &page).await;
     // Its goodbye and the end of the shell pass each other.
-    shell.write_all(b"bye").await.unwrap();
-    shell.exit_status(3);
-    shell.close();
+    says_goodbye(&shell).await;
     left.close(None).await.unwrap();
     while left.next().await.is_some_and(|said| said.is_ok()) {}
 
-    let mut socket = back(&gate, &page, &id).await;
-
-    assert_eq!(output(&mut socket, 3).await, (7, b"bye".to_vec()));
-    assert_eq!(news(&mut socket).await, json!({"state": "ended", "status": 3}));
+    hears_the_end(&mut back(&gate, &page, &id).await).await;
 }
 
 #[tokio::test]
@@ -265,9 +268,7 @@ async fn what_is_typed_at_a_shell_that_has_ended_does_not_hide_how() {
     let page = gate.sign_in().await;
     let (socket, id, shell) = begun(&gate, &page).await;
     drop(socket);
-    shell.write_all(b"bye").await.unwrap();
-    shell.exit_status(3);
-    shell.close();
+    says_goodbye(&shell).await;
     let over = async {
         let none = json!([]);
         while gate.send("GET", "/webapi/terminals", &page.cookie, &Value::Null).await.body["items"] != none {
@@ -279,8 +280,7 @@ async fn what_is_typed_at_a_shell_that_has_ended_does_not_hide_how() {
     let mut socket = back(&gate, &page, &id).await;
     say(&mut socket, FromPage::Input(b"ls\r")).await;
 
-    assert_eq!(output(&mut socket, 3).await, (7, b"bye".to_vec()));
-    assert_eq!(news(&mut socket).await, json!({"state": "ended", "status": 3}));
+    hears_the_end(&mut socket).await;
 }
 
 /// What a shell is given next, `wanted` bytes of it or more.

@@ -4,7 +4,7 @@ import { closeSync, createReadStream, existsSync, mkdtempSync, openSync, readdir
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { tools, visit, world, type Wishes } from '../world/browser';
 import { DIRECTIVES, Front } from '../world/front';
 import { until } from '../world/process';
@@ -81,26 +81,23 @@ test(`a file of ${LARGE} MiB goes up and comes down whole, and the page does not
 
 test('an upload goes on where it was after its way was cut, and after it was paused', async () => {
   const front = await Front.start(DIRECTIVES(world.port));
-  try {
-    const path = make('cut.bin', 256);
-    const page = await files({ port: front.port, expected: /ERR_|status of 50/ });
-    await page.locator('input[type=file]').setInputFiles(path);
-    await until('some of it', async () => ((await moved(page)) > 5 ? true : undefined));
+  onTestFinished(() => front.stop());
+  const path = make('cut.bin', 256);
+  const page = await files({ port: front.port, expected: /ERR_|status of 50/ });
+  await page.locator('input[type=file]').setInputFiles(path);
+  await until('some of it', async () => ((await moved(page)) > 5 ? true : undefined));
 
-    await front.down();
-    await page.getByRole('listitem').getByText(/Trying again/).waitFor();
-    const kept = await moved(page);
-    expect(kept).toBeGreaterThan(0);
-    await front.up();
-    await until('more of it', async () => ((await moved(page)) > kept ? true : undefined));
-    await page.getByRole('button', { name: 'Pause' }).click();
-    await page.getByRole('button', { name: 'Go on' }).click();
+  await front.down();
+  await page.getByRole('listitem').getByText(/Trying again/).waitFor();
+  const kept = await moved(page);
+  expect(kept).toBeGreaterThan(0);
+  await front.up();
+  await until('more of it', async () => ((await moved(page)) > kept ? true : undefined));
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await page.getByRole('button', { name: 'Go on' }).click();
 
-    await page.getByText(`SHA-256 ${await sum(path)}`).waitFor({ timeout: 300_000 });
-    expect(await sum(join(target, 'cut.bin'))).toBe(await sum(path));
-  } finally {
-    await front.stop();
-  }
+  await page.getByText(`SHA-256 ${await sum(path)}`).waitFor({ timeout: 300_000 });
+  expect(await sum(join(target, 'cut.bin'))).toBe(await sum(path));
 });
 
 test('an upload that is given up leaves nothing on the node', async () => {

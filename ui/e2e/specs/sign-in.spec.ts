@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { mctl, signIn, somebody, visit, world } from '../world/browser';
 import { Gate } from '../world/gate';
 import { call } from '../world/http';
@@ -40,24 +40,21 @@ test('an invite leads to a password, a code and the first sign-in, all in the br
 
 test('what is to be read stands before the form, each time, and is text whatever it says', async () => {
   const gate = await Gate.start('  message_of_the_day: "Work here is <b>recorded</b>.\\nMind the step."\n');
-  try {
-    const who = await gate.person('reader', 'access');
-    const page = await visit('nodes', { port: gate.port });
-    const message = page.getByText('Work here is <b>recorded</b>.');
+  onTestFinished(() => gate.stop());
+  const who = await gate.person('reader', 'access');
+  const page = await visit('nodes', { port: gate.port });
+  const message = page.getByText('Work here is <b>recorded</b>.');
 
-    await message.waitFor();
-    expect(await message.innerText()).toBe('Work here is <b>recorded</b>.\nMind the step.');
-    expect(await page.getByLabel('Password').count()).toBe(0);
-    await page.keyboard.press('Enter');
-    await signIn(page, who);
-    await page.getByRole('cell', { name: 'gpu-1' }).first().waitFor();
+  await message.waitFor();
+  expect(await message.innerText()).toBe('Work here is <b>recorded</b>.\nMind the step.');
+  expect(await page.getByLabel('Password').count()).toBe(0);
+  await page.keyboard.press('Enter');
+  await signIn(page, who);
+  await page.getByRole('cell', { name: 'gpu-1' }).first().waitFor();
 
-    await page.locator('header summary').click();
-    await page.getByRole('button', { name: 'Sign out' }).click();
-    await message.waitFor();
-  } finally {
-    await gate.stop();
-  }
+  await page.locator('header summary').click();
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await message.waitFor();
 });
 
 test('a wrong password is told in words, and the code is asked for anew', async () => {

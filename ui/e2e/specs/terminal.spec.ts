@@ -1,7 +1,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CDPSession } from 'playwright-core';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { tools, visit, world } from '../world/browser';
 import { DIRECTIVES, Front } from '../world/front';
 import { until } from '../world/process';
@@ -83,51 +83,45 @@ test('a big file goes by whole and the shell is there afterwards', async () => {
 
 test('after the network drops the same shell is there, with what it said meanwhile', async () => {
   const front = await Front.start(DIRECTIVES(world.port));
-  try {
-    const page = await visit('nodes', { cookie: world.vendor, port: front.port, expected: /ERR_CONNECTION|WebSocket connection|status of 50/ });
-    await open(page);
-    const go = join(front.dir, 'go');
-    await type(page, `kept=$$; echo first-$kept; until [ -e ${go} ]; do sleep 0.1; done; echo meanwhile; touch ${go}-on`);
-    const shell = /^first-(\d+)$/m.exec(await shows(page, /^first-\d+$/m))![1];
+  onTestFinished(() => front.stop());
+  const page = await visit('nodes', { cookie: world.vendor, port: front.port, expected: /ERR_CONNECTION|WebSocket connection|status of 50/ });
+  await open(page);
+  const go = join(front.dir, 'go');
+  await type(page, `kept=$$; echo first-$kept; until [ -e ${go} ]; do sleep 0.1; done; echo meanwhile; touch ${go}-on`);
+  const shell = /^first-(\d+)$/m.exec(await shows(page, /^first-\d+$/m))![1];
 
-    await front.down();
-    await page.getByText('Connection lost. Coming back').waitFor();
-    writeFileSync(go, '');
-    await until('the shell to go on', () => existsSync(`${go}-on`) || undefined);
-    await front.up();
+  await front.down();
+  await page.getByText('Connection lost. Coming back').waitFor();
+  writeFileSync(go, '');
+  await until('the shell to go on', () => existsSync(`${go}-on`) || undefined);
+  await front.up();
 
-    await shows(page, /^meanwhile$/m);
-    await page.locator('footer [role=status].good').waitFor();
-    await type(page, 'echo "same-$kept-$$"');
-    expect(await shows(page, /^same-\d+-\d+$/m)).toContain(`same-${shell}-${shell}`);
-  } finally {
-    await front.stop();
-  }
+  await shows(page, /^meanwhile$/m);
+  await page.locator('footer [role=status].good').waitFor();
+  await type(page, 'echo "same-$kept-$$"');
+  expect(await shows(page, /^same-\d+-\d+$/m)).toContain(`same-${shell}-${shell}`);
 });
 
 test('what is typed as the way to the gate breaks arrives when it is back, and once', async () => {
   const front = await Front.start(DIRECTIVES(world.port));
-  try {
-    const page = await visit('nodes', { cookie: world.vendor, port: front.port, expected: /ERR_CONNECTION|WebSocket connection|status of 50/ });
-    await open(page);
-    await type(page, 'clear; echo before-$((1))');
-    await shows(page, /^before-1$/m);
+  onTestFinished(() => front.stop());
+  const page = await visit('nodes', { cookie: world.vendor, port: front.port, expected: /ERR_CONNECTION|WebSocket connection|status of 50/ });
+  await open(page);
+  await type(page, 'clear; echo before-$((1))');
+  await shows(page, /^before-1$/m);
 
-    // It takes what comes and hands nothing on; then it is gone with it.
-    front.freeze();
-    await type(page, 'echo lost-and-$((1 + 1))');
-    await page.getByText('Stalled: the gate does not answer').waitFor();
-    await front.down();
-    await page.getByText('Connection lost. Coming back').waitFor();
-    await page.keyboard.type('echo then-');
-    await front.up();
+  // It takes what comes and hands nothing on; then it is gone with it.
+  front.freeze();
+  await type(page, 'echo lost-and-$((1 + 1))');
+  await page.getByText('Stalled: the gate does not answer').waitFor();
+  await front.down();
+  await page.getByText('Connection lost. Coming back').waitFor();
+  await page.keyboard.type('echo then-');
+  await front.up();
 
-    await shows(page, /^lost-and-2$/m);
-    await type(page, '$((2 + 1))');
-    expect((await shows(page, /^then-3$/m)).match(/^lost-and-2$/gm)).toHaveLength(1);
-  } finally {
-    await front.stop();
-  }
+  await shows(page, /^lost-and-2$/m);
+  await type(page, '$((2 + 1))');
+  expect((await shows(page, /^then-3$/m)).match(/^lost-and-2$/gm)).toHaveLength(1);
 });
 
 test('many lines are shown before they are pasted, and what runs there cannot write the clipboard', async () => {

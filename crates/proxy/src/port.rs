@@ -86,7 +86,7 @@ impl Service for Proxy {
         let cut = CancellationToken::new();
         let _cut_on_drop = cut.clone().drop_guard();
         let connections = TaskTracker::new();
-        let scope_of_connections = Scope::root("proxy connections");
+        let scope_of_connections = scope.apart("proxy connections");
         let gate = Gate::new(self.settings, scope_of_connections.clone()).map_err(Fault::new)?;
         for listener in self.listeners {
             let (gate, cut) = (gate.clone(), cut.clone());

@@ -82,6 +82,12 @@ impl Scope {
         Self::with(&self.0.name, CancellationToken::new(), TaskTracker::new(), Some(lane.clone()))
     }
 
+    /// A fresh root that shares this one's second lane: for what outlives this one's cancellation, by a grace.
+    #[must_use]
+    pub fn apart(&self, name: &str) -> Self {
+        Self::with(name, CancellationToken::new(), TaskTracker::new(), self.0.lane.clone())
+    }
+
     /// A scope that ends with this one, or earlier. Its tasks count as this one's too.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {

@@ -4,6 +4,8 @@ use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -347,13 +349,62 @@ fn a_unix_socket_is_forwarded() {
     let spec = format!("{}:127.0.0.1:{target}", socket.display());
     let _ssh = Process::start("socket", &mut ann.ssh(&["-N", "-L", &spec, &root()]), ann.home()).unwrap();
 
-    let mut stream =
-        until("the socket", LIMIT, || std::os::unix::net::UnixStream::connect(&socket).ok()).unwrap();
+    let mut stream = until("the socket", LIMIT, || UnixStream::connect(&socket).ok()).unwrap();
     stream.write_all(b"ping").unwrap();
     let mut answer = [0; 4];
     stream.read_exact(&mut answer).unwrap();
 
     assert_eq!(&answer, b"ping");
+}
+
+#[test]
+fn msh_forwards_unix_sockets_and_takes_the_place_of_one_left_behind() {
+    let gate = Gate::start().unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let target = echo().unwrap();
+    let at = |name: &str| ann.home().join(name).display().to_string();
+    let (near, back) = (at("near.sock"), at("back.sock"));
+    let start = |far: &str| {
+        let mut command = ann.command("msh");
+        // From a socket here to one over there, where a forward from over there to a port here listens.
+        command.args([
+            "ssh",
+            "-N",
+            "-R",
+            &format!("{far}:127.0.0.1:{target}"),
+            "-L",
+            &format!("{near}:{far}"),
+        ]);
+        command.args(["-L", &format!("{back}:127.0.0.1:{target}"), &root()]);
+        Process::start("sockets", &mut command, ann.home()).unwrap()
+    };
+    let answers = |socket: &str| {
+        until("an answer", LIMIT, || {
+            let mut stream = UnixStream::connect(socket).ok()?;
+            stream.set_read_timeout(Some(LIMIT)).ok()?;
+            stream.write_all(b"ping").ok()?;
+            let mut answer = [0; 4];
+            stream.read_exact(&mut answer).ok()?;
+            Some(answer)
+        })
+        .unwrap()
+    };
+
+    // Killed, it leaves its sockets behind; the next one starts all the same.
+    for far in ["far-1.sock", "far-2.sock"] {
+        let mut msh = start(&at(far));
+        assert_eq!((&answers(&near), &answers(&back)), (b"ping", b"ping"), "{}", msh.log());
+        let mode = std::fs::metadata(&near).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "the socket is its owner's alone");
+        msh.kill();
+    }
+
+    let _listening = UnixListener::bind(at("taken.sock")).unwrap();
+    let mut command = ann.command("msh");
+    command.args(["ssh", "-N", "-L", &format!("{}:127.0.0.1:{target}", at("taken.sock")), &root()]);
+    let refused = run(&mut command).unwrap();
+    assert!(refused.stderr.contains("cannot listen on"), "{}", refused.stderr);
+    assert!(Path::new(&at("taken.sock")).exists(), "somebody listens there");
 }
 
 #[test]

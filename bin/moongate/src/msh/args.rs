@@ -131,10 +131,10 @@ pub(crate) struct Ssh {
     /// Forward your SSH agent.
     #[arg(short = 'A', long)]
     pub(crate) forward_agent: bool,
-    /// Listen here and connect from the node: [bind:]port:host:hostport.
+    /// Listen here and connect from the node: [bind:]port:host:hostport, with a path for a Unix socket at either end.
     #[arg(short = 'L', value_name = "SPEC")]
     pub(crate) local: Vec<String>,
-    /// Listen on the node and connect from here: [bind:]port:host:hostport.
+    /// Listen on the node and connect from here: as -L.
     #[arg(short = 'R', value_name = "SPEC")]
     pub(crate) remote: Vec<String>,
     /// A SOCKS5 server here that goes out at the node: [bind:]port.

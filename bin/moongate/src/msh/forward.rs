@@ -1,23 +1,28 @@
-//! Forwards of `msh ssh`: `-L`, `-R`, `-D` (SOCKS5) and the agent.
+//! Forwards of `msh ssh`: `-L` and `-R` with ports and Unix sockets, `-D` (SOCKS5) and the agent.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use runtime::Scope;
-use ssh::Connection;
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use ssh::connection::{Event, Incoming};
+use ssh::{Channel, Connection};
 use tokio::io::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional_with_sizes,
 };
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio_util::either::Either;
 use wire::ssh::connection::ChannelKind;
 
 use super::args::Ssh;
-use super::target::{Forward, parse_dynamic};
+use super::target::{End, Forward, parse_dynamic};
 
 /// Connections forwarded at once by one listener; more wait.
 const AT_ONCE: usize = 256;
@@ -26,6 +31,8 @@ const GREETING: Duration = Duration::from_secs(10);
 /// Between two tries to accept after one failed.
 const AGAIN: Duration = Duration::from_secs(1);
 const BUFFER: usize = 64 * 1024;
+/// Connections that may wait at a socket until they are accepted.
+const WAITING: i32 = 128;
 
 /// The forwards asked for.
 pub(crate) struct Plan {
@@ -59,31 +66,26 @@ impl Plan {
         incoming: Incoming,
         scope: &Scope,
     ) -> Result<()> {
-        for forward in self.local {
-            let listener = bind(&forward.bind, forward.port).await?;
-            let connection = connection.clone();
-            serve(listener, scope, move |stream, peer| {
-                local(connection.clone(), stream, peer, forward.clone())
-            });
+        for Forward { from, to } in self.local {
+            let (door, connection) = (Door::open(&from).await?, connection.clone());
+            serve(door, scope, move |stream| local(connection.clone(), stream, to.clone()));
         }
         for (host, port) in self.dynamic {
-            let listener = bind(&host, port).await?;
-            let connection = connection.clone();
-            serve(listener, scope, move |stream, peer| socks(connection.clone(), stream, peer));
+            let (door, connection) = (Door::open(&End::Port(host, port)).await?, connection.clone());
+            serve(door, scope, move |stream| socks(connection.clone(), stream));
         }
         let mut remote = Vec::new();
-        for forward in self.remote {
-            let port = connection
-                .listen(&forward.bind, forward.port)
-                .await
-                .with_context(|| format!("the node does not listen on {}:{}", forward.bind, forward.port))?;
-            if forward.port == 0 {
-                eprintln!(
-                    "Allocated port {port} for remote forward to {}:{}",
-                    forward.host, forward.host_port
-                );
-            }
-            remote.push((port, forward));
+        for Forward { mut from, to } in self.remote {
+            let listening = match &mut from {
+                End::Path(path) => connection.listen_unix(&path.to_string_lossy()).await,
+                End::Port(host, port) => connection.listen(host, *port).await.map(|chosen| {
+                    if std::mem::replace(port, chosen) == 0 {
+                        eprintln!("Allocated port {chosen} for remote forward to {to}");
+                    }
+                }),
+            };
+            listening.with_context(|| format!("the node does not listen on {from}"))?;
+            remote.push(Forward { from, to });
         }
         let (inner, agent) = (scope.clone(), self.agent);
         scope.spawn("forwards from the node", hear(incoming, remote, agent, inner));
@@ -91,39 +93,121 @@ impl Plan {
     }
 }
 
-/// Listens; no host or `*` is every address of this machine, as in ssh(1).
-async fn bind(host: &str, port: u16) -> Result<TcpListener> {
-    let host = if matches!(host, "" | "*") { "0.0.0.0" } else { host };
-    let listener =
-        TcpListener::bind((host, port)).await.with_context(|| format!("cannot listen on {host}:{port}"))?;
-    if port == 0 {
-        eprintln!("Listening on {}", listener.local_addr()?);
-    }
-    Ok(listener)
-}
+/// A connection here, whatever it came in at or goes out to.
+type Stream = Either<TcpStream, UnixStream>;
 
 /// Where connections come from.
 trait Listen: Send + Sync + 'static {
     type Stream: Send + 'static;
     /// The next connection.
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
-impl Listen for TcpListener {
-    type Stream = TcpStream;
-    fn next(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send {
-        self.accept()
+/// A place here where connections come in.
+enum Door {
+    Port(TcpListener),
+    Path { listener: UnixListener, _named: Named },
+}
+
+/// A socket's name, which goes with it.
+struct Named(PathBuf);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        // Nothing is lost with it: what is left is taken for what it is by whoever comes next.
+        _ = std::fs::remove_file(&self.0);
     }
 }
 
+impl Door {
+    /// Listens. No host or `*` is every address of this machine, as in ssh(1); a socket is for its owner alone, and
+    /// takes the place of one that nobody listens at any more.
+    async fn open(at: &End) -> Result<Self> {
+        let failed = || format!("cannot listen on {at}");
+        match at {
+            End::Port(host, port) => {
+                let host = if matches!(host.as_str(), "" | "*") { "0.0.0.0" } else { host };
+                let listener = TcpListener::bind((host, *port)).await.with_context(failed)?;
+                if *port == 0 {
+                    eprintln!("Listening on {}", listener.local_addr()?);
+                }
+                Ok(Self::Port(listener))
+            }
+            End::Path(path) => {
+                let listener = match private(path) {
+                    Err(Errno::ADDRINUSE) if left_behind(path).await => {
+                        std::fs::remove_file(path).with_context(failed)?;
+                        private(path)
+                    }
+                    bound => bound,
+                };
+                let listener = UnixListener::from_std(listener.with_context(failed)?)?;
+                Ok(Self::Path { listener, _named: Named(path.clone()) })
+            }
+        }
+    }
+}
+
+/// A socket at `path` that its owner alone can use, from the first moment on.
+fn private(path: &Path) -> Result<std::os::unix::net::UnixListener, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // What the socket is allowed, its name is allowed when it gets one (unix(7)).
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    net::listen(&socket, WAITING)?;
+    Ok(socket.into())
+}
+
+/// Whether `path` is a socket whose program has gone.
+async fn left_behind(path: &Path) -> bool {
+    UnixStream::connect(path).await.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+impl Listen for Door {
+    type Stream = Stream;
+    async fn next(&self) -> io::Result<Stream> {
+        match self {
+            Self::Port(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // It may have gone again; whoever reads from it hears that.
+                _ = stream.set_nodelay(true);
+                Ok(Either::Left(stream))
+            }
+            Self::Path { listener, .. } => Ok(Either::Right(listener.accept().await?.0)),
+        }
+    }
+}
+
+/// Connects to what a forward leads to.
+async fn reach(to: &End) -> io::Result<Stream> {
+    Ok(match to {
+        End::Port(host, port) => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            stream.set_nodelay(true)?;
+            Either::Left(stream)
+        }
+        End::Path(path) => Either::Right(UnixStream::connect(path).await?),
+    })
+}
+
+/// Where a connection came from, as the node is told; a Unix socket has no address.
+fn origin(stream: &Stream) -> (String, u16) {
+    match stream {
+        Either::Left(stream) => stream.peer_addr().ok(),
+        Either::Right(_) => None,
+    }
+    .map_or_else(|| (Ipv4Addr::LOCALHOST.to_string(), 0), |peer| (peer.ip().to_string(), peer.port()))
+}
+
 /// Accepts for ever; each connection is a task of the scope.
-fn serve<F, W>(listener: TcpListener, scope: &Scope, work: F)
+fn serve<F, W>(door: Door, scope: &Scope, work: F)
 where
-    F: Fn(TcpStream, SocketAddr) -> W + Send + Sync + 'static,
+    F: Fn(Stream) -> W + Send + Sync + 'static,
     W: Future<Output = Result<()>> + Send + 'static,
 {
     let say = |what: &str| eprintln!("msh: forward: {}", crate::show::clean_lines(what));
-    scope.spawn("forward", accept(listener, scope.clone(), AGAIN, say, work));
+    scope.spawn("forward", accept(door, scope.clone(), AGAIN, say, work));
 }
 
 /// Accepts for ever. When no connection can be had, says so once and tries `again` after a while; what waits meanwhile
@@ -133,7 +217,7 @@ async fn accept<L, W>(
     scope: Scope,
     again: Duration,
     say: impl Fn(&str) + Clone + Send + 'static,
-    work: impl Fn(L::Stream, SocketAddr) -> W,
+    work: impl Fn(L::Stream) -> W,
 ) where
     L: Listen,
     W: Future<Output = Result<()>> + Send + 'static,
@@ -142,7 +226,7 @@ async fn accept<L, W>(
     let mut failing = false;
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let (stream, peer) = match listener.next().await {
+        let stream = match listener.next().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, most likely: that passes when connections end.
@@ -157,7 +241,7 @@ async fn accept<L, W>(
         if std::mem::take(&mut failing) {
             say("connections are accepted again");
         }
-        let (done, say) = (work(stream, peer), say.clone());
+        let (done, say) = (work(stream), say.clone());
         scope.spawn("forwarded connection", async move {
             if let Err(error) = done.await {
                 say(&format!("{error:#}"));
@@ -172,34 +256,35 @@ async fn join(mut a: impl AsyncRead + AsyncWrite + Unpin, mut b: impl AsyncRead 
     drop(copy_bidirectional_with_sizes(&mut a, &mut b, BUFFER, BUFFER).await);
 }
 
-async fn local(connection: Connection, stream: TcpStream, peer: SocketAddr, forward: Forward) -> Result<()> {
-    let origin = (peer.ip().to_string(), peer.port());
-    let channel = connection
-        .open_direct_tcp(&forward.host, forward.host_port, (&origin.0, origin.1))
-        .await
-        .with_context(|| {
-        format!("the node does not connect to {}:{}", forward.host, forward.host_port)
-    })?;
-    stream.set_nodelay(true)?;
+/// Opens the way from the node to `to`.
+async fn onwards(connection: &Connection, to: &End, (origin, port): (String, u16)) -> Result<Channel> {
+    match to {
+        End::Port(host, there) => connection.open_direct_tcp(host, *there, (&origin, port)).await,
+        End::Path(path) => {
+            connection.open(ChannelKind::DirectUnix { path: path.to_string_lossy().into() }).await
+        }
+    }
+    .with_context(|| format!("the node does not connect to {to}"))
+}
+
+async fn local(connection: Connection, stream: Stream, to: End) -> Result<()> {
+    let channel = onwards(&connection, &to, origin(&stream)).await?;
     join(stream, channel.into_stream()).await;
     Ok(())
 }
 
 /// SOCKS5 (RFC 1928): no authentication, CONNECT only.
-async fn socks(connection: Connection, mut stream: TcpStream, peer: SocketAddr) -> Result<()> {
+async fn socks(connection: Connection, mut stream: Stream) -> Result<()> {
     let (host, port) =
         tokio::time::timeout(GREETING, greet(&mut stream)).await.context("the SOCKS client is silent")??;
-    let origin = (peer.ip().to_string(), peer.port());
-    let opened = connection.open_direct_tcp(&host, port, (&origin.0, origin.1)).await;
+    let opened = onwards(&connection, &End::Port(host, port), origin(&stream)).await;
     let code = if opened.is_ok() { 0 } else { 5 };
     stream.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
-    let channel = opened.with_context(|| format!("the node does not connect to {host}:{port}"))?;
-    stream.set_nodelay(true)?;
-    join(stream, channel.into_stream()).await;
+    join(stream, opened?.into_stream()).await;
     Ok(())
 }
 
-async fn greet(stream: &mut TcpStream) -> Result<(String, u16)> {
+async fn greet(stream: &mut Stream) -> Result<(String, u16)> {
     let version = stream.read_u8().await?;
     anyhow::ensure!(version == 5, "the client speaks SOCKS version {version}, not 5");
     let mut methods = vec![0; usize::from(stream.read_u8().await?)];
@@ -229,42 +314,35 @@ async fn greet(stream: &mut TcpStream) -> Result<(String, u16)> {
     Ok((host, port))
 }
 
-/// Serves what the node opens: connections to ports it listens on for us, and the agent.
-async fn hear(mut incoming: Incoming, remote: Vec<(u16, Forward)>, agent: bool, scope: Scope) {
+/// Serves what the node opens: connections to where it listens for us, and the agent.
+async fn hear(mut incoming: Incoming, remote: Vec<Forward>, agent: bool, scope: Scope) {
+    let leads = |is: &dyn Fn(&End) -> bool| remote.iter().find(|f| is(&f.from)).map(|f| f.to.clone());
     while let Some(event) = incoming.next().await {
         let Event::Open(opening) = event else { continue };
-        match &opening.kind {
+        let to = match &opening.kind {
             ChannelKind::ForwardedTcp(path) => {
-                let found =
-                    remote.iter().find(|(port, _)| u32::from(*port) == path.port).map(|(_, f)| f.clone());
-                let Some(forward) = found else { continue };
-                scope.spawn("forwarded from the node", async move {
-                    match TcpStream::connect((forward.host.as_str(), forward.host_port)).await {
-                        Ok(stream) => {
-                            if let Ok(channel) = opening.accept() {
-                                join(stream, channel.into_stream()).await;
-                            }
-                        }
-                        Err(error) => opening.unreachable(&error.to_string()),
-                    }
-                });
+                leads(&|from| matches!(from, End::Port(_, port) if u32::from(*port) == path.port))
+            }
+            ChannelKind::ForwardedUnix { path: at } => {
+                leads(&|from| matches!(from, End::Path(path) if path == Path::new(at)))
             }
             ChannelKind::Agent if agent => {
-                let Some(socket) = std::env::var_os("SSH_AUTH_SOCK") else { continue };
-                scope.spawn("agent", async move {
-                    match UnixStream::connect(socket).await {
-                        Ok(stream) => {
-                            if let Ok(channel) = opening.accept() {
-                                join(stream, channel.into_stream()).await;
-                            }
-                        }
-                        Err(error) => opening.unreachable(&error.to_string()),
-                    }
-                });
+                std::env::var_os("SSH_AUTH_SOCK").map(|path| End::Path(path.into()))
             }
-            // Nothing else was asked for: dropping it refuses.
-            _ => {}
-        }
+            _ => None,
+        };
+        // Nothing else was asked for: dropping it refuses.
+        let Some(to) = to else { continue };
+        scope.spawn("forwarded from the node", async move {
+            match reach(&to).await {
+                Ok(stream) => {
+                    if let Ok(channel) = opening.accept() {
+                        join(stream, channel.into_stream()).await;
+                    }
+                }
+                Err(error) => opening.unreachable(&error.to_string()),
+            }
+        });
     }
 }
 
@@ -281,11 +359,11 @@ mod tests {
 
     impl Listen for OutOfDescriptors {
         type Stream = ();
-        async fn next(&self) -> io::Result<((), SocketAddr)> {
+        async fn next(&self) -> io::Result<()> {
             if self.0.fetch_add(1, Ordering::SeqCst) < 3 {
                 return Err(rustix::io::Errno::MFILE.into());
             }
-            Ok(((), SocketAddr::from((Ipv4Addr::LOCALHOST, 1))))
+            Ok(())
         }
     }
 
@@ -296,7 +374,7 @@ mod tests {
         let (served, mut done) = tokio::sync::mpsc::channel(1);
         let told = said.clone();
         let say = move |what: &str| told.lock().unwrap().push(what.to_owned());
-        let work = move |(), _| {
+        let work = move |()| {
             let served = served.clone();
             async move { Ok(served.send(()).await?) }
         };

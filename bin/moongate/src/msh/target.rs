@@ -1,6 +1,7 @@
 //! `[login@]node[:port]` and forwards such as `8080:db:5432`, parsed once.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// A node and the account on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,18 +77,35 @@ impl Place {
     }
 }
 
-/// `[bind:]port:host:hostport`.
+/// One end of a forward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A port of a host; where one listens, 0 lets the system choose.
+    Port(String, u16),
+    /// A Unix socket: whatever has a `/` in it, as with ssh.
+    Path(PathBuf),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(host, port) => write!(f, "{host}:{port}"),
+            Self::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// What `-L` and `-R` take: where to listen, and where what comes there goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Forward {
     /// Where to listen.
-    pub(crate) bind: String,
-    /// The port to listen on; 0 lets the system choose.
-    pub(crate) port: u16,
+    pub(crate) from: End,
     /// Where to connect to.
-    pub(crate) host: String,
-    /// The port to connect to.
-    pub(crate) host_port: u16,
+    pub(crate) to: End,
 }
+
+/// Where a forward listens when it does not say.
+const HERE: &str = "127.0.0.1";
 
 /// Splits at `:` outside brackets, so `[::1]:80:host:80` has four parts.
 fn parts(text: &str) -> Vec<String> {
@@ -109,24 +127,34 @@ fn parts(text: &str) -> Vec<String> {
 }
 
 impl Forward {
-    /// Parses `[bind:]port:host:hostport`.
+    /// Parses `[bind:]port:host:hostport`, with a path in the place of either end (ssh(1), `-L` and `-R`).
     ///
     /// # Errors
     /// The text has another shape.
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
-        let bad = || anyhow::anyhow!("`{text}` is not a forward (expected [bind:]port:host:hostport)");
+        let bad = || {
+            anyhow::anyhow!(
+                "`{text}` is not a forward (expected [bind:]port:host:hostport; either end may be the path of a \
+                 Unix socket instead: port:/path, /path:host:hostport, /path:/path)"
+            )
+        };
+        let port = |host: &str, port: &str| {
+            port.parse().map(|port| End::Port(host.to_owned(), port)).map_err(|_| bad())
+        };
+        let path = |path: &str| End::Path(path.into());
+        let is_path = |text: &str| text.contains('/');
         let found = parts(text);
-        let (bind, port, host, host_port) = match found.as_slice() {
-            [port, host, host_port] => ("127.0.0.1", port, host, host_port),
-            [bind, port, host, host_port] => (bind.as_str(), port, host, host_port),
+        let found: Vec<&str> = found.iter().map(String::as_str).collect();
+        let (from, to) = match *found.as_slice() {
+            [from, to] if is_path(from) && is_path(to) => (path(from), path(to)),
+            [from, to] if is_path(to) => (port(HERE, from)?, path(to)),
+            [from, host, to] if is_path(from) => (path(from), port(host, to)?),
+            [bind, from, to] if is_path(to) => (port(bind, from)?, path(to)),
+            [from, host, to] => (port(HERE, from)?, port(host, to)?),
+            [bind, from, host, to] => (port(bind, from)?, port(host, to)?),
             _ => return Err(bad()),
         };
-        Ok(Self {
-            bind: bind.to_owned(),
-            port: port.parse().map_err(|_| bad())?,
-            host: host.clone(),
-            host_port: host_port.parse().map_err(|_| bad())?,
-        })
+        Ok(Self { from, to })
     }
 }
 
@@ -137,7 +165,7 @@ impl Forward {
 pub(crate) fn parse_dynamic(text: &str) -> anyhow::Result<(String, u16)> {
     let bad = || anyhow::anyhow!("`{text}` is not a place to listen (expected [bind:]port)");
     match parts(text).as_slice() {
-        [port] => Ok(("127.0.0.1".to_owned(), port.parse().map_err(|_| bad())?)),
+        [port] => Ok((HERE.to_owned(), port.parse().map_err(|_| bad())?)),
         [bind, port] => Ok((bind.clone(), port.parse().map_err(|_| bad())?)),
         _ => Err(bad()),
     }
@@ -158,14 +186,37 @@ mod tests {
     }
 
     #[test]
-    fn forwards_have_three_or_four_parts() {
-        let short = Forward::parse("8080:db:5432").unwrap();
-        assert_eq!(
-            (short.bind.as_str(), short.port, short.host.as_str(), short.host_port),
-            ("127.0.0.1", 8080, "db", 5432)
-        );
-        assert_eq!(Forward::parse("[::1]:0:[fe80::1]:80").unwrap().host, "fe80::1");
-        for bad in ["8080", "x:y:z", "1:2:3:4:5", "99999:h:1"] {
+    fn forwards_lead_from_ports_and_sockets_to_ports_and_sockets() {
+        for (text, from, to) in [
+            ("8080:db:5432", "127.0.0.1:8080", "db:5432"),
+            ("*:8080:db:5432", "*:8080", "db:5432"),
+            ("[::1]:0:[fe80::1]:80", "::1:0", "fe80::1:80"),
+            ("8080:/run/db.sock", "127.0.0.1:8080", "/run/db.sock"),
+            ("localhost:8080:/run/db.sock", "localhost:8080", "/run/db.sock"),
+            ("/tmp/db.sock:db:5432", "/tmp/db.sock", "db:5432"),
+            ("./db.sock:/run/db.sock", "./db.sock", "/run/db.sock"),
+            ("[/tmp/a:b]:/run/db.sock", "/tmp/a:b", "/run/db.sock"),
+        ] {
+            let forward = Forward::parse(text).unwrap();
+            assert_eq!(
+                (forward.from.to_string(), forward.to.to_string()),
+                (from.into(), to.into()),
+                "{text}"
+            );
+        }
+        let wrong = [
+            "8080",
+            "x:y:z",
+            "1:2:3:4:5",
+            "99999:h:1",
+            "8080:",
+            "8080:db",
+            "/tmp/a",
+            "/tmp/a:db:x",
+            "a:b:/c",
+            "1:2:/a:/b",
+        ];
+        for bad in wrong {
             assert!(Forward::parse(bad).is_err(), "{bad}");
         }
     }

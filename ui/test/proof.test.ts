@@ -84,7 +84,7 @@ test.each([
   ['abandoned', 'proven'],
   ['live', 'growing'],
 ] as const)('a recording that is %s, and said to be, is %s', async (state, wanted) => {
-  expect(await check(await recording({ state }))).toMatchObject({ state: wanted, segments: 2, frames: 3 });
+  expect(await check(await recording({ state }))).toMatchObject({ state: wanted, segments: 2, frames: 3, abandoned: state === 'abandoned' });
 });
 
 type Said = GetRecordingAnswer['info'];

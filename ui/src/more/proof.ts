@@ -15,6 +15,8 @@ export interface Verdict {
   /** Hash of the last segment that holds. */
   head: string;
   recovered: number;
+  /** Proven to have been cut off where it ends: what came after was lost with its node. */
+  abandoned: boolean;
   /** The first segment at fault. */
   at?: number;
   why?: Fault;
@@ -109,7 +111,7 @@ export async function verify(
   const id = detail.info.id;
   const key = bytesOf(auditKey);
   const sealKey = hex(bytesOf(detail.seal_key));
-  const so: Verdict = { state: 'growing', segments: 0, frames: 0, bytes: 0, sealKey, auditKey: hex(key), head: '0'.repeat(64), recovered: 0 };
+  const so: Verdict = { state: 'growing', segments: 0, frames: 0, bytes: 0, sealKey, auditKey: hex(key), head: '0'.repeat(64), recovered: 0, abandoned: false };
   const broken = (at: number, why: Fault): Verdict => ({ ...so, state: 'broken', at, why });
   let last = false;
   let until = 0;
@@ -147,7 +149,7 @@ export async function verify(
     && (ended === null || Date.parse(detail.info.ended ?? '') === ended);
   if (!agrees) return broken(0, 'described');
   if (state === 'complete' && !last) return broken(so.segments, 'cut');
-  return { ...so, state: 'proven' };
+  return { ...so, state: 'proven', abandoned: state === 'abandoned' };
 }
 
 /** For which end the closing statement is signed. */

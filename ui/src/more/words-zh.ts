@@ -16,6 +16,7 @@ export const zh: Record<MoreKey, string> = {
   'rec.help': '按键', 'rec.full': '全屏', 'rec.commands': '命令', 'rec.noCommands': '画面上没有识别到命令。', 'rec.blank': '此会话没有画面。传输的文件见“命令”和审计日志。', 'rec.absolute': '显示钟点时间或已过时间',
   'rec.goTo': '跳到某一时间', 'rec.go': '跳转', 'rec.save': '另存为', 'rec.counts': '{n} 段，{size}', 'rec.counts_one': '{n} 段，{size}',
   'rec.verify': '验证', 'rec.verifying': '正在验证 {n} / {all}……', 'rec.proven': '已验证：{n} 段，完整', 'rec.proven_one': '已验证：{n} 段，完整',
+  'rec.provenToCut': '已验证：{n} 段，其后中断', 'rec.provenToCut_one': '已验证：{n} 段，其后中断',
   'rec.growing': '目前已验证 {n} 段；结尾尚无法证明', 'rec.growing_one': '目前已验证 {n} 段；结尾尚无法证明', 'rec.broken': '第 {n} 段不可信：{why}',
   'rec.nothing': '还没有显示任何内容。', 'rec.starts': '此会话刚刚开始，画面会自动出现在这里。',
   'rec.told.silent': '未告知', 'rec.told.banner': '开始时已告知', 'rec.told.consent': '已征求同意', 'rec.toldHint': '关于录制，此人被告知的内容',

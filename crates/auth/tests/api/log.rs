@@ -280,14 +280,14 @@ async fn a_search_finds_by_type_user_session_and_time_page_by_page() {
 
 #[tokio::test]
 async fn a_search_of_late_looks_no_further_back_than_it_must() {
-    let world = World::with(|s| s.times.checkpoint = Duration::ZERO).await;
+    let world = World::begun(Duration::from_secs(6 * 86_400), |s| s.times.checkpoint = Duration::ZERO).await;
     let node = world.node("web-1", "dev").await;
-    let admin = world.admin().await;
     for _ in 0..3 {
         let events = (0..600).map(|n| connect(&world, &node.id, &format!("user-{n}"))).collect();
         node.client.call(&EmitEvents { events }).await.unwrap();
         world.clock.advance(Duration::from_secs(2 * 86_400));
     }
+    let admin = world.admin().await;
 
     for (days, found) in [(1, 0), (3, 600), (5, 1_200), (7, 1_800)] {
         let from = Some(world.clock.now() - Duration::from_secs(days * 86_400));

@@ -357,9 +357,12 @@ impl Sshd {
         let port = free_port().await;
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\n\
-             PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n{more}\n",
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
+             SetEnv HOME={}\n{more}\n",
             path("host").display(),
             path("keys").display(),
+            // Not that of whoever runs the tests, whose start-up files may say and do anything.
+            home.path().display(),
         );
         std::fs::write(path("config"), config).unwrap();
         drop(std::fs::create_dir_all("/run/sshd"));

@@ -10,7 +10,7 @@ use client::tls::{Certified, Keyring, Material};
 use client::web_trust::WebTrust;
 use client::{BoxFuture, BoxStream, CallError, Client, Connect, ConnectError};
 use model::api::cluster::{GetTrust, TrustBundle};
-use runtime::{Random, Scope};
+use runtime::{Clock, Random, Scope};
 use wire::route::Route;
 
 use crate::address::PORT;
@@ -143,7 +143,9 @@ pub(crate) fn by_profile(home: &Home, profile: &Profile, scope: &Scope) -> Resul
     };
     let bundle = home.trust(profile)?;
     let own = Certified::from_pem(&read(&keys.tls_cert())?, &read(&keys.tls_key())?)?;
-    let dialer = dialer(&profile.web_proxy_addr, Keyring::new(Material::trusting(&bundle)?.showing(own)))?;
+    let keyring = Keyring::new(Material::trusting(&bundle)?.showing(own));
+    let to = HostPort::parse(&profile.web_proxy_addr, PORT)?;
+    let dialer = Dialer::remembering(to, proxies()?, keyring, home.memory(profile, Clock::system()));
     let client = client(&dialer, scope);
     Ok(Way { dialer, client })
 }

@@ -2,7 +2,8 @@
 //! and inside a WebSocket when a front on the way ends TLS.
 //!
 //! Whether ALPN survives is found out by the first connection and remembered; when what was remembered stops working,
-//! and for a WebSocket every ten minutes, it is found out anew. What leads to a WebSocket is an answer that is not the far
+//! and for a WebSocket every ten minutes, it is found out anew; a program that runs for a moment goes on from what the one
+//! before it found out ([`Memory`]). What leads to a WebSocket is an answer that is not the far
 //! end's own, a way that breaks twice in a row, or silence; for a tunnel, which lasts, silence twice in a row: a gate that
 //! is slow, or just starts, is asked again. The inner TLS is always verified against the keyring, so the outer one of a
 //! WebSocket needs no trust: it only carries. Every step has a deadline; at most two carriers are tried for one connection.
@@ -56,6 +57,22 @@ pub struct Carrier {
     pub proxy: Option<String>,
     /// Why this carrier.
     pub why: String,
+    /// It was asked for, and says nothing of what the way lets through.
+    pub asked: bool,
+}
+
+/// What one process keeps of a way for the next.
+pub struct Memory {
+    /// Only a WebSocket got through: why, and how long ago that was found out.
+    pub websocket: Option<(String, Duration)>,
+    /// Is told of every way that is found out, once it has been gone.
+    pub note: Box<dyn Fn(&Carrier) + Send + Sync>,
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("websocket", &self.websocket).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Display for Carrier {
@@ -80,6 +97,7 @@ struct Inner {
     carrier: Mutex<Option<Found>>,
     /// Nobody answered straight TLS, the last time it was tried.
     unanswered: AtomicBool,
+    memory: Option<Memory>,
 }
 
 /// How connections get through, as it was found out.
@@ -130,13 +148,22 @@ impl Dialer {
     /// A dialer to `to`, through the proxies of `env`, trusting and showing what `keyring` has at each dial.
     #[must_use]
     pub fn new(to: HostPort, env: ProxyEnv, keyring: Keyring) -> Self {
-        Self(Arc::new(Inner {
-            to,
-            env,
-            keyring,
-            carrier: Mutex::new(None),
-            unanswered: AtomicBool::new(false),
-        }))
+        Self::made(to, env, keyring, None)
+    }
+
+    /// The same, going on from what an earlier process found out, for as long as that holds.
+    #[must_use]
+    pub fn remembering(to: HostPort, env: ProxyEnv, keyring: Keyring, memory: Memory) -> Self {
+        Self::made(to, env, keyring, Some(memory))
+    }
+
+    fn made(to: HostPort, env: ProxyEnv, keyring: Keyring, memory: Option<Memory>) -> Self {
+        let before = memory.as_ref().and_then(|m| m.websocket.clone()).and_then(|(why, ago)| {
+            let carrier = Carrier { kind: CarrierKind::WebSocket, proxy: None, why, asked: false };
+            Some(Found { carrier, at: Instant::now().checked_sub(ago)? })
+        });
+        let (carrier, unanswered) = (Mutex::new(before), AtomicBool::new(false));
+        Self(Arc::new(Inner { to, env, keyring, carrier, unanswered, memory }))
     }
 
     /// Where it dials.
@@ -145,7 +172,7 @@ impl Dialer {
         &self.0.to
     }
 
-    /// How the last connection got through; `None` before the first.
+    /// How the last connection got through, in this process or the one before; `None` before the first.
     #[must_use]
     pub fn carrier(&self) -> Option<Carrier> {
         self.found().map(|found| found.carrier)
@@ -160,8 +187,11 @@ impl Dialer {
     }
 
     /// Found out just now.
-    fn learn(&self, kind: CarrierKind, proxy: Option<String>, why: String) {
-        self.remember(Some(Found { carrier: Carrier { kind, proxy, why }, at: Instant::now() }));
+    fn learn(&self, carrier: Carrier) {
+        if let Some(memory) = &self.0.memory {
+            (memory.note)(&carrier);
+        }
+        self.remember(Some(Found { carrier, at: Instant::now() }));
     }
 
     /// A stream for `route`: carrier found, TLS done, the far end verified.
@@ -200,7 +230,8 @@ impl Dialer {
         // The authority's route never leaves TLS, and its own address knows no WebSocket.
         if self.0.env.wants_web_socket() && route != Route::Auth {
             let (stream, proxy) = self.websocket(route).await.map_err(|failed| failed.error)?;
-            self.learn(CarrierKind::WebSocket, proxy, "MOONGATE_CARRIER asks for it".to_owned());
+            let why = "MOONGATE_CARRIER asks for it".to_owned();
+            self.learn(Carrier { kind: CarrierKind::WebSocket, proxy, why, asked: true });
             return Ok(stream);
         }
         let known = self.found().filter(|found| found.carrier.kind == CarrierKind::WebSocket);
@@ -221,7 +252,8 @@ impl Dialer {
         let direct = match self.direct(route).await {
             Ok((stream, proxy)) => {
                 self.0.unanswered.store(false, Ordering::Relaxed);
-                self.learn(CarrierKind::Tls, proxy, "ALPN survives the way".to_owned());
+                let why = "ALPN survives the way".to_owned();
+                self.learn(Carrier { kind: CarrierKind::Tls, proxy, why, asked: false });
                 return Ok(stream);
             }
             Err(Failed { error, next }) => {
@@ -235,9 +267,11 @@ impl Dialer {
                 error
             }
         };
+        tracing::debug!(error = %direct, "straight TLS does not get through: a WebSocket is tried");
         match self.websocket(route).await {
             Ok((stream, proxy)) => {
-                self.learn(CarrierKind::WebSocket, proxy, format!("straight TLS failed: {direct}"));
+                let why = format!("straight TLS failed: {direct}");
+                self.learn(Carrier { kind: CarrierKind::WebSocket, proxy, why, asked: false });
                 Ok(stream)
             }
             Err(Failed { error, next: Next::GiveUp }) => Err(error),

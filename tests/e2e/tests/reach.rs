@@ -89,6 +89,18 @@ fn node_and_person_pass_an_nginx_that_ends_tls() {
 
     assert_eq!(ran.ok().unwrap().text(), "fronted\n");
     assert!(status.contains("websocket"), "{status}");
+    // Nobody finds out twice within minutes, and who knows nothing finds out.
+    let finds_out = || {
+        let ran = ann.msh(&["--debug", "ls"]).unwrap().ok().unwrap();
+        ran.stderr.contains("straight TLS does not get through")
+    };
+    assert!(!finds_out());
+    let profile = ann.home().join(".msh/127.0.0.1.yaml");
+    let text = std::fs::read_to_string(&profile).unwrap();
+    let (known, _) = text.split_once("websocket:\n").unwrap();
+    std::fs::write(&profile, known).unwrap();
+    assert!(finds_out());
+    assert!(!finds_out());
     copies_pass_whole(&ann, "fronted").unwrap();
 }
 

@@ -232,6 +232,7 @@ mod tests {
             cluster: "main".into(),
             insecure: false,
             carrier: String::new(),
+            websocket: None,
             turn: 0,
             place: "gate".into(),
         };

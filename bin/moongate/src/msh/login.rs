@@ -17,7 +17,7 @@ use super::args::{Common, Login};
 use super::profile::{Home, Profile, write_private};
 use super::{agent, hosts, prompt, web};
 use crate::address::with_port;
-use crate::gate::{self, Proof, Way};
+use crate::gate::{self, Proof};
 use crate::show::{Format, clean_lines, complain, print, write_out};
 
 /// Signs in, keeps keys and certificates, and shows the status block.
@@ -78,13 +78,9 @@ pub(crate) async fn login(common: &Common, wanted: &Login, scope: &Scope) -> Res
     drop(lock);
     // The first call with the new certificate finds out what carries it, so that `msh status` can tell.
     let way = gate::by_profile(&home, &profile, scope)?;
-    match way.client.call(&WhoAmI {}).await {
-        Ok(_) => remember_way(&home, &profile, &way),
-        Err(error) => {
-            let error = anyhow::Error::new(error);
-            let what = "signed in, but the gate cannot be reached with the new certificate";
-            complain("msh", &error.context(what));
-        }
+    if let Err(error) = way.client.call(&WhoAmI {}).await {
+        let what = "signed in, but the gate cannot be reached with the new certificate";
+        complain("msh", &anyhow::Error::new(error).context(what));
     }
     if wanted.add_keys_to_agent != "no" {
         let life = (Clock::system().now(), certs.expires);
@@ -294,16 +290,6 @@ fn block(status: &Status, now: Timestamp) -> String {
             format!("{mark}{label:<20}{value}\n")
         })
         .collect()
-}
-
-/// Notes how the gate was reached this time, for `msh status`.
-pub(crate) fn remember_way(home: &Home, profile: &Profile, way: &Way) {
-    if let Some(carrier) =
-        way.dialer.carrier().map(|c| format!("{c} ({})", c.why)).filter(|c| *c != profile.carrier)
-        && let Err(error) = home.note_carrier(profile, carrier)
-    {
-        tracing::debug!(%error, "cannot note the carrier");
-    }
 }
 
 #[cfg(test)]

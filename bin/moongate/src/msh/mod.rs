@@ -69,9 +69,7 @@ async fn run(msh: Msh) -> Result<ExitCode> {
         Command::Version { format } => crate::show::version(format, "msh")?,
         Command::Ssh(wanted) => {
             let entered = enter(&common, &scope)?;
-            let status = session::run(&entered, &wanted, &login_of(&common)?, &scope).await;
-            login::remember_way(&entered.home, &entered.profile, &entered.way);
-            return status;
+            return session::run(&entered, &wanted, &login_of(&common)?, &scope).await;
         }
         Command::Scp(wanted) => copy_files(&common, &wanted, &scope).await?,
         Command::Proxy(Proxy::Ssh { cluster, target }) => {

@@ -21,6 +21,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use client::dial::{Carrier, CarrierKind, Memory};
+use model::Timestamp;
+use runtime::Clock;
 use serde::{Deserialize, Serialize};
 
 use crate::address::{self, host_and_port, names_port, with_port};
@@ -40,12 +43,22 @@ pub(crate) struct Profile {
     /// How the gate was last reached, and why so.
     #[serde(default)]
     pub(crate) carrier: String,
+    /// Why nothing but a WebSocket reached it, and when that was found out: commands of the next minutes go on from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) websocket: Option<WebSocket>,
     /// Its turn among the gates whose clusters have one name: who comes first has that name in what stock clients read.
     #[serde(default)]
     pub(crate) turn: u32,
     /// What its files are called.
     #[serde(skip)]
     pub(crate) place: String,
+}
+
+/// A way on which straight TLS did not get through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WebSocket {
+    why: String,
+    found: Timestamp,
 }
 
 impl Profile {
@@ -199,7 +212,16 @@ impl Home {
                 .max()
                 .unwrap_or_default(),
         };
-        Profile { web_proxy_addr: addr, user, cluster, insecure, carrier: String::new(), turn, place }
+        Profile {
+            web_proxy_addr: addr,
+            user,
+            cluster,
+            insecure,
+            carrier: String::new(),
+            websocket: None,
+            turn,
+            place,
+        }
     }
 
     /// The host's name; with the port when that is taken; numbered when even that is the name of another host. What
@@ -231,19 +253,37 @@ impl Home {
         write_private(&self.0.join("current-profile"), format!("{}\n", profile.place).as_bytes())
     }
 
+    /// What earlier commands found out of the way to a gate, and how this one writes down what it finds.
+    pub(crate) fn memory(&self, profile: &Profile, clock: Clock) -> Memory {
+        let now = clock.now();
+        // What was found out later than now was found out by another clock.
+        let websocket =
+            profile.websocket.clone().filter(|w| w.found <= now).map(|w| (w.why, now.since(w.found)));
+        let (home, used) = (self.clone(), profile.clone());
+        let note = move |carrier: &Carrier| {
+            let found = (carrier.kind == CarrierKind::WebSocket && !carrier.asked)
+                .then(|| WebSocket { why: carrier.why.clone(), found: clock.now() });
+            if let Err(error) = home.note_carrier(&used, format!("{carrier} ({})", carrier.why), found) {
+                tracing::debug!(%error, "cannot note the carrier");
+            }
+        };
+        Memory { websocket, note: Box::new(note) }
+    }
+
     /// Notes how a gate was reached, unless its profile has become another's meanwhile, or is gone. Which one is active
     /// stays as it is.
-    ///
-    /// # Errors
-    /// The disk refused.
-    pub(crate) fn note_carrier(&self, used: &Profile, carrier: String) -> Result<()> {
+    fn note_carrier(&self, used: &Profile, carrier: String, websocket: Option<WebSocket>) -> Result<()> {
+        let known = |p: &Profile| p.carrier == carrier && p.websocket == websocket;
+        if known(used) {
+            return Ok(());
+        }
         let _lock = self.lock()?;
         let Ok(now) = self.read(&used.place) else { return Ok(()) };
         let whose = |p: &Profile| (p.web_proxy_addr.clone(), p.user.clone(), p.cluster.clone());
-        if now.carrier == carrier || whose(&now) != whose(used) {
+        if known(&now) || whose(&now) != whose(used) {
             return Ok(());
         }
-        self.write(&Profile { carrier, ..now })
+        self.write(&Profile { carrier, websocket, ..now })
     }
 
     fn write(&self, profile: &Profile) -> Result<()> {

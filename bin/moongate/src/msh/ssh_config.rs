@@ -143,6 +143,7 @@ mod tests {
             cluster: cluster.into(),
             insecure: false,
             carrier: String::new(),
+            websocket: None,
             turn: 0,
             place: place.into(),
         }

@@ -40,3 +40,22 @@ async fn a_gate_that_says_nothing_is_asked_in_another_way_and_for_a_tunnel_the_s
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_found_out_a_moment_ago_is_tried_first_and_what_long_ago_is_not() {
+    for (minutes, connections) in [(Some(1), 3), (Some(11), 2), (None, 2)] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let to = HostPort { host: at.ip().to_string(), port: at.port() };
+        let websocket = minutes.map(|m| ("a front".to_owned(), Duration::from_secs(m * 60)));
+        let memory = Memory { websocket, note: Box::new(|found| panic!("{found:?} through silence")) };
+        let keyring = Keyring::new(Material::anyone());
+        let dialer = Dialer::remembering(to, ProxyEnv::none(), keyring, memory);
+
+        dialer.connect(Route::Ssh).await.err().unwrap();
+
+        // A WebSocket where one is remembered, straight TLS, a WebSocket.
+        assert_eq!(std::iter::from_fn(|| listener.accept().ok()).count(), connections, "{minutes:?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! Profiles that come, change and go, several at once, and what is then in the directory.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use super::*;
 
@@ -40,16 +41,16 @@ fn what_is_noted_late_is_of_whom_it_is_about_or_of_nobody() {
 
     let changed = Profile { turn: 7, insecure: true, ..used.clone() };
     home.keep(&changed).unwrap();
-    home.note_carrier(&used, "tls".into()).unwrap();
+    home.note_carrier(&used, "tls".into(), None).unwrap();
     assert_eq!(home.profile(None).unwrap(), Profile { carrier: "tls".into(), ..changed });
 
     let bob = Profile { user: "bob".into(), ..used.clone() };
     home.keep(&bob).unwrap();
-    home.note_carrier(&used, "websocket".into()).unwrap();
+    home.note_carrier(&used, "websocket".into(), None).unwrap();
     assert_eq!(home.profile(None).unwrap(), bob);
 
     home.forget(&bob).unwrap();
-    home.note_carrier(&used, "websocket".into()).unwrap();
+    home.note_carrier(&used, "websocket".into(), None).unwrap();
     assert!(home.all().is_empty());
 }
 
@@ -59,10 +60,43 @@ fn what_is_noted_of_another_gate_leaves_the_active_one() {
     let other = sign_in(&home, "other.example.com:443", "main");
     let active = sign_in(&home, "gate.example.com:3080", "main");
 
-    home.note_carrier(&other, "websocket".into()).unwrap();
+    home.note_carrier(&other, "websocket".into(), None).unwrap();
 
     assert_eq!(home.profile(None).unwrap(), active);
     assert_eq!(home.profile(Some(&other.web_proxy_addr)).unwrap().carrier, "websocket");
+}
+
+#[test]
+fn a_command_goes_on_from_what_the_one_before_found_out_of_the_way() {
+    let (_dir, home) = home();
+    let first = sign_in(&home, "gate:3080", "main");
+    let clock = Clock::manual(Timestamp::from_secs(1_000));
+    let remembered = || home.memory(&home.profile(None).unwrap(), clock.clone()).websocket;
+    let finds = |used: &Profile, kind, asked| {
+        let carrier = Carrier { kind, proxy: None, why: "so it is".to_owned(), asked };
+        (home.memory(used, clock.clone()).note)(&carrier);
+    };
+    assert_eq!(remembered(), None);
+
+    finds(&first, CarrierKind::WebSocket, false);
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(remembered(), Some(("so it is".to_owned(), Duration::from_secs(60))));
+    assert_eq!(home.profile(None).unwrap().carrier, "websocket (so it is)");
+
+    // By another clock, this has not happened yet.
+    let behind = Clock::manual(Timestamp::from_secs(999));
+    assert_eq!(home.memory(&home.profile(None).unwrap(), behind).websocket, None);
+
+    for (kind, asked, carrier) in [
+        (CarrierKind::Tls, false, "tls (so it is)"),
+        // What somebody asked for says nothing about the way.
+        (CarrierKind::WebSocket, true, "websocket (so it is)"),
+    ] {
+        finds(&first, CarrierKind::WebSocket, false);
+        finds(&home.profile(None).unwrap(), kind, asked);
+        assert_eq!(remembered(), None);
+        assert_eq!(home.profile(None).unwrap().carrier, carrier);
+    }
 }
 
 #[test]

@@ -176,6 +176,33 @@ fn two_services_cannot_share_a_port() {
 }
 
 #[test]
+fn every_pair_of_listeners_that_cannot_both_be_is_found() {
+    let proxy = "proxy_service: {web_listen_addr: '0.0.0.0:3080'}\n";
+    for (text, wrong) in [
+        ("ssh_service: {enabled: yes, listen_addr: '0.0.0.0:3080'}\n", "ssh_service.listen_addr"),
+        ("ssh_service: {enabled: yes, listen_addr: '127.0.0.1:3080'}\n", "ssh_service.listen_addr"),
+        ("auth_service: {listen_addr: '127.0.0.1:3080'}\n", "auth_service.listen_addr"),
+        ("moongate: {diag_addr: '127.0.0.1:3080'}\n", "moongate.diag_addr"),
+        ("moongate: {diag_addr: '127.0.0.1:3025'}\n", "moongate.diag_addr"),
+        (
+            "ssh_service: {enabled: yes, listen_addr: '[::]:3022'}\nmoongate: {diag_addr: '[::1]:3022'}\n",
+            "moongate.diag_addr",
+        ),
+        // Of another family, or on a port of its own.
+        ("ssh_service: {enabled: yes, listen_addr: '[::1]:3080'}\n", ""),
+        ("moongate: {diag_addr: '127.0.0.1:3000'}\nssh_service: {listen_addr: '0.0.0.0:3022'}\n", ""),
+    ] {
+        let text = format!("{proxy}{text}");
+        if wrong.is_empty() {
+            loaded(&text);
+            continue;
+        }
+        let said = errors(&text);
+        assert!(said.contains(wrong) && said.contains("a port of its own"), "{text}{said}");
+    }
+}
+
+#[test]
 fn any_port_is_nobodys_and_not_the_one_port() {
     let any = "127.0.0.1:0";
     loaded(&format!("auth_service: {{listen_addr: '{any}'}}\nproxy_service: {{listen_addr: '{any}'}}\n"));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use model::SystemRole;
 
 use super::Make;
-use crate::{Config, Version};
+use crate::{Address, Config, Version};
 
 /// `what` needs `with`: the first is told to clients, the second is what they would reach.
 const NEEDS: [(&str, &str); 5] = [
@@ -88,13 +88,39 @@ impl Make<'_> {
 
     /// Two services cannot listen at one place. Port 0 is another one each time.
     pub(super) fn one_listener_each(&mut self, config: &Config) {
-        let Some(auth) = &config.auth else { return };
-        let Some(proxy) = &config.proxy else { return };
-        let mut others = std::iter::once(&proxy.listen).chain(&proxy.also_listen);
-        let clash = others.find(|a| **a == auth.listen && a.port() != 0);
-        if let Some(address) = clash {
-            let message = format!("`{address}` is the proxy's too");
-            self.wrong("auth_service.listen_addr", &message, "a port of its own");
+        let mut taken: Vec<(&str, &Address)> = Vec::new();
+        if let Some(proxy) = &config.proxy {
+            taken.push(("the proxy", &proxy.listen));
+            taken.extend(proxy.also_listen.iter().map(|address| ("the proxy", address)));
+        }
+        let others = [
+            ("auth_service.listen_addr", "the authority", config.auth.as_ref().map(|auth| &auth.listen)),
+            ("ssh_service.listen_addr", "the node", config.ssh.as_ref().and_then(|ssh| ssh.listen.as_ref())),
+            ("moongate.diag_addr", "the diagnostics", config.instance.diag.as_ref()),
+        ];
+        for (path, who, address) in others {
+            let Some(address) = address else { continue };
+            if let Some((other, theirs)) = taken.iter().find(|(_, theirs)| clash(address, theirs)) {
+                let message = format!("`{address}` is where {other} listens (`{theirs}`)");
+                let expected = "a port of its own";
+                if self.flags.diag_addr.is_some() && path == "moongate.diag_addr" {
+                    self.findings.push(
+                        crate::Finding::error(super::FLAGS, None, "--diag-addr", message).expected(expected),
+                    );
+                } else {
+                    self.wrong(path, &message, expected);
+                }
+            }
+            taken.push((who, address));
         }
     }
+}
+
+/// Whether only one of two listeners can be: they are one address, or one of them is every address of its family.
+fn clash(one: &Address, other: &Address) -> bool {
+    let covers = |a: &Address, b: &Address| {
+        a.is_unspecified() && a.ip().zip(b.ip()).is_some_and(|(a, b)| a.is_ipv4() == b.is_ipv4())
+    };
+    let meet = one.host() == other.host() || covers(one, other) || covers(other, one);
+    one.port() != 0 && one.port() == other.port() && meet
 }

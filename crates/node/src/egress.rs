@@ -1,11 +1,12 @@
 //! Where a host's forwards may lead.
 //!
 //! As with sshd, the host's own loopback and its networks are allowed: that is what forwards are for, and `policy`
-//! has said yes before. Link-local addresses are not: on cloud machines they hand out the machine's own credentials.
+//! has said yes before. Link-local addresses and those of metadata services are not: on cloud machines they hand out the
+//! machine's own credentials.
 //! Every address a name resolves to is looked at, and it is the address looked at that is connected to.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -17,17 +18,19 @@ const RESOLVE: Duration = Duration::from_secs(10);
 /// Most addresses of one name that are tried.
 const ADDRESSES: usize = 8;
 
+/// Metadata services outside the link-local network: Alibaba Cloud's, Oracle's, and Azure's host of each machine.
+const METADATA: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
+/// The same over IPv6: those of EC2 and of Google Cloud.
+const METADATA_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
+
 /// True when nothing may be forwarded there.
 #[must_use]
 pub fn forbidden(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => {
-            v6.to_ipv4_mapped().is_some_and(|v4| v4.is_link_local())
-                || v6.is_unicast_link_local()
-                // Metadata of EC2 machines over IPv6.
-                || v6 == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
-        }
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_link_local() || METADATA.contains(&v4),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || METADATA_V6.contains(&v6),
     }
 }
 
@@ -46,7 +49,7 @@ pub async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
     let mut last = "the name has no address".to_owned();
     for address in addresses {
         if forbidden(address.ip()) {
-            last = "link-local addresses are not forwarded to".to_owned();
+            last = "link-local addresses and metadata services are not forwarded to".to_owned();
             continue;
         }
         match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
@@ -75,10 +78,19 @@ mod tests {
 
     #[test]
     fn metadata_addresses_are_forbidden_in_every_spelling() {
-        for bad in ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "fd00:ec2::254"] {
+        for bad in [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "100.100.100.200",
+            "::ffff:168.63.129.16",
+            "192.0.0.192",
+            "fe80::1",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+        ] {
             assert!(forbidden(bad.parse().unwrap()), "{bad}");
         }
-        for good in ["127.0.0.1", "::1", "10.0.0.1", "192.168.1.1", "8.8.8.8", "fd00::1"] {
+        for good in ["127.0.0.1", "::1", "10.0.0.1", "192.168.1.1", "8.8.8.8", "100.100.100.201", "fd00::1"] {
             assert!(!forbidden(good.parse().unwrap()), "{good}");
         }
     }

@@ -22,10 +22,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 const PORTS: [u16; 2] = [3080, 3025];
 const CLUSTER: &str = "demo";
 const NODE: &str = "garden";
+const ADMIN: &str = "admin";
 
 /// Builds, prepares and becomes the gate.
 pub(crate) fn run_demo(arguments: &[String]) -> Result<()> {
     packages::ensure(packages::BUILD)?;
+    if let Err(error) = packages::ensure(packages::TOUR) {
+        eprintln!("some commands of the tour are not there: {error:#}");
+    }
     if let Err(error) = ui::built_once() {
         eprintln!("without the browser app: {error:#}");
     }
@@ -106,13 +110,25 @@ pub(crate) fn tour(arguments: &[String]) -> Result<()> {
     let dir = PathBuf::from(dir);
     let pin = wait(&dir, gate)?;
     let login = String::from_utf8(output(Command::new("id").arg("-un"))?)?.trim().to_owned();
-    let invite = output(
-        mctl(&dir)
-            .args(["users", "add", "admin", "--roles=access,editor,auditor"])
-            .arg(format!("--logins={login}")),
-    )?;
-    println!("{}", page(&dir, port, &pin, &login, &String::from_utf8_lossy(&invite)));
+    println!("{}", page(&dir, port, &pin, &login, &admin(&dir, &login)?));
     Ok(())
+}
+
+/// The first admin's invite link; in a directory that had a gate before, how to come in again.
+fn admin(dir: &Path, login: &str) -> Result<String> {
+    let users = output(mctl(dir).args(["users", "ls", "--format=json"]))?;
+    let users: Vec<Value> = serde_json::from_slice(&users).context("`mctl users ls` told no list")?;
+    if users.iter().any(|user| user.get("name").is_some_and(|name| name == ADMIN)) {
+        return Ok(format!(
+            "User \"{ADMIN}\" is there from before: sign in as then. For a new link (and a new password):\n\
+             \x20 {dir}/bin/mctl -c {dir}/moongate.yaml users reset {ADMIN}\n",
+            dir = dir.display()
+        ));
+    }
+    let logins = format!("--logins={login}");
+    let invite =
+        output(mctl(dir).args(["users", "add", ADMIN, "--roles=access,editor,auditor"]).arg(logins))?;
+    Ok(String::from_utf8_lossy(&invite).into_owned())
 }
 
 fn mctl(dir: &Path) -> Command {
@@ -161,7 +177,7 @@ fn page(dir: &Path, port: &str, pin: &str, login: &str, invite: &str) -> String 
          \x20 export PATH={bin}:$PATH\n\
          \x20 curl -sk https://127.0.0.1:{port}/webapi/ping\n\
          \x20 # open the link above in a browser, set a password, scan the code; sign in there, or here:\n\
-         \x20 msh login --proxy=127.0.0.1:{port} --user=admin --ca-pin={pin}\n\
+         \x20 msh login --proxy=127.0.0.1:{port} --user={ADMIN} --ca-pin={pin}\n\
          \x20 msh ls\n\
          \x20 msh ssh {login}@{NODE}\n\
          \x20 msh config > moongate.ssh && ssh -F moongate.ssh {login}@{NODE}.{CLUSTER}\n\

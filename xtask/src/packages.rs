@@ -19,6 +19,10 @@ pub(crate) struct Need {
 pub(crate) const BUILD: &[Need] =
     &[Need { program: "cc", package: "gcc" }, Need { program: "make", package: "make" }];
 
+/// What a newcomer's tour calls.
+pub(crate) const TOUR: &[Need] =
+    &[Need { program: "ssh", package: "openssh-client" }, Need { program: "curl", package: "curl" }];
+
 /// What the end-to-end tests and benchmarks drive.
 pub(crate) const CLIENTS: &[Need] = &[
     Need { program: "ssh", package: "openssh-client" },

@@ -12,6 +12,7 @@ use store::{Blobs, Shelf};
 use crate::db::Db;
 use crate::error::Error;
 use crate::grown::Grown;
+use crate::host::OwnHosts;
 use crate::keys::KeyCell;
 use crate::limits::Limiter;
 use crate::looks::{Exports, Looks, Watches};
@@ -27,6 +28,7 @@ use crate::vault::Vault;
 /// The authority's inside. Shared by every handler and job.
 pub(crate) struct Core {
     pub(crate) settings: Settings,
+    pub(crate) own_hosts: OwnHosts,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) health: Health,

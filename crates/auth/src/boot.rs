@@ -81,6 +81,7 @@ pub(crate) async fn open(settings: Settings, ground: Ground) -> Result<(Arc<Core
         watches: Watches::default(),
         exports: Exports::default(),
         limits: Limits::new(),
+        own_hosts: Default::default(),
         settings,
         clock,
         random,

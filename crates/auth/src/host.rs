@@ -1,6 +1,7 @@
 //! A host that joined, as kept: whose id it is, what it may be, the labels its token gave it.
 
 use std::collections::BTreeSet;
+use std::sync::{PoisonError, RwLock};
 
 use model::{Labels, NodeId, NodeName, SystemRole, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -27,5 +28,19 @@ impl Host {
     /// Whether this key is the host's: an id that somebody else joined with since is not that of the key before.
     pub(crate) fn has_key(&self, key: &str) -> bool {
         self.tls_key == key || self.earlier_key.as_deref() == Some(key)
+    }
+}
+
+/// The hosts of this very process: the authority's own, and the services that run beside it.
+#[derive(Debug, Default)]
+pub(crate) struct OwnHosts(RwLock<BTreeSet<NodeId>>);
+
+impl OwnHosts {
+    pub(crate) fn add(&self, id: NodeId) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+
+    pub(crate) fn has(&self, id: &NodeId) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 }

@@ -173,6 +173,7 @@ impl Authority {
         self.core.log.write(vec![event]).await.map_err(refused)?;
         let txn = store::Txn::new().put(db::key("hosts", &kept.id)?, db::encode(&kept)?);
         self.core.db.commit(txn).await?;
+        self.core.own_hosts.add(kept.id);
         Ok(issued)
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use auth::settings::Probe;
 use model::api::Fault;
 use model::api::access::{EndSession, ListLive, LiveSession, TrackSession};
-use model::api::cluster::{GetCluster, GetClusterConfig, GetStatus, ReportProxy, WatchPolicy};
+use model::api::cluster::{
+    GetCluster, GetClusterConfig, GetStatus, PolicySnapshot, ReportProxy, WatchPolicy,
+};
 use model::api::locks::{CreateLock, DeleteLock, ListLocks};
 use model::api::nodes::{DeleteNode, ListNodes, ReportTunnels, TunnelState};
 use model::api::recordings::GetUpload;
@@ -14,7 +16,7 @@ use model::api::roles::{DeleteRole, GetRole, ListRoles, PutRole};
 use model::api::users::{DeleteUser, GetUser, ListUsers, UpdateUser};
 use model::resource::{Liveness, LockTarget, Role};
 use model::time::Span;
-use model::{NodeId, SessionId};
+use model::{NodeId, SessionId, SystemRole};
 use testkit::client::Client;
 
 use crate::world::{Host, World, eventually, fault, presets, refused};
@@ -392,6 +394,28 @@ async fn a_locked_node_is_shut_out_and_its_streams_end() {
 
     assert_eq!(fault(node.client.call(&world.report(&node, "web-1", "dev")).await), Fault::NotFound);
     while feed.next().await.unwrap().is_some() {}
+}
+
+#[tokio::test]
+async fn a_lock_on_the_gates_own_node_shuts_the_gate_out_of_nothing() {
+    let world = World::with(|s| s.times.heartbeat = Duration::from_millis(20)).await;
+    let admin = world.admin().await;
+    let own = NodeId::from_random([8; 16]);
+    let gate = world.beside(own.clone(), [SystemRole::Proxy, SystemRole::Node]).await;
+    let mut feed = gate.stream(&WatchPolicy {}).await.unwrap();
+    feed.next().await.unwrap().unwrap();
+
+    let target = LockTarget { node: Some(own.clone()), ..LockTarget::default() };
+    admin.call(&CreateLock { target, message: String::new(), ttl: None }).await.unwrap();
+
+    // It hears of this lock and of the next, and says who is connected.
+    let heard =
+        |snapshot: &PolicySnapshot| snapshot.locks.iter().any(|lock| lock.target.node == Some(own.clone()));
+    while !heard(&feed.next().await.unwrap().unwrap()) {}
+    gate.call(&ReportTunnels { tunnels: Vec::new() }).await.unwrap();
+    let target = LockTarget { user: Some("ann".parse().unwrap()), ..LockTarget::default() };
+    admin.call(&CreateLock { target, message: String::new(), ttl: None }).await.unwrap();
+    while feed.next().await.unwrap().unwrap().locks.len() < 2 {}
 }
 
 #[tokio::test]

@@ -205,11 +205,16 @@ impl World {
 
     /// The authority's own host, as `mctl` beside it.
     pub async fn admin(&self) -> Client {
+        self.beside(self.settings.host_id.clone(), [SystemRole::Auth]).await
+    }
+
+    /// A service in the process of the authority.
+    pub async fn beside(&self, id: NodeId, roles: impl Into<BTreeSet<SystemRole>>) -> Client {
         let keys = Keys::new(&self.random);
         let host = LocalHost {
-            id: self.settings.host_id.clone(),
+            id,
             name: self.settings.host_name.clone(),
-            roles: BTreeSet::from([SystemRole::Auth]),
+            roles: roles.into(),
             principals: vec![],
             ssh_key: keys.ssh.ssh_public().to_string(),
             tls_key_pem: keys.tls.spki_pem(),

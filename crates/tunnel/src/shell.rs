@@ -48,6 +48,9 @@ pub enum Ended {
     /// The peer closed it.
     #[error("the peer closed it")]
     ByPeer,
+    /// The connection ended, and the peer had said nothing: it was killed, it keeps us out, or somebody on the way cut it.
+    #[error("the other side ended the connection without a word: it says why in its own log, if it was it")]
+    HungUp,
     /// The connection broke.
     #[error("the connection broke")]
     Broken(#[source] io::Error),
@@ -57,6 +60,15 @@ pub enum Ended {
     /// The peer broke the protocol.
     #[error("the peer broke the protocol")]
     Malformed(#[source] Malformed),
+}
+
+impl Ended {
+    pub(crate) fn of(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Self::HungUp,
+            _ => Self::Broken(error),
+        }
+    }
 }
 
 /// A stream the peer opened.
@@ -309,14 +321,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                     self.sent += count;
                     self.unflushed = true;
                 }
-                Poll::Ready(Err(error)) => return Err(Ended::Broken(error)),
+                Poll::Ready(Err(error)) => return Err(Ended::of(error)),
                 Poll::Pending => return Ok(()),
             }
         }
         if self.unflushed {
             match Pin::new(&mut self.io).poll_flush(cx) {
                 Poll::Ready(Ok(())) => self.unflushed = false,
-                Poll::Ready(Err(error)) => return Err(Ended::Broken(error)),
+                Poll::Ready(Err(error)) => return Err(Ended::of(error)),
                 Poll::Pending => {}
             }
         }
@@ -349,7 +361,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         let mut buffer = ReadBuf::new(room);
         match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
             Poll::Pending => return Ok(false),
-            Poll::Ready(Err(error)) => return Err(Ended::Broken(error)),
+            Poll::Ready(Err(error)) => return Err(Ended::of(error)),
             Poll::Ready(Ok(())) => {}
         }
         let (count, left) = (buffer.filled().len(), buffer.remaining());

@@ -415,6 +415,21 @@ async fn a_keystroke_beside_a_copy_on_a_slow_path_is_quick_and_the_copy_fills_th
     assert!(moved * 10 >= possible * 9, "{moved} of {possible}");
 }
 
+#[test]
+fn an_end_without_a_word_is_told_apart_from_a_fault() {
+    use std::io::{Error, ErrorKind};
+    for (kind, silent) in [
+        (ErrorKind::UnexpectedEof, true),
+        (ErrorKind::ConnectionReset, true),
+        (ErrorKind::InvalidData, false),
+        (ErrorKind::TimedOut, false),
+    ] {
+        let ended = crate::Ended::of(Error::new(kind, "of the library"));
+        assert_eq!(matches!(ended, crate::Ended::HungUp), silent, "{kind}");
+        assert_eq!(runtime::causes(&ended).contains("of the library"), !silent, "{kind}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stranger_on_the_tunnel_is_cut_off() {
     let world = World::new();

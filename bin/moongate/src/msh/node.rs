@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use client::BoxStream;
 use model::api::cluster::TrustBundle;
 use model::{Subject, SystemRole};
@@ -90,6 +90,14 @@ fn drive(driver: impl Future<Output = Result<(), ssh::Error>> + Send + 'static, 
 /// What is said when nothing broke, and it ended all the same.
 const HUNG_UP: &str = "the node or the gate hung up: start it again once `msh ls` shows the node online";
 
+/// What is said of a connection that ended while it was used.
+pub(crate) fn broken(error: ssh::Error) -> anyhow::Error {
+    match error {
+        ssh::Error::Closed => anyhow!(HUNG_UP),
+        error => anyhow::Error::new(error).context("the connection broke"),
+    }
+}
+
 /// Waits for the connection's end, or until `stop` says that it was enough.
 ///
 /// # Errors
@@ -98,7 +106,7 @@ pub(crate) async fn hold(ended: Ended, stop: impl Future<Output = std::io::Resul
     tokio::select! {
         stopped = stop => Ok(stopped?),
         outcome = ended => match outcome {
-            Ok(Err(error)) => Err(anyhow::Error::new(error).context("the connection broke")),
+            Ok(Err(error)) => Err(broken(error)),
             Ok(Ok(())) | Err(_) => bail!(HUNG_UP),
         },
     }
@@ -220,6 +228,7 @@ mod tests {
         let scope = Scope::root("test");
         for (outcome, said) in [
             (Err(ssh::Error::Unresponsive), "the connection broke: the peer does not answer"),
+            (Err(ssh::Error::Closed), HUNG_UP),
             (Ok(()), HUNG_UP),
         ] {
             let ended = drive(async { outcome }, &scope);

@@ -221,7 +221,7 @@ async fn receive(channel: &Channel) -> Result<ExitCode> {
     let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
     let mut status = None;
     loop {
-        match channel.recv().await.context("the connection broke")? {
+        match channel.recv().await.map_err(node::broken)? {
             Received::Data(bytes) => {
                 pass(&mut stdout, &bytes).await?;
             }

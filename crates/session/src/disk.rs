@@ -39,6 +39,12 @@ pub trait Disk: Send + Sync + 'static {
     /// The disk cannot, or the file is longer.
     fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>>;
 
+    /// The length of a file.
+    ///
+    /// # Errors
+    /// The disk cannot, or there is no such file.
+    fn size(&self, path: &Path) -> io::Result<u64>;
+
     /// Names in a directory, sorted.
     ///
     /// # Errors
@@ -98,6 +104,10 @@ impl Disk for RealDisk {
         let mut bytes = Vec::new();
         file.take(max).read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
@@ -161,6 +171,7 @@ mod tests {
 
         assert_eq!(disk.read(&file, 7).unwrap(), b"one two");
         assert!(disk.read(&file, 6).is_err());
+        assert_eq!(disk.size(&file).unwrap(), 7);
         assert_eq!(disk.list(&sub).unwrap(), ["0.seg"]);
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::metadata(&sub).unwrap().permissions().mode() & 0o777, 0o700);

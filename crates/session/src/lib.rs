@@ -17,6 +17,7 @@ mod events;
 mod lane;
 mod life;
 mod open;
+mod outbox;
 mod recorder;
 mod recover;
 pub mod ring;

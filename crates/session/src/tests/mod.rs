@@ -2,6 +2,7 @@
 
 mod ending;
 mod opening;
+mod queueing;
 mod recording;
 mod recovering;
 mod uploading;

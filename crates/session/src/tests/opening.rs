@@ -50,7 +50,7 @@ async fn a_best_effort_session_opens_meanwhile_and_its_events_arrive_later_in_or
         session.finish(Outcome::exit(0)).settled().await;
     }
     assert!(world.authority.kept.lock().unwrap().events.is_empty());
-    until("all are on disk", || RealDisk.list(&world.spool.join("events")).unwrap().len() >= 6).await;
+    until("all are on disk", || world.waiting() == 12).await;
 
     world.set_events(Manner::Good);
 
@@ -131,7 +131,7 @@ async fn of_events_kept_on_disk_only_the_refused_are_set_aside() {
     let session = world.open(best_effort()).await;
     let id = session.id().clone();
     session.finish(Outcome::exit(0)).settled().await;
-    until("all are on disk", || RealDisk.list(&world.spool.join("events")).unwrap().len() >= 2).await;
+    until("all are on disk", || world.waiting() == 4).await;
 
     *world.authority.refuses_event.lock().unwrap() = Some("session.leave");
     world.set_events(Manner::Good);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -52,6 +52,10 @@ pub(super) struct Fake {
     pub(super) refuses_event: Mutex<Option<&'static str>>,
     /// Events are answered only while this is false.
     pub(super) holds_events: watch::Sender<bool>,
+    /// How often events came.
+    pub(super) calls: AtomicUsize,
+    /// How long it takes to take events.
+    pub(super) takes: Mutex<Duration>,
     /// That a session lives takes longer to be told than that it is over.
     pub(super) slow_to_hear: AtomicBool,
 }
@@ -102,6 +106,11 @@ impl Fake {
 impl Authority for Fake {
     fn emit(&self, events: Vec<AuditEvent>) -> Answer<'_, ()> {
         Box::pin(async move {
+            self.calls.fetch_add(1, Ordering::SeqCst);
+            let takes = *self.takes.lock().unwrap();
+            if !takes.is_zero() {
+                tokio::time::sleep(takes).await;
+            }
             self.holds_events.subscribe().wait_for(|holds| !holds).await.unwrap();
             if *self.events.lock().unwrap() == Manner::Down {
                 return Err(down());
@@ -154,6 +163,8 @@ pub(super) struct Flaky {
     pub(super) hollow: AtomicBool,
     /// Directories are removed but for their last file, as when the machine loses power then.
     pub(super) tears: AtomicBool,
+    /// Files of this name are there and cannot be read.
+    pub(super) unreadable: Mutex<Option<&'static str>>,
 }
 
 impl Flaky {
@@ -187,7 +198,14 @@ impl Disk for Flaky {
         RealDisk.append(path, bytes)
     }
     fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>> {
+        let unreadable = *self.unreadable.lock().unwrap();
+        if unreadable.is_some_and(|name| path.ends_with(name)) {
+            return Err(io::Error::other("too many open files"));
+        }
         RealDisk.read(path, max)
+    }
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        RealDisk.size(path)
     }
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         RealDisk.list(path)
@@ -266,17 +284,18 @@ impl World {
             refuses: Mutex::new(None),
             refuses_event: Mutex::new(None),
             holds_events: watch::Sender::new(false),
+            calls: AtomicUsize::new(0),
+            takes: Mutex::default(),
             slow_to_hear: AtomicBool::new(false),
         };
-        Self::over(tempfile::tempdir().unwrap(), Arc::new(fake), 1).await
+        Self::over(tempfile::tempdir().unwrap(), Arc::new(fake), Arc::default(), 1).await
     }
 
-    async fn over(dir: tempfile::TempDir, authority: Arc<Fake>, seed: u64) -> Self {
+    async fn over(dir: tempfile::TempDir, authority: Arc<Fake>, disk: Arc<Flaky>, seed: u64) -> Self {
         let spool = dir.path().join("spool");
         let view = View { audit_key: Some(audit_key().public()), ..View::default() };
         let (view, watching) = watch::channel(Arc::new(view));
         let clock = Clock::manual(Timestamp::from_secs(1_000_000));
-        let disk = Arc::new(Flaky::default());
         let deps = Deps {
             authority: authority.clone(),
             sign: Arc::new(seal_key()),
@@ -295,9 +314,16 @@ impl World {
     /// The host as it would come up again had it lost power over its process now: the spool as it lies there, a new
     /// service over it. The old one goes on in its own directory and is told nothing.
     pub(super) async fn after_kill(&self) -> World {
-        let dir = tempfile::tempdir().unwrap();
-        copy(&self.spool, &dir.path().join("spool"));
-        Self::over(dir, self.authority.clone(), 99).await
+        self.after_kill_with(|_, _| ()).await
+    }
+
+    /// The same, with something done to the spool and its disk before the host comes up again.
+    pub(super) async fn after_kill_with(&self, change: impl FnOnce(&Path, &Flaky)) -> World {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(Flaky::default()));
+        let spool = dir.path().join("spool");
+        copy(&self.spool, &spool);
+        change(&spool, &disk);
+        Self::over(dir, self.authority.clone(), disk, 99).await
     }
 
     pub(super) async fn open(&self, terms: Terms) -> Session {
@@ -308,6 +334,35 @@ impl World {
         let kept = self.authority.kept.lock().unwrap();
         let of = |e: &&AuditEvent| e.0.get("sid").is_some_and(|s| s == sid.as_str());
         kept.events.iter().filter(of).map(|e| e.0["event"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Has an event of this host on record, which says which one it is.
+    pub(super) async fn tell(&self, n: usize) -> Result<(), Error> {
+        let event = event::kinds::ClientDisconnect {
+            who: event::Who::user("ann"),
+            reason: n.to_string(),
+            ..event::kinds::ClientDisconnect::default()
+        };
+        self.sessions.emit(&event).await
+    }
+
+    /// Which of those events the authority has, in its order.
+    pub(super) fn told(&self) -> Vec<usize> {
+        let kept = self.authority.kept.lock().unwrap();
+        let of = |e: &&AuditEvent| e.0["event"] == "client.disconnect";
+        kept.events.iter().filter(of).map(|e| e.0["reason"].as_str().unwrap().parse().unwrap()).collect()
+    }
+
+    /// The files in which events wait, and those of events that were set aside.
+    pub(super) fn queued(&self) -> Vec<String> {
+        RealDisk.list(&self.spool.join("events")).unwrap()
+    }
+
+    /// How many events wait in them.
+    pub(super) fn waiting(&self) -> usize {
+        let read = |name: &String| std::fs::read(self.spool.join("events").join(name)).unwrap_or_default();
+        let count = |bytes: Vec<u8>| serde_json::from_slice::<Vec<AuditEvent>>(&bytes).map_or(0, |e| e.len());
+        self.queued().iter().map(read).map(count).sum()
     }
 
     pub(super) fn event(&self, name: &str) -> Option<AuditEvent> {

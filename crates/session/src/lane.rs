@@ -108,12 +108,10 @@ impl Lane {
             return step;
         }
         let holding = self.holding();
-        if holding && self.is_due() {
-            return step;
-        }
-        if self.writer.open_bytes() < 2 * FULL {
+        let room = if holding { FULL } else { 2 * FULL };
+        if self.writer.open_bytes() < room {
             self.take_ring();
-        } else {
+        } else if !holding {
             self.lose_ring();
         }
         if self.slot.outcome().is_some() {

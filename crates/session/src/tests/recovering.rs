@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use model::resource::{RecordingMode, Strictness};
+
 use super::world::*;
 use crate::*;
 
@@ -65,6 +67,34 @@ async fn a_crash_right_after_the_start_leaves_a_whole_empty_recording() {
     drop(session);
     again.end().await;
     drop(world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_synchronous_session_shows_while_it_waits_for_a_receipt_is_in_the_journal() {
+    for (pieces, len) in [(3, 8), (17, 60_000)] {
+        let world = World::new().await;
+        world.set_segments(Manner::Down);
+        let session = world.open(terms(RecordingMode::NodeSync, Strictness::Strict)).await;
+        let id = session.id().clone();
+        session.tap().output(b"one ").await.unwrap();
+        until("the first is sealed", || world.files(&id).contains(&"0.seg".to_owned())).await;
+        session.tap().output(b"two ").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        for _ in 0..pieces {
+            session.tap().output(&vec![b'x'; len]).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+
+        let again = world.after_kill().await;
+        world.set_segments(Manner::Good);
+
+        until("it is whole", || again.recorded(&id).1).await;
+        let x = "x".repeat(pieces * len);
+        assert!(again.recorded(&id).0 == format!("one two {x}[interrupted]"), "{pieces} of {len}");
+        drop(session);
+        again.end().await;
+        drop(world);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,7 +27,7 @@ pub trait Disk: Send + Sync + 'static {
     /// The disk cannot.
     fn write_soon(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
-    /// Appends to a file, making it if need be, without waiting for the disk.
+    /// Appends to a file, making it if need be, without waiting for the disk: all of the bytes or none.
     ///
     /// # Errors
     /// The disk cannot.
@@ -93,7 +93,8 @@ impl Disk for RealDisk {
     }
 
     fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        OpenOptions::new().append(true).create(true).mode(0o600).open(path)?.write_all(bytes)
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        all_or_nothing(&mut file, |file| file.write_all(bytes))
     }
 
     fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>> {
@@ -146,6 +147,17 @@ fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
+/// Cuts off again what a write put at a file's end before it failed.
+fn all_or_nothing(file: &mut File, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    let done = write(file);
+    if done.is_err() {
+        // What a full disk took would be torn, and nothing behind it could be read.
+        drop(file.set_len(before));
+    }
+    done
+}
+
 fn gone_is_fine(outcome: io::Result<()>) -> io::Result<()> {
     match outcome {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -179,5 +191,22 @@ mod tests {
         disk.remove(&file).unwrap();
         disk.remove_dir(&sub).unwrap();
         disk.remove_dir(&sub).unwrap();
+    }
+
+    #[test]
+    fn what_an_append_that_failed_left_behind_is_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.journal");
+        RealDisk.append(&path, b"whole").unwrap();
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+
+        let failed = all_or_nothing(&mut file, |file| {
+            file.write_all(b" and ha")?;
+            Err(io::ErrorKind::StorageFull.into())
+        });
+
+        assert!(failed.is_err());
+        RealDisk.append(&path, b" again").unwrap();
+        assert_eq!(RealDisk.read(&path, 100).unwrap(), b"whole again");
     }
 }

@@ -266,14 +266,11 @@ impl Lane {
             return;
         }
         self.journaled_at = age;
-        let mut out = Vec::new();
-        if self.journal.is_none() {
-            let (journal, head) = Journal::begin(&self.writer);
-            self.journal = Some(journal);
-            out = head;
-        }
-        // Written only when the disk took it: a failed write leaves the journal's check where it was.
-        let Some(mut journal) = self.journal.clone() else { return };
+        // Noted only when the disk took it: a failed write leaves the journal as it was, and the next one begins there.
+        let (mut journal, mut out) = match &self.journal {
+            Some(journal) => (journal.clone(), Vec::new()),
+            None => Journal::begin(&self.writer),
+        };
         for piece in self.writer.unjournaled() {
             out.extend_from_slice(&journal.entry(piece));
         }
@@ -283,14 +280,7 @@ impl Lane {
                 self.writer.journaled();
                 self.failing = false;
             }
-            Err(error) => {
-                // A part may have been written: this segment's journal is of no more use, and the next one begins
-                // with the segment's first frame again.
-                self.journal = None;
-                self.writer.journal_anew();
-                drop(tools.spool.drop_journal(&self.slot.ledger.id, self.writer.n()));
-                self.failed(&in_words(&error));
-            }
+            Err(error) => self.failed(&in_words(&error)),
         }
     }
 

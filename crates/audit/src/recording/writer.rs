@@ -199,11 +199,6 @@ impl Writer {
         self.journaled = self.raw.len();
     }
 
-    /// The journal is lost: whatever is open has to go into another from its first frame.
-    pub fn journal_anew(&mut self) {
-        self.journaled = 0;
-    }
-
     /// Seals what there is; `None` when there is nothing. The last segment should hold a frame: push [`Frame::End`].
     ///
     /// # Errors

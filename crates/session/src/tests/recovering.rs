@@ -162,7 +162,27 @@ async fn rubbish_in_the_spool_stays_and_stops_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_journal_begun_anew_holds_the_segment_from_its_first_frame() {
+async fn a_journal_on_a_full_disk_keeps_what_it_holds() {
+    let world = World::new().await;
+    let session = world.open(best_effort()).await;
+    let id = session.id().clone();
+    session.tap().output(b"one ").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.disk.full.store(true, Ordering::SeqCst);
+    session.tap().output(b"two ").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let again = world.after_kill().await;
+
+    until("it is whole", || again.recorded(&id).1).await;
+    assert_eq!(again.recorded(&id).0, "one [interrupted]");
+    drop(session);
+    again.end().await;
+    drop(world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_goes_on_where_a_full_disk_stopped_it() {
     let world = World::new().await;
     let session = world.open(best_effort()).await;
     let id = session.id().clone();

@@ -57,6 +57,9 @@ impl Uploads {
     }
 
     fn add(&self, id: &SessionId, slot: Weak<Slot>, segments: &[(u64, bool)], leftover: bool) {
+        if segments.is_empty() {
+            return;
+        }
         let mut pending = self.lock();
         let entry = pending.entry(id.clone()).or_insert_with(|| Pending {
             segments: VecDeque::new(),

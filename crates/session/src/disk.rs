@@ -81,9 +81,15 @@ impl Disk for RealDisk {
 
     fn write_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let part = path.with_extension("part");
-        let mut file = create(&part)?;
-        file.write_all(bytes)?;
-        file.sync_data()?;
+        let written = create(&part).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_data()
+        });
+        if written.is_err() {
+            // Nobody reads it, and on a full disk it is room that others need.
+            drop(fs::remove_file(&part));
+        }
+        written?;
         fs::rename(&part, path)?;
         path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
     }

@@ -132,9 +132,11 @@ impl Sessions {
         }
         scope.spawn_graceful("warden", warden::run(shared.clone(), deps.view, scope.clone()));
         scope.spawn_graceful("announcer", track::run(shared.clone(), to_track, scope.clone()));
-        for one in found {
+        for one in &found {
             recover::tell(&shared, one).await;
         }
+        let open = found.into_iter().filter(|one| one.open.is_some()).map(|one| one.id).collect();
+        scope.spawn_graceful("recovery", recover::later(shared.clone(), tools, open, scope.clone()));
         Ok(Self(shared))
     }
 

@@ -1,22 +1,29 @@
 //! What an earlier life of this service left in the spool: sealed as interrupted, and uploaded.
 //!
 //! [`scan`] blocks. Runs once at start, before any session opens. A leftover that cannot be understood is left where it is and
-//! said aloud; it never keeps the others, or the service, from going on.
+//! said aloud; it never keeps the others, or the service, from going on. What a full disk keeps from being sealed is
+//! sealed [`later`]: what was sealed before is uploaded meanwhile, which makes room.
 
+use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use audit::event::kinds;
 use audit::recording::journal;
 use audit::recording::{Frame, GapReason, Segment, Writer};
 use model::SessionId;
+use runtime::Scope;
 
 use crate::about::{Ledger, Outcome};
+use crate::disk::in_words;
 use crate::lane::Tools;
 use crate::shared::Shared;
 use crate::told::end_events;
 
 const REASON: &str = "the service that recorded stopped";
+/// How long after a recording could not be closed the next one is tried.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// One recording found.
 #[derive(Debug)]
@@ -28,6 +35,8 @@ pub(crate) struct Found {
     pub(crate) segments: Vec<(u64, bool)>,
     /// Frames that were not sealed yet; `None` when the recording had been closed properly.
     pub(crate) recovered: Option<Recovered>,
+    /// Why it could not be closed just now: what is not sealed is in its journal still.
+    pub(crate) open: Option<String>,
 }
 
 /// What recovery added.
@@ -46,7 +55,12 @@ pub(crate) fn scan(tools: &Tools) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
     for id in tools.spool.sessions()? {
         match one(tools, &id) {
-            Ok(one) => found.push(one),
+            Ok(one) => {
+                if let Some(why) = &one.open {
+                    tracing::error!(session = %id, why, "a recording left over cannot be closed yet; its end stays here");
+                }
+                found.push(one);
+            }
             Err(error) => {
                 tracing::error!(session = %id, %error, "a recording left over cannot be recovered; it stays");
             }
@@ -56,17 +70,8 @@ pub(crate) fn scan(tools: &Tools) -> io::Result<Vec<Found>> {
 }
 
 /// Tells of a recording an earlier life left behind, and hands it to the uploader.
-pub(crate) async fn tell(shared: &Shared, found: Found) {
-    if let (Some(what), Some(ledger)) = (found.recovered, &found.ledger) {
-        tracing::info!(session = %found.id, frames = what.frames, "recovered a recording");
-        let event = kinds::RecordingRecovered {
-            server: ledger.server.server(),
-            session: ledger.session(),
-            frames: what.frames,
-            torn: what.torn,
-        };
-        shared.events.note(shared.stamp(&event)).await;
-    }
+pub(crate) async fn tell(shared: &Shared, found: &Found) {
+    tell_recovered(shared, found).await;
     // The same ids as an ordinary end would have: what was told already is kept once.
     if let Some(ledger) = &found.ledger {
         let until = found.recovered.map(|what| ledger.started + what.until);
@@ -76,6 +81,42 @@ pub(crate) async fn tell(shared: &Shared, found: Found) {
         }
     }
     shared.uploads.leftover(&found.id, &found.segments);
+}
+
+async fn tell_recovered(shared: &Shared, found: &Found) {
+    let (Some(what), Some(ledger), None) = (found.recovered, &found.ledger, &found.open) else { return };
+    tracing::info!(session = %found.id, frames = what.frames, "recovered a recording");
+    let event = kinds::RecordingRecovered {
+        server: ledger.server.server(),
+        session: ledger.session(),
+        frames: what.frames,
+        torn: what.torn,
+    };
+    shared.events.note(shared.stamp(&event)).await;
+}
+
+/// Closes the recordings that are open still, each when it can be, until the scope is cancelled.
+pub(crate) async fn later(shared: Arc<Shared>, tools: Tools, mut open: VecDeque<SessionId>, scope: Scope) {
+    while let Some(id) = open.pop_front() {
+        let attempt = {
+            let (tools, id) = (tools.clone(), id.clone());
+            tokio::task::spawn_blocking(move || one(&tools, &id)).await
+        };
+        match attempt {
+            Ok(Ok(found)) if found.open.is_none() => {
+                tell_recovered(&shared, &found).await;
+                // The uploader has those before it.
+                let last: Vec<_> = found.segments.iter().copied().filter(|(_, last)| *last).collect();
+                shared.uploads.leftover(&found.id, &last);
+            }
+            Ok(Ok(_) | Err(_)) | Err(_) => {
+                open.push_back(id);
+                if scope.token().run_until_cancelled(tokio::time::sleep(AGAIN)).await.is_none() {
+                    return;
+                }
+            }
+        }
+    }
 }
 
 fn one(tools: &Tools, id: &SessionId) -> io::Result<Found> {
@@ -90,7 +131,7 @@ fn one(tools: &Tools, id: &SessionId) -> io::Result<Found> {
         newest = Some((header.started, n, segment.hash(), header.until, header.last));
     }
     if newest.as_ref().is_some_and(|(.., last)| *last) {
-        return Ok(Found { id: id.clone(), ledger, segments, recovered: None });
+        return Ok(Found { id: id.clone(), ledger, segments, recovered: None, open: None });
     }
     let fresh = match (&newest, &ledger) {
         (Some((started, n, hash, until, _)), _) => {
@@ -106,12 +147,21 @@ fn one(tools: &Tools, id: &SessionId) -> io::Result<Found> {
     }
     writer.push(writer.until(), &Frame::End { interrupted: true, reason: REASON });
     let until = writer.until();
-    if let Some(sealed) = writer.seal(true, &*tools.sign).map_err(io::Error::other)? {
-        tools.spool.put(id, &sealed)?;
-        segments.push((sealed.n, true));
-    }
+    let open = match close(tools, id, &mut writer) {
+        Ok(last) => {
+            segments.extend(last.map(|n| (n, true)));
+            None
+        }
+        Err(error) => Some(in_words(&error)),
+    };
     let recovered = Some(Recovered { frames, torn, until });
-    Ok(Found { id: id.clone(), ledger, segments, recovered })
+    Ok(Found { id: id.clone(), ledger, segments, recovered, open })
+}
+
+/// Seals what is open, as the last segment; gives its number.
+fn close(tools: &Tools, id: &SessionId, writer: &mut Writer) -> io::Result<Option<u64>> {
+    let sealed = writer.seal(true, &*tools.sign).map_err(io::Error::other)?;
+    sealed.map(|sealed| tools.spool.put(id, &sealed).map(|()| sealed.n)).transpose()
 }
 
 fn beginning(ledger: &Ledger) -> Writer {

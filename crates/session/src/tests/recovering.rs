@@ -222,3 +222,42 @@ async fn a_recording_half_removed_is_no_recording_cut_off() {
     again.end().await;
     drop(world);
 }
+
+#[tokio::test(start_paused = true)]
+async fn on_a_full_disk_what_is_sealed_is_uploaded_and_the_rest_once_there_is_room() {
+    let world = World::new().await;
+    world.set_segments(Manner::Down);
+    let long = world.open(strict()).await;
+    for n in 0..2 {
+        long.tap().output(format!("{n} ").as_bytes()).await.unwrap();
+        until("it is sealed", || world.files(long.id()).contains(&format!("{n}.seg"))).await;
+    }
+    long.tap().output(b"open").await.unwrap();
+    let short = world.open(strict()).await;
+    short.tap().output(b"short").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let ids = [long.id().clone(), short.id().clone()];
+
+    let again = world.after_kill_with(|_, disk| disk.full.store(true, Ordering::SeqCst)).await;
+    world.disk.full.store(true, Ordering::SeqCst);
+    world.set_segments(Manner::Good);
+
+    until("there is more room", || again.files(&ids[0]) == ["1.seg", "2.journal", "about.json"]).await;
+    until("their ends are told", || ids.iter().all(|id| again.events(id).last().unwrap() == "session.end"))
+        .await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!((again.recorded(&ids[0]), again.segments(&ids[1])), (("0 1 ".to_owned(), false), 0));
+    assert!(again.event("session.recording.recovered").is_none());
+    again.disk.full.store(false, Ordering::SeqCst);
+    until("both are whole", || ids.iter().all(|id| again.recorded(id).1)).await;
+    assert_eq!(again.recorded(&ids[0]).0, "0 1 open[interrupted]");
+    assert_eq!(again.recorded(&ids[1]).0, "short[interrupted]");
+    until("nothing stays here", || ids.iter().all(|id| again.files(id).is_empty())).await;
+    for id in &ids {
+        let recovered = |e: &&String| *e == "session.recording.recovered";
+        assert_eq!(again.events(id).iter().filter(recovered).count(), 1);
+    }
+    drop((long, short));
+    again.end().await;
+    drop(world);
+}

@@ -55,13 +55,13 @@ pub(crate) enum Want {
 struct Item {
     event: AuditEvent,
     want: Want,
-    ack: Option<oneshot::Sender<Result<(), String>>>,
+    ack: oneshot::Sender<Result<(), String>>,
 }
 
 impl Item {
     /// Nothing comes of it any more: it had to be with the authority, and whoever wanted that gave up.
     fn is_void(&self) -> bool {
-        self.want == Want::Authority && self.ack.as_ref().is_none_or(oneshot::Sender::is_closed)
+        self.want == Want::Authority && self.ack.is_closed()
     }
 }
 
@@ -73,7 +73,7 @@ impl Events {
     /// Hands an event over and waits until it is where it has to be: with the authority after [`PATIENCE`] or not at all.
     pub(crate) async fn put(&self, event: AuditEvent, want: Want) -> Result<(), String> {
         let (ack, answer) = oneshot::channel();
-        let item = Item { event, want, ack: Some(ack) };
+        let item = Item { event, want, ack };
         let put = async move {
             self.0.send(item).await.map_err(|_| "the service is stopping".to_owned())?;
             answer.await.unwrap_or_else(|_| Err("the service is stopping".to_owned()))
@@ -86,12 +86,25 @@ impl Events {
         }
     }
 
-    /// Hands an event over; waits only for room in the queue.
-    pub(crate) async fn note(&self, event: AuditEvent) {
-        let item = Item { event, want: Want::Durable, ack: None };
+    /// Hands an event over; waits only for room in the queue. What comes out knows when the event is durable.
+    pub(crate) async fn note(&self, event: AuditEvent) -> Noted {
+        let (ack, answer) = oneshot::channel();
+        let item = Item { event, want: Want::Durable, ack };
         if self.0.send(item).await.is_err() {
             tracing::error!("an audit event came after the service had stopped");
         }
+        Noted(answer)
+    }
+}
+
+/// An event on its way.
+pub(crate) struct Noted(oneshot::Receiver<Result<(), String>>);
+
+impl Noted {
+    /// Waits until the event, and each one before it, is with the authority or on this host's disk; false when it was
+    /// lost.
+    pub(crate) async fn durable(self) -> bool {
+        self.0.await.is_ok_and(|outcome| outcome.is_ok())
     }
 }
 
@@ -468,8 +481,8 @@ impl Sender {
 }
 
 fn answer(batch: impl IntoIterator<Item = Item>, outcome: &Result<(), String>) {
-    for ack in batch.into_iter().filter_map(|item| item.ack) {
-        // The caller may have given up waiting.
-        drop(ack.send(outcome.clone()));
+    for item in batch {
+        // Nobody may be waiting for it.
+        drop(item.ack.send(outcome.clone()));
     }
 }

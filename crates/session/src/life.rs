@@ -87,7 +87,10 @@ impl Drop for Session {
         self.scope.cancel();
         if slot.terms.recording.off() {
             let (shared, slot) = (self.shared.clone(), slot.clone());
-            shared.clone().scope.spawn_graceful("close", async move { shared.closed(&slot).await });
+            shared.clone().scope.spawn_graceful("close", async move {
+                let told = shared.closed(&slot).await;
+                shared.forget_when(told, &slot.ledger.id).await;
+            });
         }
     }
 }

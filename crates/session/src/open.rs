@@ -173,10 +173,12 @@ impl Sessions {
         }
         if let Err(why) = spooled
             && terms.recording.strict()
+            && !terms.recording.off()
         {
             shared.abandon(&id);
             let reason = EndReason::Recording(why.clone());
-            shared.end_events(&ledger, &Outcome::ended(&reason), (0, 0)).await;
+            let now = shared.clock.now();
+            shared.end_events(&ledger, &Outcome::ended(&reason), Some((0, 0)), now).await;
             return Err(Error::Spool(why));
         }
         let slot = shared.enter(ledger, terms, seat);

@@ -19,13 +19,12 @@ use crate::about::{Ledger, Outcome};
 use crate::disk::in_words;
 use crate::lane::Tools;
 use crate::shared::Shared;
-use crate::told::end_events;
 
 const REASON: &str = "the service that recorded stopped";
 /// How long after a recording could not be closed the next one is tried.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// One recording found.
+/// One session found.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) id: SessionId,
@@ -33,7 +32,7 @@ pub(crate) struct Found {
     pub(crate) ledger: Option<Ledger>,
     /// Sealed segments: number, and whether it is the last.
     pub(crate) segments: Vec<(u64, bool)>,
-    /// Frames that were not sealed yet; `None` when the recording had been closed properly.
+    /// Frames that were not sealed yet; `None` when the recording had been closed properly, or there is none.
     pub(crate) recovered: Option<Recovered>,
     /// Why it could not be closed just now: what is not sealed is in its journal still.
     pub(crate) open: Option<String>,
@@ -69,15 +68,19 @@ pub(crate) fn scan(tools: &Tools) -> io::Result<Vec<Found>> {
     Ok(found)
 }
 
-/// Tells of a recording an earlier life left behind, and hands it to the uploader.
-pub(crate) async fn tell(shared: &Shared, found: &Found) {
+/// Tells of a session an earlier life left behind, and hands its recording to the uploader.
+pub(crate) async fn tell(shared: &Arc<Shared>, found: &Found) {
     tell_recovered(shared, found).await;
     // The same ids as an ordinary end would have: what was told already is kept once.
     if let Some(ledger) = &found.ledger {
         let until = found.recovered.map(|what| ledger.started + what.until);
         let outcome = Outcome { reason: "the service that ran it stopped".to_owned(), ..Outcome::default() };
-        for event in end_events(ledger, &outcome, (0, 0), until.unwrap_or(shared.clock.now())) {
-            shared.events.note(event).await;
+        let at = until.unwrap_or(shared.clock.now());
+        // How much it moved died with it: what is not known is not told.
+        let told = shared.end_events(ledger, &outcome, None, at).await;
+        if ledger.recording.off() {
+            let (shared, id) = (shared.clone(), found.id.clone());
+            shared.clone().scope.spawn_graceful("close", async move { shared.forget_when(told, &id).await });
         }
     }
     shared.uploads.leftover(&found.id, &found.segments);
@@ -121,6 +124,9 @@ pub(crate) async fn later(shared: Arc<Shared>, tools: Tools, mut open: VecDeque<
 
 fn one(tools: &Tools, id: &SessionId) -> io::Result<Found> {
     let ledger = tools.spool.ledger(id).ok();
+    if ledger.as_ref().is_some_and(|ledger| ledger.recording.off()) {
+        return Ok(Found { id: id.clone(), ledger, segments: Vec::new(), recovered: None, open: None });
+    }
     let mut segments = Vec::new();
     let mut newest = None;
     for n in tools.spool.segments(id)? {

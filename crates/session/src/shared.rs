@@ -10,7 +10,7 @@ use audit::event::{self, Event, Stamp, kinds};
 use audit::recording::GapReason;
 use model::api::access::TrackSession;
 use model::api::audit::AuditEvent;
-use model::{RequestId, SessionId};
+use model::{RequestId, SessionId, Timestamp};
 use runtime::{Clock, Health, Random, Scope};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use crate::about::{About, EndReason, Ledger, Outcome, ServerFacts, Taken, Terms,
 use crate::authority::Authority;
 use crate::backlog::Uploads;
 use crate::disk::in_words;
-use crate::events::Events;
+use crate::events::{Events, Noted};
 use crate::shard::{SHARDS, Shard};
 use crate::slot::Slot;
 use crate::spool::Spool;
@@ -73,16 +73,14 @@ impl Shared {
         self.view.borrow().audit_key
     }
 
+    /// Makes a session's place in the spool. One that is not recorded has one too: after a crash its end can be told.
     pub(crate) async fn begin(&self, ledger: &Ledger) -> Result<(), String> {
-        if ledger.recording.off() {
-            return Ok(());
-        }
         let (spool, ledger) = (self.spool.clone(), ledger.clone());
         let outcome = tokio::task::spawn_blocking(move || spool.begin(&ledger)).await;
         outcome.map_err(|e| e.to_string())?.map_err(|e| in_words(&e))
     }
 
-    /// A place in the spool that no session took.
+    /// A place in the spool that no session took, or one that is of no more use.
     pub(crate) fn abandon(&self, id: &SessionId) {
         let (spool, id) = (self.spool.clone(), id.clone());
         drop(tokio::task::spawn_blocking(move || spool.forget(&id)));
@@ -134,19 +132,35 @@ impl Shared {
         event::seal(event, &stamp)
     }
 
-    /// A session's recording is closed: its last events, and nobody holds it any more.
-    pub(crate) async fn closed(&self, slot: &Arc<Slot>) {
+    /// A session's recording is closed: its last events, and nobody holds it any more. Gives the last of them.
+    pub(crate) async fn closed(&self, slot: &Arc<Slot>) -> Noted {
         let outcome = slot.outcome().cloned().unwrap_or_default();
-        self.end_events(&slot.ledger, &outcome, slot.totals()).await;
+        let told = self.end_events(&slot.ledger, &outcome, Some(slot.totals()), self.clock.now()).await;
         drop(self.news.try_send(over(&slot.ledger)));
         self.map().remove(&slot.ledger.id);
         slot.settled.cancel();
+        told
     }
 
-    pub(crate) async fn end_events(&self, ledger: &Ledger, outcome: &Outcome, (tx, rx): (u64, u64)) {
-        let now = self.clock.now();
-        for event in end_events(ledger, outcome, (tx, rx), now) {
+    /// Tells a session's last events; gives the very last.
+    pub(crate) async fn end_events(
+        &self,
+        ledger: &Ledger,
+        outcome: &Outcome,
+        moved: Option<(u64, u64)>,
+        at: Timestamp,
+    ) -> Noted {
+        let (before, end) = end_events(ledger, outcome, moved, at);
+        for event in before {
             self.events.note(event).await;
+        }
+        self.events.note(end).await
+    }
+
+    /// A session that is not recorded has its place in the spool until its end cannot be lost any more.
+    pub(crate) async fn forget_when(&self, told: Noted, id: &SessionId) {
+        if told.durable().await {
+            self.abandon(id);
         }
     }
 

@@ -43,24 +43,23 @@ pub(crate) fn start_event(ledger: &Ledger, server: Server) -> AuditEvent {
     fixed(ledger, &event, 0, ledger.started)
 }
 
-/// `session.leave`, `session.data`, `session.end`.
+/// `session.leave`, `session.data` where it is known how much `moved` to and from the person, `session.end`.
 pub(crate) fn end_events(
     ledger: &Ledger,
     outcome: &Outcome,
-    (tx, rx): (u64, u64),
+    moved: Option<(u64, u64)>,
     now: Timestamp,
-) -> [AuditEvent; 3] {
+) -> (Vec<AuditEvent>, AuditEvent) {
     let (who, server, session) = (ledger.about.who(), ledger.server.server(), ledger.session());
     let connection = ledger.about.connection();
     let leave = kinds::SessionLeave { who: who.clone(), server: server.clone(), session: session.clone() };
-    let data = kinds::SessionData {
-        who: who.clone(),
-        server: server.clone(),
-        connection: connection.clone(),
-        session: session.clone(),
-        tx,
-        rx,
-    };
+    let mut before = vec![fixed(ledger, &leave, 1, now)];
+    if let Some((tx, rx)) = moved {
+        let (who, server) = (who.clone(), server.clone());
+        let (connection, session) = (connection.clone(), session.clone());
+        let data = kinds::SessionData { who, server, connection, session, tx, rx };
+        before.push(fixed(ledger, &data, 2, now));
+    }
     let end = kinds::SessionEnd {
         who,
         server,
@@ -74,7 +73,7 @@ pub(crate) fn end_events(
         reason: (!outcome.reason.is_empty()).then(|| outcome.reason.clone()),
         initial_command: ledger.about.words(),
     };
-    [fixed(ledger, &leave, 1, now), fixed(ledger, &data, 2, now), fixed(ledger, &end, 3, now)]
+    (before, fixed(ledger, &end, 3, now))
 }
 
 /// What a live session looks like from outside.

@@ -213,6 +213,19 @@ async fn a_strict_session_does_not_open_on_a_full_disk() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_is_not_recorded_opens_on_a_full_disk() {
+    let world = World::new().await;
+    world.disk.full.store(true, Ordering::SeqCst);
+
+    let session = world.open(terms(RecordingMode::Off, Strictness::Strict)).await;
+    let id = session.id().clone();
+    session.finish(Outcome::exit(0)).settled().await;
+
+    until("it ends", || world.events(&id).len() == 4).await;
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_disk_that_stays_full_does_not_keep_the_service_from_stopping() {
     let world = World::new().await;
     let session = world.open(best_effort()).await;

@@ -88,15 +88,37 @@ fn a_flipped_byte_is_found_offline() {
         |path: &str| e2e::run::run(gate.command("mctl").args(["recordings", "verify", path, &key])).unwrap();
 
     let whole = offline(&path);
-    let mut bytes = std::fs::read(&file).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&file, &bytes).unwrap();
-    let touched = offline(&path);
+    let bytes = std::fs::read(&file).unwrap();
+    let begins = begins(&bytes);
+    let last = begins.len() - 1;
+    let flipped = |at: usize| bytes.iter().enumerate().map(|(i, b)| b ^ u8::from(i == at)).collect();
+    let touched: [(&str, Vec<u8>, usize); 5] = [
+        ("a length", flipped(begins[last] + 3), last),
+        ("a length, by much", flipped(begins[0]), 0),
+        ("a segment", flipped((begins[last] + bytes.len()) / 2), last),
+        ("its last byte", flipped(bytes.len() - 1), last),
+        ("cut inside a segment", bytes[..bytes.len() - 9].to_vec(), last),
+    ];
 
     assert_eq!(whole.code, 0, "{}", whole.stderr);
     assert!(whole.text().contains("verified"), "{}", whole.text());
-    assert_ne!(touched.code, 0, "{}", touched.text());
+    for (what, bytes, index) in touched {
+        std::fs::write(&file, bytes).unwrap();
+        let found = offline(&path);
+        assert_ne!(found.code, 0, "{what}: {}", found.text());
+        assert!(found.stderr.contains(&format!("broken at index {index}:")), "{what}: {}", found.stderr);
+    }
+    let played = ann.msh(&["play", "--format=text", &path]).unwrap();
+    assert_ne!(played.code, 0, "what is cut is not played: {}", played.text());
+}
+
+/// Where each segment of a recording's file begins, with its length.
+fn begins(file: &[u8]) -> Vec<usize> {
+    let behind = |at: usize| {
+        let length = file.get(at..)?.first_chunk::<4>()?;
+        Some(at + 4 + u32::from_be_bytes(*length) as usize).filter(|behind| *behind < file.len())
+    };
+    std::iter::successors(behind(8), |at| behind(*at)).collect()
 }
 
 #[test]

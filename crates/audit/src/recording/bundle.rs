@@ -5,7 +5,9 @@
 
 use model::api::recordings::RecordingDetail;
 
+use super::verify::{Report, Verifier};
 use crate::Error;
+use crate::key::PublicKey;
 
 /// The first bytes of a file.
 pub const MAGIC: &[u8; 8] = b"MGRFILE\x01";
@@ -61,32 +63,63 @@ fn part<'a>(rest: &mut &'a [u8], max: usize) -> Result<&'a [u8], Error> {
     Ok(bytes)
 }
 
+const fn damaged() -> Error {
+    Error::malformed(WHAT, "the description before the first segment is damaged")
+}
+
 impl<'a> Bundle<'a> {
-    /// Parses a whole file. A file cut inside its last segment gives an error; verification names what is missing
-    /// when it is cut between two.
+    /// Parses a whole file. One that is cut inside a segment is refused: [`verify`] says which one that is.
     ///
     /// # Errors
     /// It is no such file.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
+        let (bundle, end) = Self::as_far_as_whole(bytes)?;
+        end.map(|()| bundle)
+    }
+
+    /// Parses what is whole, and says what is wrong with what follows the last whole segment.
+    ///
+    /// # Errors
+    /// It is no such file, or its description is damaged: without that nothing in it can be checked.
+    pub fn as_far_as_whole(bytes: &'a [u8]) -> Result<(Self, Result<(), Error>), Error> {
         let mut rest =
             bytes.strip_prefix(MAGIC).ok_or_else(|| Error::malformed(WHAT, "it begins with other bytes"))?;
-        let json = part(&mut rest, MAX_DETAIL)?;
-        let detail = serde_json::from_slice(json)
-            .map_err(|_| Error::malformed(WHAT, "the description does not parse"))?;
-        let mut segments = Vec::new();
+        let json = part(&mut rest, MAX_DETAIL).map_err(|_| damaged())?;
+        let detail = serde_json::from_slice(json).map_err(|_| damaged())?;
+        let mut bundle = Self { detail, segments: Vec::new() };
         while !rest.is_empty() {
-            segments.push(part(&mut rest, super::segment::MAX)?);
+            match part(&mut rest, super::segment::MAX) {
+                Ok(segment) => bundle.segments.push(segment),
+                Err(error) => return Ok((bundle, Err(error))),
+            }
         }
-        Ok(Self { detail, segments })
+        Ok((bundle, Ok(())))
     }
+}
+
+/// Verifies a recording that is in one file.
+///
+/// # Errors
+/// Names the first segment at fault; it is no such file, or its description is damaged.
+pub fn verify(bytes: &[u8], audit_key: PublicKey) -> Result<Report, Error> {
+    let (Bundle { detail, segments }, end) = Bundle::as_far_as_whole(bytes)?;
+    let mut verifier = Verifier::new(&detail, audit_key).map_err(|_| damaged())?;
+    for segment in segments {
+        verifier.segment(segment)?;
+    }
+    end.map_err(|error| verifier.at_fault(error))?;
+    verifier.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use model::api::recordings::{RecordingInfo, RecordingState};
     use model::{NodeId, SessionId, Timestamp};
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::Sign as _;
+    use crate::recording::tests::{audit_key, recording, statements};
 
     fn detail() -> RecordingDetail {
         RecordingDetail {
@@ -126,5 +159,88 @@ mod tests {
             drop(Bundle::parse(&file[..cut]));
         }
         assert!(Bundle::parse(b"MGRFILE\x01\xff\xff\xff\xff").is_err());
+    }
+
+    /// A whole recording in one file, and where its segments' lengths stand.
+    fn file_of(count: u64) -> (Vec<u8>, Vec<usize>) {
+        let segments = recording(count);
+        let mut file = Vec::new();
+        begin(&statements(&segments, RecordingState::Complete), &mut file).unwrap();
+        let mut begins = Vec::new();
+        for segment in &segments {
+            begins.push(file.len());
+            append(segment, &mut file).unwrap();
+        }
+        (file, begins)
+    }
+
+    /// What becomes of a file: the segment that is named, or `None` for damage before the first.
+    fn named(file: &[u8]) -> Option<u64> {
+        match verify(file, audit_key().public()) {
+            Ok(report) => panic!("it is called fine: {report:?}"),
+            Err(Error::Broken { index, .. }) => Some(index),
+            Err(Error::Malformed { .. }) => None,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// The segment that byte `at` belongs to, its length included.
+    fn segment_at(begins: &[usize], at: usize) -> Option<u64> {
+        begins.iter().rposition(|begin| *begin <= at).map(|n| n as u64)
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_names_the_segment_that_is_not_whole() {
+        let (file, begins) = file_of(3);
+
+        assert!(verify(&file, audit_key().public()).is_ok());
+        for cut in 0..file.len() {
+            assert_eq!(named(&file[..cut]), segment_at(&begins, cut), "cut at {cut}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_flipped_bit_names_its_segment_and_before_the_first_never_passes_unseen(
+            at in any::<prop::sample::Index>(), bit in 0u8..8, in_length in any::<Option<prop::sample::Index>>()
+        ) {
+            let (whole, begins) = file_of(3);
+            // Half of them in the few bytes that are no segment's own: the lengths.
+            let at = match in_length {
+                Some(which) => begins[which.index(begins.len())] + at.index(4),
+                None => at.index(whole.len()),
+            };
+            let mut file = whole.clone();
+            file[at] ^= 1 << bit;
+
+            match segment_at(&begins, at) {
+                Some(n) => prop_assert_eq!(named(&file), Some(n)),
+                // A description that reads as before says nothing else: a name in it that held nothing.
+                None => match (Bundle::parse(&file), Bundle::parse(&whole)) {
+                    (Ok(now), Ok(before)) if same(&now.detail, &before.detail) => {}
+                    (_, _) => prop_assert!(verify(&file, audit_key().public()).is_err()),
+                },
+            }
+        }
+    }
+
+    fn same(one: &RecordingDetail, other: &RecordingDetail) -> bool {
+        serde_json::to_vec(one).unwrap() == serde_json::to_vec(other).unwrap()
+    }
+
+    #[test]
+    fn what_follows_the_last_segment_and_a_lost_length_are_named() {
+        let (file, begins) = file_of(3);
+        let last = begins[2];
+        let edits = [
+            ("bytes behind the end", [&file[..], b"x"].concat(), 3),
+            ("a segment doubled", [&file[..], &file[last..]].concat(), 3),
+            ("the last length gone", [&file[..last], &file[last + 4..]].concat(), 2),
+            ("two segments swapped", [&file[..begins[1]], &file[last..], &file[begins[1]..last]].concat(), 1),
+            ("one dropped", [&file[..begins[1]], &file[last..]].concat(), 1),
+        ];
+        for (what, file, wanted) in edits {
+            assert_eq!(named(&file), Some(wanted), "{what}");
+        }
     }
 }

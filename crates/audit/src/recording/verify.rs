@@ -47,6 +47,14 @@ fn differing<const N: usize>(agrees: [(&'static str, bool); N]) -> Result<(), Er
     }
 }
 
+/// Bytes that do not parse are segment `n`'s fault.
+fn at_fault(n: u64, error: Error) -> Error {
+    match error {
+        Error::Malformed { what, why } => Error::broken(n, Reason::Malformed(what, why)),
+        other @ (Error::Broken { .. } | Error::Unsigned(_) | Error::Event { .. }) => other,
+    }
+}
+
 impl<'a> Verifier<'a> {
     /// Trusts `audit_key` and nothing in `detail` that it did not sign: what `detail.info` says of who, where, when and
     /// how much is compared with what was sealed. Only when an abandoned recording ended is the authority's word alone.
@@ -74,13 +82,9 @@ impl<'a> Verifier<'a> {
     /// Names the segment and what is wrong with it.
     pub fn segment(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let n = self.chain.next();
-        let malformed = |error| match error {
-            Error::Malformed { what, why } => Error::broken(n, Reason::Malformed(what, why)),
-            other => other,
-        };
-        let segment = Segment::parse(bytes).map_err(malformed)?;
+        let segment = Segment::parse(bytes).map_err(|error| at_fault(n, error))?;
         let hash = self.chain.admit(&segment, &self.seal_key)?;
-        segment.check().map_err(malformed)?;
+        segment.check().map_err(|error| at_fault(n, error))?;
         let receipt = usize::try_from(n).ok().and_then(|n| self.detail.receipts.get(n));
         let receipt = receipt.ok_or(Error::broken(n, Reason::Missing("its receipt")))?;
         if !receipt_holds(receipt, &self.detail.info.id, n, &hash, &self.audit_key) {
@@ -94,6 +98,12 @@ impl<'a> Verifier<'a> {
         self.frames = self.frames.saturating_add(u64::from(segment.header().frames));
         self.interrupted |= segment.header().interrupted;
         Ok(())
+    }
+
+    /// Says of bytes that are no segment, where the next one belongs, that it is the one at fault.
+    #[must_use]
+    pub fn at_fault(&self, error: Error) -> Error {
+        at_fault(self.chain.next(), error)
     }
 
     /// Compares the description with the recording's first frame.

@@ -12,9 +12,11 @@
 //! | `roles/<name>`, `locks/<id>` | what policy reads |
 //! | `tokens/<hash>`, `hosts/<id>`, `nodes/<id>`, `proxies/<id>` | who may join, who did, what they report |
 //! | `live/<session>`, `ends/<session>`, `watched/<session>` | sessions going on; asked to end; looked at just now |
+//! | `begun/<session>` | announced and not said to be over: what the janitor ends once nobody announces it |
 //! | `log/<index>`, `checkpoints/<index>`, `log_file` | the audit chain |
 //! | `uids/<uid>`, `uids/<host>/<uid>` | events kept already: the authority's own, and each host's |
 //! | `recordings/<session>`, `receipts/<session>/<n>`, `newest/<when>-<session>` | recordings |
+//! | `open/<session>`, `untold/<session>` | recordings that grow; events of what was given up, until the log has them |
 
 use std::fmt::Display;
 use std::sync::Arc;

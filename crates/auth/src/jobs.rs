@@ -71,10 +71,10 @@ async fn housekeeping(core: Arc<Core>) {
         let fresh = core.refresh_rules().await.map_err(|e| e.to_string());
         core.health.ran("policy refresh", core.now(), fresh);
         let cleaned = match hearing.may_judge(core.now()) {
-            true => janitor::sweep(&core).await.map(|_| ()).map_err(|e| e.message),
-            false => Ok(()),
+            true => janitor::sweep(&core).await,
+            false => janitor::tell_rest(&core).await,
         };
-        core.health.ran("recording janitor", core.now(), cleaned);
+        core.health.ran("recording janitor", core.now(), cleaned.map_err(|e| e.message));
     }
 }
 

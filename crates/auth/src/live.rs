@@ -1,13 +1,17 @@
 //! Sessions going on now: leases their nodes renew, and the wish that one end.
+//!
+//! A lease ends by itself; what was begun and not said to be over stays, until the janitor ends it.
 
 use std::time::Duration;
 
 use audit::event::kinds::SessionTerminate;
 use audit::event::{SessionRef, Who};
+use model::Timestamp;
 use model::api::access::{EndSession, ListLive, LiveSession, TrackSession};
 use model::api::{Done, Page};
 use model::resource::{Kind, Verb};
 use policy::Object;
+use serde::{Deserialize, Serialize};
 use store::{Condition, Txn};
 
 use crate::db::{encode, key};
@@ -18,6 +22,14 @@ use crate::refusal::{Answer, Refusal};
 /// How long a wish to end a session is repeated to its node.
 const ENDS_KEPT: Duration = Duration::from_secs(600);
 const MAX_REASON: usize = 1024;
+
+/// A session that was announced and not said to be over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Begun {
+    pub(crate) session: LiveSession,
+    /// Since when nobody announces it; set by the janitor.
+    pub(crate) silent_since: Option<Timestamp>,
+}
 
 /// The session as policy looks at it.
 fn object(live: &LiveSession) -> Object {
@@ -51,10 +63,17 @@ pub(crate) async fn track(ctx: Ctx, ask: TrackSession) -> Answer<Done> {
         Some(session) if session.node != *id || session.id != ask.id => return Err(Refusal::not_found()),
         Some(session) => {
             let until = core.now() + core.settings.times.live_session;
-            Txn::new().when(condition).put_until(place, encode(&session)?, Some(until))
+            let txn = Txn::new().when(condition).put_until(place, encode(&session)?, Some(until));
+            match known {
+                Some(_) => txn,
+                None => txn.put(key("begun", &ask.id)?, encode(&Begun { session, silent_since: None })?),
+            }
         }
         None if known.is_none() => return Ok(Done {}),
-        None => Txn::new().when(condition).delete(place).delete(key("ends", &ask.id)?),
+        None => {
+            let txn = Txn::new().when(condition).delete(place);
+            txn.delete(key("begun", &ask.id)?).delete(key("ends", &ask.id)?)
+        }
     };
     core.db.commit(txn).await?;
     Ok(Done {})

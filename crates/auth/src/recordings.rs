@@ -56,7 +56,7 @@ pub(crate) fn blob_name(id: &SessionId, n: u64) -> String {
     format!("recordings/{id}/{n:08}.seg")
 }
 
-fn place(id: &SessionId) -> Result<Key, Error> {
+pub(crate) fn place(id: &SessionId) -> Result<Key, Error> {
     key("recordings", id)
 }
 
@@ -208,7 +208,8 @@ async fn take(
     // Bytes before words: a receipt for bytes that are not there cannot happen.
     core.blobs.put(&blob_name(&id, n), bytes).await?;
     if chain.complete() {
-        close(core, &mut recording).await?;
+        let closed = close(core, &mut recording)?;
+        core.log.write(vec![closed]).await?;
     }
     let open = key("open", &id)?;
     let mut txn = Txn::new()
@@ -223,9 +224,9 @@ async fn take(
     Ok(signed)
 }
 
-/// Signs the closing statement and notes the upload. The event's id follows from the statement, so that doing it
-/// again after a crash is noted once.
-pub(crate) async fn close(core: &Core, recording: &mut Recording) -> Answer<()> {
+/// Signs the closing statement; gives the event that notes the upload. Its id follows from the statement, so that doing
+/// it again after a crash is noted once.
+pub(crate) fn close(core: &Core, recording: &mut Recording) -> Answer<AuditEvent> {
     let info = &recording.info;
     let closing = Closing {
         session: info.id.clone(),
@@ -242,8 +243,7 @@ pub(crate) async fn close(core: &Core, recording: &mut Recording) -> Answer<()> 
         hash: recording.head.clone(),
         state: if info.state == RecordingState::Abandoned { "abandoned" } else { "complete" }.into(),
     };
-    let event = stamped_as(core, &upload, &closing.text());
-    core.log.write(vec![event]).await.map(|_| ())
+    Ok(stamped_as(core, &upload, &closing.text()))
 }
 
 /// Gives an event an id that follows from `seed`.

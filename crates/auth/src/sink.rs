@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use audit::log::Chain;
 use model::api::audit::{AuditEvent, ChainedEvent, Checkpoint};
-use model::{NodeId, Timestamp};
+use model::{NodeId, RequestId, Timestamp};
 use runtime::{Clock, Health, Scope};
 use store::{Condition, Range, StoreError, Txn};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -318,6 +318,13 @@ fn seen_as(teller: Option<&NodeId>, event: &AuditEvent) -> String {
         (None, uid) => uid.to_owned(),
         (Some(host), uid) => format!("{host}/{uid}"),
     }
+}
+
+/// The event that `host` told with this `uid`, as far back as they are remembered.
+pub(crate) async fn told_by(db: &Db, host: &NodeId, uid: &RequestId) -> Answer<Option<AuditEvent>> {
+    let Some(at) = db.get::<u64>(&key("uids", format!("{host}/{uid}"))?).await? else { return Ok(None) };
+    let link = db.get::<ChainedEvent>(&key("log", ordered(at.value))?).await?;
+    link.map(|doc| serde_json::from_str(&doc.value.event).map_err(Refusal::internal)).transpose()
 }
 
 /// A text field of an event; empty when it is not there.

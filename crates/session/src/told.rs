@@ -3,26 +3,16 @@
 //!
 //! The events' ids follow from the session's, so that telling one twice (after a crash) is telling it once.
 
-use audit::Hash;
 use audit::event::{self, Event, Server, Stamp, kinds};
+use model::Timestamp;
 use model::api::access::{LiveSession, TrackSession};
 use model::api::audit::AuditEvent;
-use model::{RequestId, SessionId, Timestamp};
 
 use crate::about::{Ledger, Outcome};
 
-/// The id an event of a session always has, so that telling it twice is telling it once.
-fn fixed_uid(id: &SessionId, name: &str) -> RequestId {
-    let Hash(hash) = Hash::of(&[b"moongate session event\n", id.as_str().as_bytes(), name.as_bytes()]);
-    let mut uid = [0; 16];
-    for (to, from) in uid.iter_mut().zip(hash) {
-        *to = from;
-    }
-    RequestId::from_random(uid)
-}
-
 fn fixed<E: Event>(ledger: &Ledger, event: &E, index: u64, time: Timestamp) -> AuditEvent {
-    let stamp = Stamp { time, uid: fixed_uid(&ledger.id, E::NAME), cluster: &ledger.server.cluster, index };
+    let stamp =
+        Stamp { time, uid: event::once_for(&ledger.id, E::NAME), cluster: &ledger.server.cluster, index };
     event::seal(event, &stamp)
 }
 

@@ -13,9 +13,11 @@ pub mod kinds;
 mod registry;
 
 use model::api::audit::AuditEvent;
-use model::{ClusterName, RequestId, Timestamp};
+use model::{ClusterName, RequestId, SessionId, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+use crate::Hash;
 
 pub use bound::{MAX, bounded};
 pub use group::{Connection, Resource, Server, SessionRef, Status, Who};
@@ -41,6 +43,17 @@ pub trait Event: Serialize {
 
     /// Its code: the last letter is its class (I info, W warning, E error, S stopped).
     fn code(&self) -> &'static str;
+}
+
+/// The id that an event which a session has once always has, as its host tells it: telling it twice is telling it once.
+#[must_use]
+pub fn once_for(session: &SessionId, name: &str) -> RequestId {
+    let Hash(hash) = Hash::of(&[b"moongate session event\n", session.as_str().as_bytes(), name.as_bytes()]);
+    let mut uid = [0; 16];
+    for (to, from) in uid.iter_mut().zip(hash) {
+        *to = from;
+    }
+    RequestId::from_random(uid)
 }
 
 /// Makes the flat JSON of an event; what is absent is left out.

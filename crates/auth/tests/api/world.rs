@@ -129,10 +129,15 @@ impl World {
 
     /// One whose store keeps transactions waiting on demand.
     pub async fn held() -> (Self, Arc<Held>) {
+        Self::held_with(|_| ()).await
+    }
+
+    pub async fn held_with(edit: impl FnOnce(&mut Settings)) -> (Self, Arc<Held>) {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         let clock = Clock::manual(Clock::system().now());
         let held = Arc::new(Held::new(clock.clone()));
-        let settings = settings(dir.path());
+        let mut settings = settings(dir.path());
+        edit(&mut settings);
         (Self::over(held.clone(), dir, clock, settings).await, held)
     }
 

@@ -68,7 +68,7 @@ pub(crate) async fn secrets(core: &Core, name: &UserName) -> Answer<Option<Doc<S
 /// Whether this user must give a code when signing in.
 pub(crate) fn needs_code(core: &Core, secrets: &Secrets) -> bool {
     match core.settings.second_factor {
-        SecondFactor::Otp => true,
+        SecondFactor::Otp | SecondFactor::On => true,
         SecondFactor::Optional => secrets.totp.is_some() || !secrets.passkeys.is_empty(),
         SecondFactor::Off => false,
     }

@@ -9,9 +9,10 @@ use model::api::Done;
 use model::api::access::LiveSession;
 use model::api::cluster::{
     ClusterInfo, ClusterStatus, GetCluster, GetClusterConfig, GetStatus, GetTrust, JobStatus, PolicySnapshot,
-    ReportProxy, TrustBundle, WatchPolicy,
+    ReportProxy, SignInTerms, TrustBundle, WatchPolicy,
 };
 use model::resource::{ClusterConfig, Liveness, Node};
+use model::time::Span;
 use model::{Level, VERSION};
 use store::Txn;
 use tokio::sync::watch;
@@ -42,14 +43,36 @@ pub(crate) async fn proxy_addrs(core: &Core) -> Answer<Vec<String>> {
     Ok(addrs)
 }
 
+/// Those of them that are names and no addresses, with their ports.
+pub(crate) fn named(addrs: &[String]) -> Vec<(&str, &str)> {
+    addrs
+        .iter()
+        .map(|addr| addr.rsplit_once(':').unwrap_or((addr, "443")))
+        .filter(|(host, _)| host.parse::<std::net::IpAddr>().is_err() && !host.starts_with('['))
+        .collect()
+}
+
+/// The name passkeys are made for: the configured one, or the first that the public addresses of proxies have.
+pub(crate) fn passkey_name<'a>(core: &'a Core, addrs: &'a [String]) -> Option<&'a str> {
+    let fixed = core.settings.passkey_name.as_deref();
+    fixed.or_else(|| named(addrs).first().map(|(host, _)| *host))
+}
+
 async fn info(core: &Core) -> Answer<ClusterInfo> {
+    let addrs = proxy_addrs(core).await?;
+    let sign_in = SignInTerms {
+        second_factor: core.settings.second_factor,
+        passkey_name: passkey_name(core, &addrs).map(str::to_owned),
+        default_ttl: Span(core.settings.times.user_cert),
+    };
     Ok(ClusterInfo {
         name: core.settings.cluster_name.clone(),
         version: VERSION.to_owned(),
         level: Level::CURRENT,
         ca_pins: core.keys.now().trust().ca_pins().to_vec(),
-        proxy_addrs: proxy_addrs(core).await?,
+        proxy_addrs: addrs,
         message_of_the_day: core.settings.message_of_the_day.clone(),
+        sign_in: Some(sign_in),
     })
 }
 

@@ -147,7 +147,7 @@ async fn open_at(core: &Core, name: &UserName, hash: &str) -> Answer<Revision> {
 /// Proves that the new factor was set up; gives it sealed in its last place, and the step that is used up.
 fn second_factor(core: &Core, hash: &str, kept: &Kept, otp: &str) -> Answer<(Option<String>, i64)> {
     let wanted = match core.settings.second_factor {
-        SecondFactor::Otp => true,
+        SecondFactor::Otp | SecondFactor::On => true,
         SecondFactor::Optional => !otp.is_empty(),
         SecondFactor::Off => false,
     };

@@ -46,13 +46,9 @@ impl Party {
     /// The configured name, or the first that the public addresses of proxies have.
     pub(crate) async fn of(core: &Core) -> Answer<Self> {
         let addrs = cluster::proxy_addrs(core).await?;
-        let named: Vec<(&str, &str)> = addrs
-            .iter()
-            .map(|addr| addr.rsplit_once(':').unwrap_or((addr, "443")))
-            .filter(|(host, _)| host.parse::<std::net::IpAddr>().is_err() && !host.starts_with('['))
-            .collect();
+        let named = cluster::named(&addrs);
         let fixed = core.settings.passkey_name.as_deref();
-        let Some(id) = fixed.or_else(|| named.first().map(|(host, _)| *host)) else {
+        let Some(id) = cluster::passkey_name(core, &addrs) else {
             return Err(Refusal::bad(
                 "passkeys need a gate with a name: set public_addr of the proxy to host:port",
             ));

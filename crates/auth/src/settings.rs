@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use model::api::cluster::SecondFactor;
 use model::resource::ClusterConfig;
 use model::{ClusterName, NodeId, NodeName, Secret, SystemRole};
 
@@ -52,18 +53,6 @@ pub enum TokenValue {
     Plain(Secret),
     /// In a file, whose ends are trimmed.
     File(PathBuf),
-}
-
-/// Whether people need a one-time code besides their password.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SecondFactor {
-    /// Everyone enrols one and gives it at each sign-in.
-    #[default]
-    Otp,
-    /// Who enrolled one gives it.
-    Optional,
-    /// Nobody is asked.
-    Off,
 }
 
 /// The longest life of a person's certificate, whatever roles say.

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use client::CallError;
-use model::api::cluster::{ClusterInfo, GetCluster};
+use model::api::cluster::{ClusterInfo, GetCluster, SecondFactor};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -137,18 +137,29 @@ fn proxy(settings: &Settings, wait: Duration) -> Value {
     })
 }
 
+/// What the cluster's configuration says of signing in; of an authority too old to say it, nothing is claimed.
 fn sign_in(info: &ClusterInfo) -> Value {
-    json!({
+    let mut out = json!({
         "type": "local",
-        "second_factor": "otp",
-        "preferred_local_mfa": "otp",
-        "allow_passwordless": false,
         "allow_headless": false,
         "local": { "name": info.name },
         "private_key_policy": "none",
         "device_trust": {},
         "has_motd": !info.message_of_the_day.is_empty(),
         "load_all_cas": false,
-        "default_session_ttl": "12h0m0s",
-    })
+    });
+    let (Value::Object(fields), Some(terms)) = (&mut out, &info.sign_in) else { return out };
+    let preferred = match terms.second_factor {
+        SecondFactor::Otp | SecondFactor::On | SecondFactor::Optional => "otp",
+        SecondFactor::Off => "",
+    };
+    let mut tell = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
+    tell("second_factor", json!(terms.second_factor));
+    tell("preferred_local_mfa", json!(preferred));
+    tell("allow_passwordless", json!(terms.passkey_name.is_some()));
+    tell("default_session_ttl", json!(terms.default_ttl));
+    if let Some(name) = &terms.passkey_name {
+        tell("webauthn", json!({ "rp_id": name }));
+    }
+    out
 }

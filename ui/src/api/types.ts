@@ -51,6 +51,7 @@ export type ClusterInfo = {
   /** What people read before they sign in; empty for nothing. */ "message_of_the_day"?: string;
   /** Its name. */ "name": ClusterName;
   /** Public addresses of the proxies, `host:port`. */ "proxy_addrs": (string)[];
+  /** How people sign in; absent where the authority is older than this. */ "sign_in"?: SignInTerms | null;
   /** The authority's version. */ "version": string;
 };
 
@@ -294,6 +295,9 @@ export type ScreenRow = {
   /** What it says. */ "text": string;
 };
 
+/** What is asked for beside the password. Wherever a code is asked for, a passkey does instead. */ 
+export type SecondFactor = "otp" | "on" | "optional" | "off";
+
 /** A password, token or key as text. Neither `Debug` nor `Display` shows it; serialising does, because requests carry secrets, so a type that is stored or logged must not hold one. */ 
 export type Secret = string;
 
@@ -314,6 +318,13 @@ export type SegmentSpan = {
 
 /** One session of one person on one target; also the name of its recording. */ 
 export type SessionId = string;
+
+/** How people sign in to a cluster. */ 
+export type SignInTerms = {
+  /** How long a certificate lasts when nothing else says. */ "default_ttl": Span;
+  /** The name passkeys are made for; absent where there can be none. */ "passkey_name"?: string | null;
+  /** What is asked for beside the password. */ "second_factor": SecondFactor;
+};
 
 /** A length of time people write as `30m`, `1h30m0s`, `12h` or `45s` (Go's form: h, m, s, ms; at least one unit). */ 
 export type Span = string;

@@ -92,9 +92,8 @@ fn settings(ground: &Ground, config: &config::Auth) -> anyhow::Result<Settings> 
         second_factor: match authentication.second_factor {
             config::SecondFactor::Off => SecondFactor::Off,
             config::SecondFactor::Optional => SecondFactor::Optional,
-            config::SecondFactor::Otp | config::SecondFactor::Webauthn | config::SecondFactor::On => {
-                SecondFactor::Otp
-            }
+            config::SecondFactor::On => SecondFactor::On,
+            config::SecondFactor::Otp | config::SecondFactor::Webauthn => SecondFactor::Otp,
         },
         passkey_name: authentication.passkey_name.clone(),
         public_names: names,

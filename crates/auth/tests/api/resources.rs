@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::settings::Probe;
+use auth::settings::{Probe, SecondFactor};
 use model::api::Fault;
 use model::api::access::{EndSession, ListLive, LiveSession, TrackSession};
 use model::api::cluster::{
@@ -425,6 +425,9 @@ async fn the_cluster_says_what_it_is_and_how_it_is() {
     let info = world.anyone().call(&GetCluster {}).await.unwrap();
     assert_eq!((info.name.as_str(), info.ca_pins), ("gate.example", world.authority.ca_pins()));
     assert_eq!(info.proxy_addrs, ["gate.example:3080"]);
+    let terms = info.sign_in.unwrap();
+    assert_eq!((terms.second_factor, terms.default_ttl.to_string()), (SecondFactor::Otp, "12h0m0s".into()));
+    assert_eq!(terms.passkey_name.as_deref(), Some("gate.example"));
 
     let proxy = world.proxy().await;
     proxy.client.call(&ReportProxy { public_addrs: vec!["gate.public:443".into()] }).await.unwrap();
@@ -436,6 +439,22 @@ async fn the_cluster_says_what_it_is_and_how_it_is() {
     assert_eq!((status.counts["roles"], status.counts["nodes_offline"]), (presets() as u64, 1));
     assert!(status.jobs.iter().all(|j| j.last_error.is_none()), "{:?}", status.jobs);
     assert_eq!(admin.call(&GetClusterConfig {}).await.unwrap(), world.settings.cluster);
+}
+
+#[tokio::test]
+async fn the_cluster_says_how_people_sign_in_as_it_is_configured() {
+    let world = World::with(|settings| {
+        settings.second_factor = SecondFactor::Off;
+        settings.times.user_cert = Duration::from_secs(1_800);
+        // No name, no passkeys.
+        settings.proxy_addrs = vec!["192.0.2.1:443".into(), "[2001:db8::1]:443".into()];
+    })
+    .await;
+
+    let terms = world.anyone().call(&GetCluster {}).await.unwrap().sign_in.unwrap();
+
+    assert_eq!((terms.second_factor, terms.default_ttl.to_string()), (SecondFactor::Off, "30m0s".into()));
+    assert_eq!(terms.passkey_name, None);
 }
 
 #[tokio::test]

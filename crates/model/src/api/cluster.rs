@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 pub use super::trust::{CaKey, CaKind, TrustBundle};
 use super::verb::{Asker, Call, Endpoint, verb};
 use crate::resource::{ClusterConfig, Kind, Lock, Role, Verb};
+use crate::time::Span;
 use crate::{ClusterName, Level};
 
 /// Asks what this cluster is.
@@ -28,6 +29,36 @@ pub struct ClusterInfo {
     /// What people read before they sign in; empty for nothing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message_of_the_day: String,
+    /// How people sign in; absent where the authority is older than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_in: Option<SignInTerms>,
+}
+
+/// How people sign in to a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignInTerms {
+    /// What is asked for beside the password.
+    pub second_factor: SecondFactor,
+    /// The name passkeys are made for; absent where there can be none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passkey_name: Option<String>,
+    /// How long a certificate lasts when nothing else says.
+    pub default_ttl: Span,
+}
+
+/// What is asked for beside the password. Wherever a code is asked for, a passkey does instead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SecondFactor {
+    /// Everyone enrols a code and gives it at each sign-in.
+    #[default]
+    Otp,
+    /// The same, with passkeys named in the configuration.
+    On,
+    /// Who enrolled one gives it.
+    Optional,
+    /// Nobody is asked.
+    Off,
 }
 
 /// Asks for the trusted authorities.

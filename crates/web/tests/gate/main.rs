@@ -38,6 +38,37 @@ async fn ping_says_what_the_gate_is_in_the_known_shape() {
 }
 
 #[tokio::test]
+async fn ping_says_of_signing_in_what_is_configured() {
+    let told = async |terms: serde_json::Value| {
+        let gate = gate();
+        *gate.authority.sign_in.lock().unwrap() = terms;
+        gate.get("/webapi/ping").await.json()["auth"].clone()
+    };
+    let table = [
+        (json!({"second_factor": "otp", "default_ttl": "12h0m0s"}), ["otp", "otp", "12h0m0s"], None),
+        (
+            json!({"second_factor": "on", "default_ttl": "30m0s", "passkey_name": "example.com"}),
+            ["on", "otp", "30m0s"],
+            Some("example.com"),
+        ),
+        (json!({"second_factor": "optional", "default_ttl": "8h"}), ["optional", "otp", "8h0m0s"], None),
+        (json!({"second_factor": "off", "default_ttl": "8h"}), ["off", "", "8h0m0s"], None),
+    ];
+    for (terms, [factor, preferred, ttl], passkeys) in table {
+        let auth = told(terms.clone()).await;
+
+        assert_eq!(auth["second_factor"], factor, "{terms}");
+        assert_eq!(auth["preferred_local_mfa"], preferred, "{terms}");
+        assert_eq!(auth["default_session_ttl"], ttl, "{terms}");
+        assert_eq!(auth["allow_passwordless"], passkeys.is_some(), "{terms}");
+        assert_eq!(auth["webauthn"]["rp_id"].as_str(), passkeys, "{terms}");
+    }
+
+    let older = told(json!(null)).await;
+    assert_eq!((&older["type"], older.get("second_factor")), (&json!("local"), None), "nothing is claimed");
+}
+
+#[tokio::test]
 async fn what_is_to_be_read_before_signing_in_is_told_to_anyone() {
     let gate = gate();
 

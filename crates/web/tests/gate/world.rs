@@ -24,6 +24,8 @@ pub(crate) struct Authority {
     pub(crate) scope: Scope,
     pub(crate) asked: Arc<Mutex<Vec<(String, Value)>>>,
     pub(crate) away: Arc<Mutex<bool>>,
+    /// What the authority says of signing in.
+    pub(crate) sign_in: Arc<Mutex<Value>>,
 }
 
 impl Authority {
@@ -36,7 +38,8 @@ impl Authority {
             "/v1/cluster" => (
                 200,
                 json!({"name": "gate", "version": "9.9.9", "level": 1, "ca_pins": ["sha256:00"],
-                       "proxy_addrs": ["gate.example.com:443"], "message_of_the_day": "Mind the step."}),
+                       "proxy_addrs": ["gate.example.com:443"], "message_of_the_day": "Mind the step.",
+                       "sign_in": *self.sign_in.lock().unwrap()}),
             ),
             "/v1/trust" => (200, json!({"keys": [], "audit_key": ""})),
             "/v1/sign-in" if body["password"] == "right" => (
@@ -116,7 +119,12 @@ pub(crate) fn settings() -> Settings {
 
 pub(crate) fn gate_with(settings: Settings) -> Gate {
     let scope = Scope::root("test");
-    let authority = Authority { scope: scope.clone(), asked: Arc::default(), away: Arc::default() };
+    let authority = Authority {
+        scope: scope.clone(),
+        asked: Arc::default(),
+        away: Arc::default(),
+        sign_in: Arc::new(Mutex::new(json!({"second_factor": "otp", "default_ttl": "12h0m0s"}))),
+    };
     let client = Client::new(Arc::new(authority.clone()), &scope, Random::seeded(1));
     Gate { web: Web::new(settings, client.clone()), client, authority, echo: Echo::default(), scope }
 }

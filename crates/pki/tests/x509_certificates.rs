@@ -272,4 +272,6 @@ fn a_self_signed_web_certificate_names_its_hosts() {
     for name in ["localhost", "127.0.0.1", "grafana.apps.example.com"] {
         assert!(leaf.verify_is_valid_for_subject_name(&named(name)).is_ok(), "{name}");
     }
+    let year = std::time::Duration::from_secs(365 * 86_400);
+    assert_eq!(x509::expires_at(&cert), Ok(model::Timestamp::from_secs(now().secs()) + year));
 }

@@ -1,12 +1,15 @@
 //! The certificates browsers see: the configured pairs, read anew when their files change, or one signed by nobody.
 //!
 //! A pair that stops making sense on disk is kept as it was and complained about; a proxy never stops showing a
-//! certificate because somebody is half way through replacing it. Nothing here is shown on the cluster's own routes.
+//! certificate because somebody is half way through replacing it. The one signed by nobody is made anew thirty days
+//! before its end. Nothing here is shown on the cluster's own routes.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use model::Timestamp;
+use runtime::{Clock, Random};
 use rustls::pki_types::ServerName;
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -14,6 +17,11 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::Error;
+
+/// How long before its end the certificate signed by nobody is made anew.
+const RENEWED_BEFORE: Duration = Duration::from_secs(30 * 86_400);
+/// When that is tried again where it did not work.
+const TRIED_AGAIN: Duration = Duration::from_secs(3_600);
 
 /// Where a certificate and its key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +41,8 @@ struct Inner {
     files: Vec<KeyPairFiles>,
     stamps: Mutex<Vec<Stamp>>,
     loaded: RwLock<Vec<Arc<CertifiedKey>>>,
+    /// Makes the only one, where nobody signed it.
+    own: Option<Own>,
 }
 
 type Stamp = (Option<SystemTime>, Option<SystemTime>);
@@ -46,9 +56,13 @@ impl WebCerts {
         if files.is_empty() {
             return Err(Error::WebCert("no certificate is configured".into()));
         }
+        Self::open(files, None)
+    }
+
+    fn open(files: Vec<KeyPairFiles>, own: Option<Own>) -> Result<Self, Error> {
         let stamps = files.iter().map(stamp).collect();
         let loaded = files.iter().map(load).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self(Arc::new(Inner { files, stamps: Mutex::new(stamps), loaded: RwLock::new(loaded) })))
+        Ok(Self(Arc::new(Inner { files, stamps: Mutex::new(stamps), loaded: RwLock::new(loaded), own })))
     }
 
     /// One certificate from memory: chain (leaf first) and PKCS#8 key.
@@ -58,11 +72,13 @@ impl WebCerts {
     pub fn from_memory(chain: Vec<CertificateDer<'static>>, key_pkcs8_der: &[u8]) -> Result<Self, Error> {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key_pkcs8_der.to_vec()));
         let loaded = vec![certified(chain, &key).map_err(Error::WebCert)?];
-        Ok(Self(Arc::new(Inner { files: vec![], stamps: Mutex::default(), loaded: RwLock::new(loaded) })))
+        let loaded = RwLock::new(loaded);
+        Ok(Self(Arc::new(Inner { files: vec![], stamps: Mutex::default(), loaded, own: None })))
     }
 
     /// Reads what changed on disk since the last look; `always` reads everything (SIGHUP). Says how many were read.
     pub fn reload(&self, always: bool) -> usize {
+        let always = self.renew() || always;
         let mut stamps = self.0.stamps.lock().unwrap_or_else(PoisonError::into_inner);
         let mut count = 0;
         for (index, files) in self.0.files.iter().enumerate() {
@@ -88,6 +104,22 @@ impl WebCerts {
             }
         }
         count
+    }
+
+    /// Makes the certificate signed by nobody anew when its end is near; true when there is a new one on disk.
+    fn renew(&self) -> bool {
+        let Some(own) = &self.0.own else { return false };
+        let shown = self.pick(None);
+        if !shown.is_some_and(|shown| own.is_due(&shown)) || !own.may_try() {
+            return false;
+        }
+        match own.make() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, "the web certificate ends soon and cannot be made anew");
+                false
+            }
+        }
     }
 
     fn pick(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
@@ -139,32 +171,84 @@ pub(crate) fn certified(
     }
 }
 
-/// Opens the self-signed certificate kept in `dir` (`webproxy.key`, `webproxy.cert`), or makes one for `names`.
+/// Opens the self-signed certificate kept in `dir` (`webproxy.key`, `webproxy.cert`), or makes one for `names`. It is
+/// made anew before it ends, by [`WebCerts::reload`].
 ///
 /// # Errors
 /// The files cannot be written, or a name is unacceptable.
-pub fn self_signed(
-    dir: &Path,
-    names: &[String],
-    random: &runtime::Random,
-    now: model::Timestamp,
-) -> Result<WebCerts, Error> {
-    let files = KeyPairFiles { key: dir.join("webproxy.key"), cert: dir.join("webproxy.cert") };
-    let made_for = dir.join("webproxy.names");
-    let wanted = names.join("\n");
-    let current = std::fs::read_to_string(&made_for).is_ok_and(|kept| kept == wanted);
-    if current && let Ok(certs) = WebCerts::from_files(vec![files.clone()]) {
-        return Ok(certs);
+pub fn self_signed(dir: &Path, names: &[String], random: &Random, clock: &Clock) -> Result<WebCerts, Error> {
+    let own = Own {
+        dir: dir.to_owned(),
+        names: names.to_owned(),
+        random: random.clone(),
+        clock: clock.clone(),
+        tried: Mutex::default(),
+    };
+    if !own.is_kept() {
+        own.make()?;
     }
-    let failed = |e: pki::Error| Error::WebCert(e.to_string());
-    let key = pki::KeyPair::generate(pki::KeyType::EcdsaP256, &random.bytes()).map_err(failed)?;
-    let cert = pki::x509::self_signed(&key, names, random.bytes(), now).map_err(failed)?;
-    let io = |e: std::io::Error| Error::WebCert(format!("{}: {e}", dir.display()));
-    let pem = key.to_pkcs8_pem().map_err(failed)?;
-    write_secret(&files.key, pem.as_bytes()).map_err(io)?;
-    std::fs::write(&files.cert, pki::x509::pem("CERTIFICATE", &cert)).map_err(io)?;
-    std::fs::write(&made_for, wanted).map_err(io)?;
-    WebCerts::from_files(vec![files])
+    WebCerts::open(vec![own.files()], Some(own))
+}
+
+/// Makes the certificate that nobody signs.
+struct Own {
+    dir: PathBuf,
+    names: Vec<String>,
+    random: Random,
+    clock: Clock,
+    /// When it was last tried while running.
+    tried: Mutex<Option<Timestamp>>,
+}
+
+impl std::fmt::Debug for Own {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Own({})", self.dir.display())
+    }
+}
+
+impl Own {
+    fn files(&self) -> KeyPairFiles {
+        KeyPairFiles { key: self.dir.join("webproxy.key"), cert: self.dir.join("webproxy.cert") }
+    }
+
+    /// Says for which names the certificate was made.
+    fn made_for(&self) -> PathBuf {
+        self.dir.join("webproxy.names")
+    }
+
+    /// Whether what lies there is for these names and good for a while.
+    fn is_kept(&self) -> bool {
+        let named = std::fs::read_to_string(self.made_for()).is_ok_and(|kept| kept == self.names.join("\n"));
+        named && load(&self.files()).is_ok_and(|kept| !self.is_due(&kept))
+    }
+
+    fn is_due(&self, kept: &CertifiedKey) -> bool {
+        let end = kept.cert.first().and_then(|leaf| pki::x509::expires_at(leaf).ok());
+        end.is_none_or(|end| self.clock.now() + RENEWED_BEFORE >= end)
+    }
+
+    /// Whether it was not tried just before, and did not work.
+    fn may_try(&self) -> bool {
+        let now = self.clock.now();
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = tried.is_none_or(|tried| now < tried || now.since(tried) >= TRIED_AGAIN);
+        if may {
+            *tried = Some(now);
+        }
+        may
+    }
+
+    fn make(&self) -> Result<(), Error> {
+        let failed = |e: pki::Error| Error::WebCert(e.to_string());
+        let io = |e: std::io::Error| Error::WebCert(format!("{}: {e}", self.dir.display()));
+        let key = pki::KeyPair::generate(pki::KeyType::EcdsaP256, &self.random.bytes()).map_err(failed)?;
+        let serial = self.random.bytes();
+        let cert = pki::x509::self_signed(&key, &self.names, serial, self.clock.now()).map_err(failed)?;
+        let (files, pem) = (self.files(), key.to_pkcs8_pem().map_err(failed)?);
+        write_secret(&files.key, pem.as_bytes()).map_err(io)?;
+        std::fs::write(&files.cert, pki::x509::pem("CERTIFICATE", &cert)).map_err(io)?;
+        std::fs::write(self.made_for(), self.names.join("\n")).map_err(io)
+    }
 }
 
 fn write_secret(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -231,15 +315,22 @@ mod tests {
         assert!(error.to_string().contains("a.crt"), "{error}");
     }
 
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn own(dir: &Path, names: &[&str], clock: &Clock) -> WebCerts {
+        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+        self_signed(dir, &names, &Random::seeded(3), clock).unwrap()
+    }
+
+    fn shown(certs: &WebCerts) -> Vec<u8> {
+        certs.pick(None).unwrap().cert[0].to_vec()
+    }
+
     #[test]
     fn the_self_signed_pair_is_kept_until_the_names_change() {
         let dir = tempfile::tempdir().unwrap();
-        let random = runtime::Random::seeded(3);
-        let make = |names: &[&str]| {
-            let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
-            let certs = self_signed(dir.path(), &names, &random, model::Timestamp::from_secs(1_800_000_000));
-            certs.unwrap().pick(None).unwrap().cert[0].to_vec()
-        };
+        let clock = Clock::manual(Timestamp::from_secs(1_800_000_000));
+        let make = |names: &[&str]| shown(&own(dir.path(), names, &clock));
 
         let first = make(&["gate.example", "127.0.0.1"]);
         assert_eq!(make(&["gate.example", "127.0.0.1"]), first);
@@ -248,5 +339,45 @@ mod tests {
             &std::fs::metadata(dir.path().join("webproxy.key")).unwrap(),
         );
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_self_signed_pair_is_made_anew_before_it_ends_at_start_and_while_running() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(Timestamp::from_secs(1_800_000_000));
+        let open = || own(dir.path(), &["gate.example"], &clock);
+        let certs = open();
+        let first = shown(&certs);
+
+        clock.advance(DAY * 334);
+        assert_eq!((certs.reload(false), shown(&open())), (0, first.clone()), "31 days are left");
+        clock.advance(DAY);
+        assert_eq!(certs.reload(false), 1);
+        let second = shown(&certs);
+        assert_ne!(second, first);
+        assert_eq!((certs.reload(false), shown(&open())), (0, second.clone()));
+
+        clock.advance(DAY * 400);
+        let third = shown(&open());
+        assert_ne!(third, second, "it had ended while nothing ran");
+    }
+
+    #[test]
+    fn a_pair_that_cannot_be_made_anew_is_shown_to_its_end_and_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(Timestamp::from_secs(1_800_000_000));
+        let certs = own(dir.path(), &["gate.example"], &clock);
+        let first = shown(&certs);
+        let away = dir.path().with_extension("away");
+        std::fs::rename(dir.path(), &away).unwrap();
+        clock.advance(DAY * 340);
+
+        certs.reload(false);
+        assert_eq!(shown(&certs), first);
+
+        std::fs::rename(&away, dir.path()).unwrap();
+        clock.advance(TRIED_AGAIN);
+        assert_eq!(certs.reload(false), 1);
+        assert_ne!(shown(&certs), first);
     }
 }

@@ -144,7 +144,7 @@ fn certificates(ground: &Ground, config: &config::Proxy) -> anyhow::Result<WebCe
     names.sort();
     names.dedup();
     let dir = &ground.config.instance.data_dir;
-    Ok(::proxy::web_cert::self_signed(dir, &names, &ground.random, ground.clock.now())?)
+    Ok(::proxy::web_cert::self_signed(dir, &names, &ground.random, &ground.clock)?)
 }
 
 /// Where the bytes of the route to the authority go.

@@ -16,7 +16,7 @@ pub use issue::{Leaf, authority_certificate, issue, self_signed};
 pub use spki::plain_key;
 pub(crate) use spki::{SubjectKey, private_from_pkcs8, spki_der};
 pub(crate) use verify::read_identity;
-pub use verify::{issued_at, key_of, pin, verify_client, verify_server};
+pub use verify::{expires_at, issued_at, key_of, pin, verify_client, verify_server};
 
 use crate::{Error, MAX_BLOB};
 

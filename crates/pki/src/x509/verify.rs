@@ -81,6 +81,14 @@ pub fn issued_at(cert: &CertificateDer<'_>) -> Result<Timestamp, Error> {
     Ok(Timestamp::from_secs(parse(cert)?.validity().not_before.timestamp()) + BACKDATE)
 }
 
+/// When a certificate ends, whoever issued it.
+///
+/// # Errors
+/// Not a certificate.
+pub fn expires_at(cert: &CertificateDer<'_>) -> Result<Timestamp, Error> {
+    Ok(Timestamp::from_secs(parse(cert)?.validity().not_after.timestamp()))
+}
+
 fn parse<'a>(cert: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
     if cert.len() > MAX_BLOB {
         return Err(Error::TooLong(WHAT, MAX_BLOB));

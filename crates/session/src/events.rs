@@ -36,6 +36,8 @@ const SMALL: u64 = 64 * 1024;
 const MAX_REFUSALS: usize = 1_000;
 /// How long an event that has to be with the authority may wait for its turn.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long what nobody waits for leaves room for what comes next.
+const MOMENT: Duration = Duration::from_millis(200);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const AWAY: &str = "the authority cannot be reached";
@@ -56,6 +58,8 @@ struct Item {
     event: AuditEvent,
     want: Want,
     ack: oneshot::Sender<Result<(), String>>,
+    /// Goes with what comes next.
+    patient: bool,
 }
 
 impl Item {
@@ -73,7 +77,7 @@ impl Events {
     /// Hands an event over and waits until it is where it has to be: with the authority after [`PATIENCE`] or not at all.
     pub(crate) async fn put(&self, event: AuditEvent, want: Want) -> Result<(), String> {
         let (ack, answer) = oneshot::channel();
-        let item = Item { event, want, ack };
+        let item = Item { event, want, ack, patient: false };
         let put = async move {
             self.0.send(item).await.map_err(|_| "the service is stopping".to_owned())?;
             answer.await.unwrap_or_else(|_| Err("the service is stopping".to_owned()))
@@ -88,8 +92,18 @@ impl Events {
 
     /// Hands an event over; waits only for room in the queue. What comes out knows when the event is durable.
     pub(crate) async fn note(&self, event: AuditEvent) -> Noted {
+        self.hand_over(event, false).await
+    }
+
+    /// The same for an event that others are likely to follow at once, for which somebody waits: it is sent with them,
+    /// and by itself only where none come. They would have to wait until a call of its own is answered.
+    pub(crate) async fn note_ahead(&self, event: AuditEvent) -> Noted {
+        self.hand_over(event, true).await
+    }
+
+    async fn hand_over(&self, event: AuditEvent, patient: bool) -> Noted {
         let (ack, answer) = oneshot::channel();
-        let item = Item { event, want: Want::Durable, ack };
+        let item = Item { event, want: Want::Durable, ack, patient };
         if self.0.send(item).await.is_err() {
             tracing::error!("an audit event came after the service had stopped");
         }
@@ -241,7 +255,25 @@ impl Sender {
                 n = self.from.recv_many(&mut batch, BATCH) => if n == 0 { return },
                 () = tokio::time::sleep_until(self.retry_at), if resting => {}
             }
+            self.wait_for_more(&mut batch).await;
             self.take(batch).await;
+        }
+    }
+
+    /// Waits a moment for what a batch of patient events is to go with, where it goes to the authority at all.
+    async fn wait_for_more(&mut self, batch: &mut Vec<Item>) {
+        if !self.files.is_empty() || self.is_away() {
+            return;
+        }
+        let until = Instant::now() + MOMENT;
+        while !batch.is_empty() && batch.len() < BATCH && batch.iter().all(|item| item.patient) {
+            let room = BATCH - batch.len();
+            // Cancel safe, as above.
+            tokio::select! {
+                biased;
+                n = self.from.recv_many(batch, room) => if n == 0 { return },
+                () = tokio::time::sleep_until(until) => return,
+            }
         }
     }
 

@@ -205,4 +205,10 @@ impl Sessions {
         let event = self.0.stamp(event);
         self.0.events.put(event, Want::Durable).await.map_err(Error::NotOnRecord)
     }
+
+    /// Emits an event of this host that sessions are likely to follow at once, without keeping them waiting: returns as
+    /// soon as it has its place among the events.
+    pub async fn note_ahead<E: Event>(&self, event: &E) {
+        drop(self.0.events.note_ahead(self.0.stamp(event)).await);
+    }
 }

@@ -21,6 +21,13 @@ pub(super) fn connection_of(peer: &Peer) -> Connection {
     }
 }
 
+/// Somebody was let in, whatever they then open, or nothing at all.
+pub(super) async fn connected(node: &Node, peer: &Peer, who: Who) {
+    let (server, connection) = (server_of(node), connection_of(peer));
+    let event = kinds::SessionConnect { who, server, connection };
+    node.0.deps.sessions.note_ahead(&event).await;
+}
+
 /// What is known of a forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {

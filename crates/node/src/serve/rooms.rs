@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use runtime::Scope;
 use session::Seat;
+use session::event::Who;
 use ssh::{ChannelKind, Event, Incoming, Opening};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 use super::door::Guest;
 use super::listen::Listeners;
 use super::node::{Counted, Node, Peer};
+use super::report::connected;
 use super::visit::{Cut, Visit};
 use super::{channel, forward};
 use crate::relay::Pulse;
@@ -30,6 +32,7 @@ where
     let ssh::server::Accepted { who: guest, connection, incoming, driver, proof, .. } = accepted;
     // Not a child: the goodbye of a stopping service still has to be said.
     let mut driving = scope.spawn_graceful("ssh connection", driver);
+    connected(node, &peer, Who::of(&guest.who).with_login(guest.login.as_str())).await;
     let from = peer.client.map(|client| client.ip());
     let account = tokio::select! {
         account = node.0.deps.spawner.lookup(proof, from) => account,

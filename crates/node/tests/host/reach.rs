@@ -12,6 +12,7 @@ use super::start::me;
 
 pub(crate) const TESTS: &[crate::Test] = &[
     ("forwards_work_in_every_direction", forwards),
+    ("who_connects_and_opens_nothing_is_on_record", connects),
     ("forwards_are_refused_where_rules_say_so", forwards_refused),
     ("a_forward_cut_with_its_connection_has_stopped_on_record", forward_cut),
     ("a_forward_that_is_cancelled_keeps_what_came_in", forward_cancelled),
@@ -129,6 +130,25 @@ fn forwards() {
     client.wait().unwrap();
     assert!(wait(|| (!far_socket.exists()).then_some(())).is_some(), "the socket goes with its connection");
     gate.event("port", |event| event["direction"] == "remote" && event["code"] == "T3003S");
+}
+
+fn connects() {
+    let gate = gate();
+    let master = format!("-oControlPath={}", gate.path("control").display());
+    let mut client = gate.ssh(&["-M", "-N", &master], &[]).spawn().unwrap();
+
+    let event = gate.event("session.connect", |event| event["code"] == "T2010I");
+
+    assert_eq!((&event["user"], &event["login"]), (&"ann".into(), &gate.login.as_str().into()));
+    assert_eq!((&event["server_hostname"], &event["proto"]), (&"web-1".into(), &"ssh".into()));
+    assert_eq!(event["server_labels"]["env"], "test");
+    assert!(event["addr.remote"].as_str().unwrap().starts_with("127.0.0.1:"), "{event}");
+    // What is done over it is no further connection.
+    assert!(gate.ssh(&[&master], &["true"]).output().unwrap().status.success());
+    gate.event("session.end", |_| true);
+    assert_eq!(gate.events("session.connect").len(), 1);
+    client.kill().unwrap();
+    client.wait().unwrap();
 }
 
 fn forward_cut() {

@@ -26,6 +26,51 @@ async fn the_start_is_on_record_before_open_returns() {
     world.end().await;
 }
 
+/// Who comes in, before anything of theirs is a session.
+fn connect() -> event::kinds::SessionConnect {
+    event::kinds::SessionConnect {
+        who: event::Who::user("ann"),
+        server: server().server(),
+        connection: about().connection(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_in_is_told_with_what_follows_and_keeps_it_waiting_for_nothing() {
+    let world = World::new().await;
+    world.sessions.note_ahead(&connect()).await;
+    tokio::time::advance(Duration::from_millis(100)).await;
+
+    let session = world.open(strict()).await;
+
+    let calls = world.authority.kept.lock().unwrap().calls.clone();
+    assert_eq!(calls, [["session.connect", "session.start"]], "one call, in order");
+    drop(session);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_in_and_opens_nothing_is_told_after_a_moment() {
+    let world = World::new().await;
+
+    world.sessions.note_ahead(&connect()).await;
+
+    until("it is told", || world.event("session.connect").is_some()).await;
+    assert_eq!(world.event("session.connect").unwrap().0["code"], "T2010I");
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_came_in_is_told_by_a_service_that_stops() {
+    let world = World::new().await;
+    let authority = world.authority.clone();
+    world.sessions.note_ahead(&connect()).await;
+
+    world.end().await;
+
+    assert_eq!(authority.kept.lock().unwrap().calls, [["session.connect"]]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_strict_session_is_refused_while_the_authority_is_away_and_leaves_nothing() {
     let world = World::new().await;

@@ -37,6 +37,8 @@ pub(super) enum Manner {
 pub(super) struct Kept {
     pub(super) events: Vec<AuditEvent>,
     uids: BTreeSet<String>,
+    /// The names of the events of each call that was answered well.
+    pub(super) calls: Vec<Vec<String>>,
     pub(super) segments: BTreeMap<SessionId, Vec<Vec<u8>>>,
     pub(super) tracked: Vec<TrackSession>,
 }
@@ -120,6 +122,8 @@ impl Authority for Fake {
                 return Err(Trouble::Refused("no such event".into()));
             }
             let mut kept = self.kept.lock().unwrap();
+            let names = events.iter().map(|e| e.0["event"].as_str().unwrap().to_owned());
+            kept.calls.push(names.collect());
             for event in events {
                 audit::event::check(&event).unwrap();
                 if kept.uids.insert(event.0["uid"].to_string()) {

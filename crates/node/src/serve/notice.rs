@@ -51,13 +51,13 @@ pub(super) async fn tell(
     };
     match told {
         Told::Silent => Ok(()),
-        Told::Banner => say(session, channel, NOTICE).await,
+        Told::Banner => say_to(visit, session, channel, NOTICE).await,
         Told::Consent if agreed => {
             answered(session, "client", Status::ok()).await;
-            say(session, channel, NOTICE).await
+            say_to(visit, session, channel, NOTICE).await
         }
         Told::Consent => {
-            say(session, channel, &[NOTICE, question].concat()).await?;
+            say_to(visit, session, channel, &[NOTICE, question].concat()).await?;
             let answer = tokio::select! {
                 answer = tokio::time::timeout(PATIENCE, hear(session, channel)) => answer,
                 reason = visit.told_to_end(session) => return Err(Stopped::Told(reason)),
@@ -65,7 +65,7 @@ pub(super) async fn tell(
             match answer {
                 Ok(Ok(answer)) if answer.trim().eq_ignore_ascii_case("yes") => {
                     answered(session, "terminal", Status::ok()).await;
-                    say(session, channel, b"\r\n").await
+                    say_to(visit, session, channel, b"\r\n").await
                 }
                 Ok(Err(stopped)) => Err(stopped),
                 Ok(Ok(_)) | Err(_) => {
@@ -120,6 +120,15 @@ pub(super) async fn stopping(
     let words = format!("\r\nThis node is stopping: the session ends within {grace}.\r\n");
     drop(say(session, channel, words.as_bytes()).await);
     std::future::pending().await
+}
+
+/// Says it for as long as the session may go on: who reads nothing does not keep it from its end.
+async fn say_to(visit: &Visit, session: &Session, channel: &Channel, words: &[u8]) -> Result<(), Stopped> {
+    tokio::select! {
+        biased;
+        said = say(session, channel, words) => said,
+        reason = visit.told_to_end(session) => Err(Stopped::Told(reason)),
+    }
 }
 
 async fn say(session: &Session, channel: &Channel, words: &[u8]) -> Result<(), Stopped> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use model::api::access::TrackSession;
+use model::api::access::{EndSession, TrackSession};
 use model::api::audit::AuditEvent;
 use model::api::cluster::{CaKey, CaKind, TrustBundle};
 use model::api::recordings::{SegmentReceipt, UploadState};
@@ -192,6 +192,13 @@ impl Gate {
     pub(crate) fn configure(&self, config: ClusterConfig) {
         let rules = Rules::new(3, &self.roles, &[], config);
         self.view.send_replace(Arc::new(View { rules, ..View::default() }));
+    }
+
+    /// An admin's wish that this session end.
+    pub(crate) fn end(&self, session: SessionId) {
+        let rules = Rules::new(4, &self.roles, &[], ClusterConfig::default());
+        let end = vec![EndSession { id: session, reason: "enough".into() }];
+        self.view.send_replace(Arc::new(View { rules, end, ..View::default() }));
     }
 
     /// Every event of this name so far.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::resource::{Notice, RecordSession, Role};
 use node::serve::Settings;
 use runtime::Scope;
 use ssh::client::{Config, Connected, Credential};
@@ -18,6 +19,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("a_shell_nobody_comes_back_to_ends_when_its_time_is_over", grace_ends),
     ("a_lock_ends_a_shell_that_waits", locked),
     ("who_hangs_up_leaves_nothing_behind", hangs_up),
+    ("who_reads_nothing_of_what_is_told_does_not_outlive_the_end", reads_nothing),
 ];
 
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -31,6 +33,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(gate: &Gate) -> Self {
+        Self::with(gate, Config::default()).await
+    }
+
+    async fn with(gate: &Gate, config: Config) -> Self {
         let text = std::fs::read_to_string(gate.path("id")).unwrap();
         let certificate = std::fs::read_to_string(gate.path("id-cert.pub")).unwrap();
         let credential = Credential {
@@ -39,9 +45,8 @@ impl Client {
         };
         let stream = TcpStream::connect(gate.address).await.unwrap();
         let any = |_: &ssh::PublicKey| Ok::<(), String>(());
-        let config = Arc::new(Config::default());
         let Connected { connection, driver, .. } =
-            ssh::client::connect(stream, config, &any, &gate.login, &[credential]).await.unwrap();
+            ssh::client::connect(stream, Arc::new(config), &any, &gate.login, &[credential]).await.unwrap();
         let scope = Scope::root("client");
         scope.spawn("client", driver);
         Self { connection, scope }
@@ -95,8 +100,12 @@ fn line<'a>(bytes: &'a [u8], word: &str) -> Option<&'a str> {
 }
 
 fn with_gate<F: Future<Output = ()>>(grace: Duration, test: impl FnOnce(Arc<Gate>) -> F) {
+    with_role(policy::presets::access(), grace, test);
+}
+
+fn with_role<F: Future<Output = ()>>(role: Role, grace: Duration, test: impl FnOnce(Arc<Gate>) -> F) {
     let settings = Settings { session_grace: grace, ..Settings::default() };
-    let gate = Arc::new(Gate::with(me().as_str(), vec![policy::presets::access()], settings));
+    let gate = Arc::new(Gate::with(me().as_str(), vec![role], settings));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let used = gate.clone();
     runtime.block_on(async { tokio::time::timeout(PATIENCE, test(used)).await.expect("in time") });
@@ -221,5 +230,31 @@ fn hangs_up() {
         let second = Client::connect(&gate).await;
         while second.resume(KEY, 0).await.is_ok() {}
         drop(first);
+    });
+}
+
+fn reads_nothing() {
+    let mut role = policy::presets::access();
+    let record = RecordSession { notice: Some(Notice::Consent), ..RecordSession::default() };
+    role.spec.options.record_session = Some(record);
+    with_role(role, Duration::ZERO, |gate| async move {
+        let mut config = Config::default();
+        config.limits.window = 0;
+        let client = Client::with(&gate, config).await;
+        let shell = client.shell().await;
+        // A letter typed and taken back is four bytes shown: until no more is kept for who takes none of it.
+        let told = "This session is recorded.\r\nType `yes` to go on: ".len() + "yes".len();
+        let room = ssh::Limits::default().send_buffer - told;
+        assert!(room % 4 < 2, "the next line would find room");
+        shell.write_all(&b"x\x08".repeat(room / 4)).await.unwrap();
+        shell.write_all(b"yes\r").await.unwrap();
+        assert_eq!(event(&gate, "session.consent").await["success"], true);
+
+        let start = event(&gate, "session.start").await;
+        gate.end(start["sid"].as_str().unwrap().parse().unwrap());
+
+        let end = event(&gate, "session.end").await;
+        assert_eq!(end["reason"], "ended by an administrator: enough");
+        drop(client);
     });
 }

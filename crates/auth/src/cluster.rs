@@ -9,7 +9,7 @@ use model::api::Done;
 use model::api::access::LiveSession;
 use model::api::cluster::{
     ClusterInfo, ClusterStatus, GetCluster, GetClusterConfig, GetStatus, GetTrust, JobStatus, PolicySnapshot,
-    ReportProxy, SignInTerms, TrustBundle, WatchPolicy,
+    ProxyPlace, ReportProxy, SignInTerms, TrustBundle, WatchPolicy,
 };
 use model::resource::{ClusterConfig, Liveness, Node};
 use model::time::Span;
@@ -58,6 +58,28 @@ pub(crate) fn passkey_name<'a>(core: &'a Core, addrs: &'a [String]) -> Option<&'
     fixed.or_else(|| named(addrs).first().map(|(host, _)| *host))
 }
 
+/// Where agents find each proxy: as reported, else the one of this host as configured.
+async fn proxies(core: &Core) -> Answer<Vec<ProxyPlace>> {
+    let mut own: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (id, doc) in core.db.all("proxy_tunnels").await? {
+        own.insert(id, doc.value);
+    }
+    let mut places = Vec::new();
+    for (id, doc) in core.db.all::<Vec<String>>("proxies").await? {
+        let addrs = own.remove(&id).filter(|addrs| !addrs.is_empty()).unwrap_or(doc.value);
+        if let Ok(id) = id.parse()
+            && !addrs.is_empty()
+        {
+            places.push(ProxyPlace { id, addrs });
+        }
+    }
+    let settings = &core.settings;
+    if places.is_empty() && !settings.proxy_addrs.is_empty() {
+        places.push(ProxyPlace { id: settings.host_id.clone(), addrs: settings.proxy_addrs.clone() });
+    }
+    Ok(places)
+}
+
 async fn info(core: &Core) -> Answer<ClusterInfo> {
     let addrs = proxy_addrs(core).await?;
     let sign_in = SignInTerms {
@@ -71,6 +93,7 @@ async fn info(core: &Core) -> Answer<ClusterInfo> {
         level: Level::CURRENT,
         ca_pins: core.keys.now().trust().ca_pins().to_vec(),
         proxy_addrs: addrs,
+        proxies: proxies(core).await?,
         message_of_the_day: core.settings.message_of_the_day.clone(),
         sign_in: Some(sign_in),
     })
@@ -91,11 +114,17 @@ pub(crate) async fn get_config(ctx: Ctx, _ask: GetClusterConfig) -> Answer<Clust
 pub(crate) async fn report_proxy(ctx: Ctx, ask: ReportProxy) -> Answer<Done> {
     let (id, _, _) = ctx.pass.host()?;
     let odd = |a: &String| a.is_empty() || a.len() > 300 || !a.chars().all(|c| c.is_ascii_graphic());
-    if ask.public_addrs.len() > MAX_ADDRS || ask.public_addrs.iter().any(odd) {
-        return Err(Refusal::bad("a public address is host:port"));
+    for addrs in [&ask.public_addrs, &ask.tunnel_addrs] {
+        if addrs.len() > MAX_ADDRS || addrs.iter().any(odd) {
+            return Err(Refusal::bad("a public address is host:port"));
+        }
     }
-    let until = ctx.core.now() + PROXY_KEPT;
-    let txn = Txn::new().put_until(key("proxies", id)?, encode(&ask.public_addrs)?, Some(until));
+    let until = Some(ctx.core.now() + PROXY_KEPT);
+    let txn = Txn::new().put_until(key("proxies", id)?, encode(&ask.public_addrs)?, until).put_until(
+        key("proxy_tunnels", id)?,
+        encode(&ask.tunnel_addrs)?,
+        until,
+    );
     ctx.core.db.commit(txn).await?;
     Ok(Done {})
 }

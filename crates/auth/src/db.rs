@@ -10,7 +10,8 @@
 //! | `passkeys/<hash>`, `challenges/<hash>` | whose passkey has an id; what a challenge is for, by its hash |
 //! | `invites/<hash>` | an invite or reset link, by the hash of its secret |
 //! | `roles/<name>`, `locks/<id>` | what policy reads |
-//! | `tokens/<hash>`, `hosts/<id>`, `nodes/<id>`, `proxies/<id>` | who may join, who did, what they report |
+//! | `tokens/<hash>`, `hosts/<id>`, `nodes/<id>` | who may join, who did, what nodes report |
+//! | `proxies/<id>`, `proxy_tunnels/<id>` | where people and agents find a proxy, and where agents find it instead |
 //! | `live/<session>`, `ends/<session>`, `watched/<session>` | sessions going on; asked to end; looked at just now |
 //! | `begun/<session>` | announced and not said to be over: what the janitor ends once nobody announces it |
 //! | `log/<index>`, `checkpoints/<index>`, `log_file` | the audit chain |

@@ -121,6 +121,7 @@ pub(crate) async fn delete(ctx: Ctx, ask: DeleteNode) -> Answer<Done> {
     let object = known.or(named).ok_or_else(Refusal::not_found)?;
     gate::require(core, &ctx.pass, Kind::Node, Verb::Delete, &object)?;
     let txn = Txn::new().delete(node).delete(host);
+    let txn = txn.delete(key("proxies", &ask.id)?).delete(key("proxy_tunnels", &ask.id)?);
     let txn = match &joined {
         Some(host) => removed::note(txn, host)?,
         None => txn,

@@ -50,6 +50,7 @@ export type ClusterInfo = {
   /** The authority's protocol level. */ "level": Level;
   /** What people read before they sign in; empty for nothing. */ "message_of_the_day"?: string;
   /** Its name. */ "name": ClusterName;
+  /** Where agents find each proxy. */ "proxies"?: (ProxyPlace)[];
   /** Public addresses of the proxies, `host:port`. */ "proxy_addrs": (string)[];
   /** How people sign in; absent where the authority is older than this. */ "sign_in"?: SignInTerms | null;
   /** The authority's version. */ "version": string;
@@ -192,6 +193,12 @@ export type PasskeyAnswer = {
   /** `clientDataJSON`. */ "client_data": string;
   /** The passkey's id. */ "id": string;
   /** `signature`. */ "signature": string;
+};
+
+/** Where agents find a proxy. */ 
+export type ProxyPlace = {
+  /** Its addresses, `host:port`; any of them will do. */ "addrs": (string)[];
+  /** The id of its host: one tunnel is enough, whatever its addresses. */ "id": NodeId;
 };
 
 /** `record_session` of a role. */ 

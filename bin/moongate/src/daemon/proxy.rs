@@ -90,7 +90,7 @@ pub(crate) fn start(
             inner.cancel();
         }
     });
-    announce(ground, joined, scope);
+    announce(ground, config, joined, scope);
     ground.readiness.set("proxy", State::Ready);
     Ok(certs)
 }
@@ -219,9 +219,12 @@ impl web::Carriers for Upgrades {
 }
 
 /// Tells the authority where people and agents find this proxy.
-fn announce(ground: &Ground, joined: &Joined, scope: &Scope) {
+fn announce(ground: &Ground, config: &config::Proxy, joined: &Joined, scope: &Scope) {
     let (client, health, clock) = (joined.client.clone(), ground.health.clone(), ground.clock.clone());
-    let report = ReportProxy { public_addrs: ground.proxy_addrs() };
+    let report = ReportProxy {
+        public_addrs: ground.proxy_addrs(),
+        tunnel_addrs: config.tunnel_public_addrs.iter().map(ToString::to_string).collect(),
+    };
     scope.spawn("announce proxy", async move {
         loop {
             let outcome = client.call(&report).await.map(drop).map_err(|e| runtime::causes(&e));

@@ -19,6 +19,7 @@ mod lasting;
 mod links;
 mod log;
 mod passkeys;
+mod proxies;
 mod recordings;
 mod relayed;
 mod resources;

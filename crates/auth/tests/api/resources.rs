@@ -430,7 +430,11 @@ async fn the_cluster_says_what_it_is_and_how_it_is() {
     assert_eq!(terms.passkey_name.as_deref(), Some("gate.example"));
 
     let proxy = world.proxy().await;
-    proxy.client.call(&ReportProxy { public_addrs: vec!["gate.public:443".into()] }).await.unwrap();
+    proxy
+        .client
+        .call(&ReportProxy { public_addrs: vec!["gate.public:443".into()], tunnel_addrs: vec![] })
+        .await
+        .unwrap();
     world.node("web-1", "dev").await;
     eventually("every job has run", async || admin.call(&GetStatus {}).await.unwrap().jobs.len() >= 5).await;
     let status = admin.call(&GetStatus {}).await.unwrap();

@@ -11,7 +11,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("proxy_service.tunnel_listen_addr", Kind::Listen(3024), "", "One more port for agents; it serves what the one port serves. 0.0.0.0:3024 in version v1 unless multiplexed."),
     Key::new("proxy_service.public_addr", Kind::Addresses(3080), "", "The addresses people and agents reach the one port at; the first is shown to them."),
     Key::new("proxy_service.ssh_public_addr", Kind::Addresses(3023), "", "The addresses of the port for SSH clients."),
-    Key::new("proxy_service.tunnel_public_addr", Kind::Addresses(3024), "", "The addresses of the port for agents."),
+    Key::new("proxy_service.tunnel_public_addr", Kind::Addresses(3024), "", "The addresses agents are told instead of `public_addr`, where they ask the authority for the proxies."),
     Key::new("proxy_service.https_keypairs", Kind::Sections, "", "Certificates for browsers; a self-signed one is made if left out."),
     Key::new("proxy_service.https_keypairs[].key_file", Kind::Path, "", "The private key, PEM."),
     Key::new("proxy_service.https_keypairs[].cert_file", Kind::Path, "", "The certificate and its chain, PEM."),

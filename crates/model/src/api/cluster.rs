@@ -7,7 +7,7 @@ pub use super::trust::{CaKey, CaKind, TrustBundle};
 use super::verb::{Asker, Call, Endpoint, verb};
 use crate::resource::{ClusterConfig, Kind, Lock, Role, Verb};
 use crate::time::Span;
-use crate::{ClusterName, Level};
+use crate::{ClusterName, Level, NodeId};
 
 /// Asks what this cluster is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +26,9 @@ pub struct ClusterInfo {
     pub ca_pins: Vec<String>,
     /// Public addresses of the proxies, `host:port`.
     pub proxy_addrs: Vec<String>,
+    /// Where agents find each proxy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxies: Vec<ProxyPlace>,
     /// What people read before they sign in; empty for nothing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message_of_the_day: String,
@@ -59,6 +62,15 @@ pub enum SecondFactor {
     Optional,
     /// Nobody is asked.
     Off,
+}
+
+/// Where agents find a proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProxyPlace {
+    /// The id of its host: one tunnel is enough, whatever its addresses.
+    pub id: NodeId,
+    /// Its addresses, `host:port`; any of them will do.
+    pub addrs: Vec<String>,
 }
 
 /// Asks for the trusted authorities.
@@ -98,7 +110,7 @@ pub struct PolicySnapshot {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RemovedHost {
     /// Its id.
-    pub id: crate::NodeId,
+    pub id: NodeId,
     /// Certificates that end by then are void.
     pub until: crate::Timestamp,
 }
@@ -113,6 +125,9 @@ pub struct WatchPolicy {}
 pub struct ReportProxy {
     /// Public addresses, `host:port`.
     pub public_addrs: Vec<String>,
+    /// Addresses for agents; none where those are the public ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tunnel_addrs: Vec<String>,
 }
 
 /// Health of one background job.

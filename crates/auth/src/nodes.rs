@@ -114,20 +114,50 @@ pub(crate) async fn report_tunnels(ctx: Ctx, ask: ReportTunnels) -> Answer<Done>
 pub(crate) async fn delete(ctx: Ctx, ask: DeleteNode) -> Answer<Done> {
     let core = &ctx.core;
     let (node, host) = (key("nodes", &ask.id)?, key("hosts", &ask.id)?);
-    let known = core.db.get::<Node>(&node).await?.map(|doc| object(&doc.value));
+    let reported = core.db.get::<Node>(&node).await?.map(|doc| object(&doc.value));
     // Which labels a host has that never reported is not known.
     let joined = core.db.get::<Host>(&host).await?.map(|doc| doc.value);
     let named = joined.as_ref().map(|host| Object::named(host.name.to_string()));
-    let object = known.or(named).ok_or_else(Refusal::not_found)?;
-    gate::require(core, &ctx.pass, Kind::Node, Verb::Delete, &object)?;
-    let txn = Txn::new().delete(node).delete(host);
-    let txn = txn.delete(key("proxies", &ask.id)?).delete(key("proxy_tunnels", &ask.id)?);
-    let txn = match &joined {
-        Some(host) => removed::note(txn, host)?,
-        None => txn,
-    };
+    let object = reported.as_ref().or(named.as_ref()).ok_or_else(Refusal::not_found)?;
+    gate::require(core, &ctx.pass, Kind::Node, Verb::Delete, object)?;
+    let mut txn = Txn::new().delete(node);
+    if goes(core, reported.as_ref(), joined.as_ref())? {
+        txn = txn.delete(host).delete(key("proxies", &ask.id)?).delete(key("proxy_tunnels", &ask.id)?);
+        if let Some(host) = &joined {
+            txn = removed::note(txn, host)?;
+        }
+    }
     core.db.commit(txn).await?;
     let resource = Resource { name: ask.id.to_string(), ..Resource::default() };
     core.note(&NodeDelete { who: ctx.pass.who(), resource }).await?;
     Ok(Done {})
+}
+
+/// Whether the host goes with its node. One that is there as a proxy too stays: without its place it would be none, until
+/// it is started again. One that has gone for good goes whole.
+fn goes(core: &Core, reported: Option<&Object>, host: Option<&Host>) -> Answer<bool> {
+    let Some(host) = host else { return Ok(true) };
+    let (id, name) = (&host.id, &host.name);
+    let serves = |role| host.roles.contains(&role);
+    let own = *id == core.settings.host_id || serves(SystemRole::Auth);
+    let is_proxy = serves(SystemRole::Proxy) && core.tunnels.hears(id, core.now());
+    if !own && !is_proxy {
+        return Ok(true);
+    }
+    if serves(SystemRole::Node) {
+        return Err(Refusal::conflict(format!(
+            "`{name}` is a proxy of the cluster too and would stop being one: to take only the node away, set \
+             ssh_service.enabled to no there, start it again and remove the node then; to shut the whole host out, \
+             lock it (mctl lock --node {id})"
+        )));
+    }
+    if reported.is_some() {
+        return Ok(false);
+    }
+    if own {
+        return Err(Refusal::conflict(format!(
+            "`{name}` is the host of the authority itself: to take its proxy away, set proxy_service.enabled to no there"
+        )));
+    }
+    Ok(true)
 }

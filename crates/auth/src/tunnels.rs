@@ -101,6 +101,12 @@ impl Tunnels {
         });
     }
 
+    /// Whether a proxy is there: it was heard a moment ago.
+    pub(crate) fn hears(&self, proxy: &NodeId, now: Timestamp) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.proxies.get(proxy).is_some_and(|report| report.counts(self.patience, now))
+    }
+
     /// Whether an agent has a tunnel, and since when that is so as far as is known.
     pub(crate) fn of(&self, id: &NodeId, now: Timestamp) -> (Liveness, Option<Timestamp>) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

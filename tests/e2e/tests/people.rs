@@ -276,7 +276,7 @@ fn an_admins_changes_touch_what_they_name() {
     let removed = gate.mctl(&["users", "rm", "bob,nobody", "--format=json"]).unwrap();
     let wrong = gate.mctl(&["nodes", "rm", "web-9"]).unwrap();
     gate.mctl(&["lock", &format!("--node={NODE}")]).unwrap().ok().unwrap();
-    gate.mctl(&["nodes", "rm", NODE]).unwrap().ok().unwrap();
+    let gates_own = gate.mctl(&["nodes", "rm", NODE]).unwrap();
 
     assert!(
         nothing.code == 1 && nothing.stderr.contains("--set-roles or --set-logins"),
@@ -287,4 +287,9 @@ fn an_admins_changes_touch_what_they_name() {
     assert!(removed.code == 1 && removed.stderr.contains("cannot remove user nobody"), "{}", removed.stderr);
     assert!(removed.text().contains("\"name\": \"bob\""), "{}", removed.text());
     assert!(wrong.stderr.contains("neither a node's id nor its name"), "{}", wrong.stderr);
+    assert!(
+        gates_own.code == 1 && gates_own.stderr.contains("is a proxy of the cluster too"),
+        "{}",
+        gates_own.stderr
+    );
 }

@@ -19,7 +19,7 @@ use std::pin::Pin;
 use runtime::Direct;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use agent::{Agent, Arrival, Arrivals, Link};
+pub use agent::{Agent, Arrival, Arrivals, Link, Proxy};
 pub use lift::Unclaimed;
 pub use registry::{DialError, Registry, Routing};
 pub use shell::{Ended, Handle, Pump};

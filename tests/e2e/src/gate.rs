@@ -178,6 +178,16 @@ impl Gate {
         Ok(())
     }
 
+    /// Starts a process as `name` with the configuration of `from`, edited.
+    ///
+    /// # Errors
+    /// There is no such configuration, or it cannot be started.
+    pub fn start_edited(&self, from: &str, name: &str, edit: impl FnOnce(&str) -> String) -> Result<Process> {
+        let text = std::fs::read_to_string(self.dir.path().join(format!("{from}.yaml")))?;
+        let config = write(self.dir.path(), name, &edit(&text))?;
+        start(name, &config, self.dir.path(), &self.options)
+    }
+
     /// Starts the authority again, after it was ended.
     ///
     /// # Errors

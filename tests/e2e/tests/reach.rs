@@ -1,4 +1,4 @@
-//! Nodes from behind things: an HTTP proxy, an nginx that ends TLS, wrong pins, cut links.
+//! Nodes from behind things: an HTTP proxy, an nginx that ends TLS, wrong pins, cut links; and proxies of several addresses.
 
 use anyhow::{Result, ensure};
 use e2e::gate::{Gate, NODE, Options};
@@ -161,4 +161,32 @@ fn a_join_command_printed_for_a_node_works() {
     let ann = gate.person("ann", "access", "root").unwrap();
 
     assert_eq!(ann.on("root", "joined", "echo joined").unwrap().ok().unwrap().text(), "joined\n");
+}
+
+#[test]
+fn a_node_that_knows_only_the_authority_keeps_one_tunnel_to_a_proxy_of_several_addresses() {
+    let mut gate = Gate::start_apart(Options::default()).unwrap();
+    let (own, port) = (format!("\"127.0.0.1:{}\"", gate.port), gate.port);
+    let (all, authority) = (format!("localhost:{port}, 127.0.0.1:{port}"), gate.auth_port);
+    gate.proxy.as_mut().unwrap().kill();
+    let more = |text: &str| {
+        let public = format!("  public_addr: 127.0.0.1:{port}\n");
+        text.replace(&public, &format!("{public}  tunnel_public_addr: [{all}]\n"))
+    };
+    gate.proxy = Some(gate.start_edited("proxy", "proxy", more).unwrap());
+    gate.answers().unwrap();
+
+    let lonely = gate.start_edited(NODE, "lonely", |text| {
+        let server = format!("proxy_server: {own}");
+        text.replace(NODE, "lonely").replace(&server, &format!("auth_server: \"127.0.0.1:{authority}\""))
+    });
+    let lonely = lonely.unwrap();
+    gate.online("lonely").unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let ran = ann.on("root", "lonely", "echo here").unwrap();
+
+    assert_eq!(ran.ok().unwrap().text(), "here\n");
+    let log = lonely.log();
+    let ups: Vec<&str> = log.lines().filter(|line| line.contains("tunnel up")).collect();
+    assert!(ups.len() == 1 && ups[0].contains(&format!("localhost:{port}")), "{ups:?}");
 }

@@ -18,7 +18,7 @@ use runtime::{Clock, Scope, Service};
 use session::{ServerFacts, Sessions, View};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tunnel::{Agent, Arrival, Arrivals, Link};
+use tunnel::{Arrival, Arrivals, Link};
 use wire::dial::Target;
 
 use super::ground::Ground;
@@ -93,20 +93,14 @@ pub(crate) async fn start(
     Ok((node, labels))
 }
 
-/// Keeps tunnels up and serves what comes through them, as soon as it is known to which proxies. The node's own port
-/// does not wait for that, and neither does whoever stops us.
+/// Keeps tunnels up and serves what comes through them. The node's own port does not wait for them, and neither does
+/// whoever stops us.
 fn keep_tunnels(ground: &Ground, joined: &Joined, node: &Node, scopes: &Scopes<'_>) -> anyhow::Result<()> {
-    let known = links::configured(&ground.config)?;
-    let (ground, joined, node) = (ground.clone(), joined.clone(), node.clone());
-    let (serve, scope) = (scopes.serve.clone(), scopes.ground.clone());
+    let (agent, arrivals) = links::agent(ground, joined, scopes.ground)?;
+    ready_with(ground, agent.links(), scopes.ground);
+    receive(node.clone(), ground, arrivals, scopes.serve);
+    let scope = scopes.ground.clone();
     scopes.ground.spawn_graceful("tunnels", async move {
-        let proxies = tokio::select! {
-            proxies = links::proxies(&ground, &joined, known) => proxies,
-            () = scope.cancelled() => return,
-        };
-        let (agent, arrivals) = Agent::new(proxies, &ground.clock, &ground.random);
-        ready_with(&ground, agent.links(), &scope);
-        receive(node, &ground, arrivals, &serve);
         if let Err(fault) = agent.run(scope.clone()).await {
             tracing::error!(%fault, "the tunnels failed; stopping");
             scope.cancel();
@@ -284,14 +278,19 @@ fn ready_with(ground: &Ground, mut links: watch::Receiver<Vec<Link>>, scope: &Sc
             let state = {
                 let links = links.borrow_and_update();
                 match links.iter().find(|l| l.up) {
-                    Some(_) => State::Ready,
+                    Some(_) => Some(State::Ready),
+                    // Whoever looks for proxies says what that waits for.
+                    None if links.is_empty() => None,
                     None => {
                         let why = links.iter().find_map(|l| l.last_error.clone());
-                        State::Waiting(format!("no tunnel: {}", why.unwrap_or_else(|| "dialing".to_owned())))
+                        let why = why.unwrap_or_else(|| "dialing".to_owned());
+                        Some(State::Waiting(format!("no tunnel: {why}")))
                     }
                 }
             };
-            readiness.set("node", state);
+            if let Some(state) = state {
+                readiness.set("node", state);
+            }
             if links.changed().await.is_err() {
                 return;
             }

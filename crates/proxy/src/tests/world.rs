@@ -338,11 +338,9 @@ impl World {
         let identity = self.cluster.host_identity(n, name, SystemRole::Node);
         let to = front.unwrap_or_else(|| self.address());
         let dialer = Dialer::new(to, ProxyEnv::none(), self.cluster.keyring(&identity));
-        let (agent, arrivals) = tunnel::Agent::new(
-            vec![Arc::new(Uplink(dialer))],
-            &self.cluster.clock,
-            &Random::seeded(n.into()),
-        );
+        let gate = tunnel::Proxy { key: "gate".into(), ways: vec![Arc::new(Uplink(dialer))] };
+        let (_, proxies) = tokio::sync::watch::channel(vec![gate]);
+        let (agent, arrivals) = tunnel::Agent::new(proxies, &self.cluster.clock, &Random::seeded(n.into()));
         let scope = self.scope.child("agent");
         self.scope.spawn("agent", async move { agent.run(scope).await.unwrap() });
         arrivals

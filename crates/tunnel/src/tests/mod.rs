@@ -1,6 +1,7 @@
 //! A simulated world: agents and a proxy over in-memory cables, under paused time.
 
 mod lifting;
+mod proxies;
 mod standing;
 mod world;
 

@@ -11,9 +11,10 @@ use std::time::Duration;
 use model::{Identity, NodeId, Subject, SystemRole, Timestamp};
 use runtime::{Clock, Random, Scope, Service};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::sync::watch;
 use wire::dial::{Class, DialHeader, Target, TraceId};
 
-use crate::{Agent, Arrivals, BoxError, BoxFuture, BoxIo, Connect, DialError, Link, Registry, Stream};
+use crate::{Agent, Arrivals, BoxError, BoxFuture, BoxIo, Connect, DialError, Link, Proxy, Registry, Stream};
 
 /// How long certificates last here.
 pub(crate) const LIFE: Duration = Duration::from_secs(86_400);
@@ -81,7 +82,8 @@ pub(crate) fn cable(size: usize) -> (Cable, Cable, Arc<Damage>) {
 }
 
 /// What stands between an agent and the proxy.
-struct Road {
+pub(crate) struct Road {
+    address: &'static str,
     registry: Mutex<Registry>,
     scope: Scope,
     identity: Identity,
@@ -90,6 +92,34 @@ struct Road {
     lifting: AtomicBool,
     lifts: AtomicUsize,
     cables: Mutex<Vec<Arc<Damage>>>,
+}
+
+impl Road {
+    pub(crate) fn new(address: &'static str, registry: &Registry, scope: &Scope, identity: Identity) -> Self {
+        Self {
+            address,
+            registry: Mutex::new(registry.clone()),
+            scope: scope.clone(),
+            identity,
+            open: AtomicBool::new(true),
+            dials: AtomicUsize::new(0),
+            lifting: AtomicBool::new(true),
+            lifts: AtomicUsize::new(0),
+            cables: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn dials(&self) -> usize {
+        self.dials.load(Ordering::SeqCst)
+    }
+
+    /// Nobody gets through any more, and who did is told.
+    pub(crate) fn close(&self) {
+        self.open.store(false, Ordering::SeqCst);
+        for cable in self.cables.lock().unwrap().drain(..) {
+            cable.broken.store(true, Ordering::SeqCst);
+        }
+    }
 }
 
 impl Connect for Arc<Road> {
@@ -123,7 +153,7 @@ impl Connect for Arc<Road> {
     }
 
     fn name(&self) -> String {
-        "gate.example:3080".into()
+        self.address.into()
     }
 
     fn carrier(&self) -> String {
@@ -168,7 +198,7 @@ impl World {
     }
 
     /// Starts an agent whose streams echo.
-    pub(crate) fn echoing(&mut self, n: u8, name: &str) -> tokio::sync::watch::Receiver<Vec<Link>> {
+    pub(crate) fn echoing(&mut self, n: u8, name: &str) -> watch::Receiver<Vec<Link>> {
         let (links, mut arrivals) = self.agent(n, name);
         let scope = self.scope.clone();
         self.scope.spawn("echo", async move {
@@ -183,19 +213,20 @@ impl World {
         links
     }
 
-    pub(crate) fn agent(&mut self, n: u8, name: &str) -> (tokio::sync::watch::Receiver<Vec<Link>>, Arrivals) {
-        let road = Arc::new(Road {
-            registry: Mutex::new(self.registry.clone()),
-            scope: self.scope.clone(),
-            identity: host(n, name),
-            open: AtomicBool::new(true),
-            dials: AtomicUsize::new(0),
-            lifting: AtomicBool::new(true),
-            lifts: AtomicUsize::new(0),
-            cables: Mutex::default(),
-        });
+    pub(crate) fn agent(&mut self, n: u8, name: &str) -> (watch::Receiver<Vec<Link>>, Arrivals) {
+        let road = Arc::new(Road::new("gate.example:3080", &self.registry, &self.scope, host(n, name)));
         self.roads.insert(id(n), road.clone());
-        let (agent, arrivals) = Agent::new(vec![Arc::new(road)], &self.clock, &Random::seeded(u64::from(n)));
+        let proxy = Proxy { key: "gate".into(), ways: vec![Arc::new(road)] };
+        self.follow(n, watch::channel(vec![proxy]).1)
+    }
+
+    /// Starts an agent with tunnels to the proxies that it is told of.
+    pub(crate) fn follow(
+        &mut self,
+        n: u8,
+        proxies: watch::Receiver<Vec<Proxy>>,
+    ) -> (watch::Receiver<Vec<Link>>, Arrivals) {
+        let (agent, arrivals) = Agent::new(proxies, &self.clock, &Random::seeded(u64::from(n)));
         let links = agent.links();
         let scope = self.scope.child("agent");
         self.agents.insert(id(n), scope.clone());

@@ -1,7 +1,8 @@
-//! Nodes from behind things: an HTTP proxy, an nginx that ends TLS, wrong pins, cut links; and proxies of several addresses.
+//! Nodes from behind things: an HTTP proxy, an nginx that ends TLS, wrong pins, cut links; and what they do when proxies
+//! have several addresses, when they are called otherwise, or were removed.
 
 use anyhow::{Result, ensure};
-use e2e::gate::{Gate, NODE, Options};
+use e2e::gate::{Gate, NODE, Options, TOKEN};
 use e2e::helper::{ConnectProxy, nginx};
 use e2e::http::get;
 use e2e::person::{Person, target};
@@ -163,6 +164,11 @@ fn a_join_command_printed_for_a_node_works() {
     assert_eq!(ann.on("root", "joined", "echo joined").unwrap().ok().unwrap().text(), "joined\n");
 }
 
+/// The configuration without its token.
+fn without_token(text: &str) -> String {
+    text.replace(&format!("  auth_token: {TOKEN}\n"), "")
+}
+
 #[test]
 fn a_node_that_knows_only_the_authority_keeps_one_tunnel_to_a_proxy_of_several_addresses() {
     let mut gate = Gate::start_apart(Options::default()).unwrap();
@@ -189,4 +195,45 @@ fn a_node_that_knows_only_the_authority_keeps_one_tunnel_to_a_proxy_of_several_a
     let log = lonely.log();
     let ups: Vec<&str> = log.lines().filter(|line| line.contains("tunnel up")).collect();
     assert!(ups.len() == 1 && ups[0].contains(&format!("localhost:{port}")), "{ups:?}");
+}
+
+#[test]
+fn a_node_that_is_called_otherwise_joins_again_or_goes_on_as_it_was() {
+    let mut gate = Gate::start_apart(Options::default()).unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    let called =
+        |name: &str, text: &str| text.replace(&format!("nodename: {NODE}"), &format!("nodename: {name}"));
+    let works = || until("a session", LIMIT, || ann.on("root", "web-7", "echo here").ok()?.ok().ok());
+    gate.node(NODE).unwrap().kill();
+
+    let mut renamed = gate.start_edited(NODE, "renamed", |text| called("web-7", text)).unwrap();
+    gate.online("web-7").unwrap();
+    works().unwrap();
+    let nodes = gate.mctl_json(&["nodes", "ls", "--format=json"]).unwrap().to_string();
+    renamed.kill();
+    let kept = gate.start_edited(NODE, "kept", |text| without_token(&called("web-8", text))).unwrap();
+    works().unwrap();
+
+    assert!(!nodes.contains(NODE), "{nodes}");
+    let log = kept.log();
+    assert!(log.contains("this host goes on as `web-7`") && log.contains("--token"), "{log}");
+}
+
+#[test]
+fn a_removed_node_says_so_and_is_back_once_it_is_started_with_a_token() {
+    let mut gate = Gate::start_apart(Options::default()).unwrap();
+    gate.mctl(&["nodes", "rm", NODE]).unwrap().ok().unwrap();
+    gate.node(NODE).unwrap().kill();
+
+    let mut without = gate.start_edited(NODE, "without", without_token).unwrap();
+    until("what happened", LIMIT, || without.log().contains("it was removed (mctl nodes rm)").then_some(()))
+        .unwrap();
+    without.kill();
+    let nodes = gate.mctl_json(&["nodes", "ls", "--format=json"]).unwrap().to_string();
+    gate.start_node(NODE, "").unwrap();
+
+    assert!(!nodes.contains(NODE), "{nodes}");
+    gate.online(NODE).unwrap();
+    let ann = gate.person("ann", "access", "root").unwrap();
+    assert_eq!(ann.on("root", NODE, "echo back").unwrap().ok().unwrap().text(), "back\n");
 }

@@ -22,7 +22,7 @@ use tunnel::{Arrival, Arrivals, Link};
 use wire::dial::Target;
 
 use super::ground::Ground;
-use super::identity::Joined;
+use super::identity::{self, Joined};
 use super::labels::Labels;
 use super::links;
 use super::ready::State;
@@ -320,7 +320,7 @@ fn report(
     scope.spawn("node report", async move {
         loop {
             let now = ReportNode { labels: labels.borrow_and_update().clone(), ..base.clone() };
-            let outcome = client.call(&now).await.map(drop).map_err(|e| runtime::causes(&e));
+            let outcome = client.call(&now).await.map(drop).map_err(|e| identity::explained(&e));
             let pause = if outcome.is_ok() { REPORT } else { REPORT_AGAIN };
             if let Err(error) = &outcome {
                 tracing::warn!(%error, "the authority does not hear what this node is");

@@ -20,7 +20,7 @@ use web::{Sessions, Web};
 use super::authority::Near;
 use super::browsers::Browsers;
 use super::ground::{Ground, host_port};
-use super::identity::Joined;
+use super::identity::{self, Joined};
 use super::outcasts;
 use super::ready::State;
 use super::rules::Rules;
@@ -227,7 +227,7 @@ fn announce(ground: &Ground, config: &config::Proxy, joined: &Joined, scope: &Sc
     };
     scope.spawn("announce proxy", async move {
         loop {
-            let outcome = client.call(&report).await.map(drop).map_err(|e| runtime::causes(&e));
+            let outcome = client.call(&report).await.map(drop).map_err(|e| identity::explained(&e));
             let pause = if outcome.is_ok() { ANNOUNCE } else { ANNOUNCE_AGAIN };
             if let Err(error) = &outcome {
                 tracing::warn!(%error, "the authority does not hear where this proxy is");

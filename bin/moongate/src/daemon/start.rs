@@ -118,7 +118,7 @@ fn bind_to(at: SocketAddr) -> std::io::Result<TcpListener> {
 
 async fn serve(
     args: &Start,
-    ground: Ground,
+    mut ground: Ground,
     launched: Option<Launched>,
     floors: &Floors,
 ) -> anyhow::Result<()> {
@@ -126,7 +126,7 @@ async fn serve(
     // From the start as well: one that nobody listens to ends the process.
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let built = tokio::select! {
-        built = build(&ground, floors, launched) => built.map(Some),
+        built = build(&mut ground, floors, launched) => built.map(Some),
         signal = stop.told() => {
             tracing::info!(signal, "stopping before everything was up");
             Ok(None)
@@ -230,9 +230,14 @@ impl Bound {
     }
 }
 
-/// Builds and starts every service, lowest floor first.
-async fn build(ground: &Ground, floors: &Floors, launched: Option<Launched>) -> anyhow::Result<Reloadable> {
-    let config = &ground.config;
+/// Builds and starts every service, lowest floor first. What this host is called is settled on the way: the name it
+/// joined with.
+async fn build(
+    ground: &mut Ground,
+    floors: &Floors,
+    launched: Option<Launched>,
+) -> anyhow::Result<Reloadable> {
+    let config = &ground.config.clone();
     let bound = Bound::all(config).await?;
     if let Some(listener) = bound.diag {
         let (readiness, health) = (ground.readiness.clone(), ground.health.clone());
@@ -249,6 +254,8 @@ async fn build(ground: &Ground, floors: &Floors, launched: Option<Launched>) -> 
         return Ok(parts);
     }
     let joined: Joined = identity::establish(ground, authority.as_ref(), roles, &floors.joined).await?;
+    ground.name = joined.identity.borrow().name().clone();
+    let ground = &*ground;
     let rules = Rules::start(ground, &joined, &floors.joined)?;
     if let Some(config) = &config.proxy {
         parts.certs = Some(proxy::start(ground, config, (&joined, &rules), bound.proxy, &floors.proxy)?);

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -103,14 +103,12 @@ fn copy(from: &mut impl Read, to: &TcpStream) {
     to.shutdown(Shutdown::Write).ok();
 }
 
-/// nginx with these lines in one TLS server that listens on a free port, and a certificate of its own. One process,
-/// because a master that is killed leaves its workers behind.
+/// A fresh key and a certificate for 127.0.0.1 that it signs itself, in `<name>.key` and `<name>.crt`.
 ///
 /// # Errors
-/// It does not start.
-pub fn nginx(dir: &Path, location: &str) -> Result<(Process, u16)> {
-    let port = free()?;
-    let (key, cert) = (dir.join("front.key"), dir.join("front.crt"));
+/// It cannot be made.
+pub fn certificate(dir: &Path, name: &str) -> Result<(PathBuf, PathBuf)> {
+    let (key, cert) = (dir.join(format!("{name}.key")), dir.join(format!("{name}.crt")));
     let mut make = Command::new("openssl");
     make.args([
         "req",
@@ -125,6 +123,17 @@ pub fn nginx(dir: &Path, location: &str) -> Result<(Process, u16)> {
     ]);
     make.args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"]);
     crate::run::run(make.arg(&key).arg("-out").arg(&cert))?.ok()?;
+    Ok((key, cert))
+}
+
+/// nginx with these lines in one TLS server that listens on a free port, and a certificate of its own. One process,
+/// because a master that is killed leaves its workers behind.
+///
+/// # Errors
+/// It does not start.
+pub fn nginx(dir: &Path, location: &str) -> Result<(Process, u16)> {
+    let port = free()?;
+    let (key, cert) = certificate(dir, "front")?;
     let config = dir.join("nginx.conf");
     let at = dir.display();
     std::fs::write(

@@ -6,7 +6,9 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use e2e::gate::{Gate, NODE, Options};
+use e2e::helper::certificate;
 use e2e::person::root;
+use e2e::process::Process;
 use e2e::run::{LIMIT, run, run_with};
 use e2e::wait::until;
 use rustix::process::Signal;
@@ -215,6 +217,53 @@ fn holds(dir: &Path, bytes: &[u8]) -> bool {
         let found = |data: Vec<u8>| data.windows(bytes.len()).any(|w| w == bytes);
         if path.is_dir() { holds(&path, bytes) } else { std::fs::read(&path).is_ok_and(found) }
     })
+}
+
+#[test]
+fn sighup_takes_up_labels_tokens_and_certificates_and_names_what_waits_for_a_restart() {
+    let files = tempfile::tempdir().unwrap();
+    let (key, cert) = certificate(files.path(), "web").unwrap();
+    let (key_file, cert_file) = (key.display(), cert.display());
+    let proxy_lines = format!(
+        "  https_keypairs_reload_interval: never\n  https_keypairs:\n    - key_file: {key_file}\n      cert_file: {cert_file}\n"
+    );
+    let gate = Gate::start_with(Options { proxy_lines, ..Options::default() }).unwrap();
+    let fresh = "e2e-fresh-token-77c0d1e9a2b4";
+    let port = gate.port;
+    // Whoever trusts this certificate alone gets an answer where it is shown.
+    let shown = || {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--noproxy", "*", "--max-time", "60", "--cacert"]).arg(&cert);
+        run(curl.arg(gate.url("/webapi/ping"))).is_ok_and(|ran| ran.code == 0)
+    };
+    assert!(shown());
+    certificate(files.path(), "web").unwrap();
+    assert!(!shown());
+    let text = std::fs::read_to_string(gate.config()).unwrap();
+    let text = text
+        .replace("env: test", "env: staging")
+        .replace("  tokens:\n", &format!("  tokens:\n    - \"node:{fresh}\"\n"))
+        .replace(&format!("web_listen_addr: 127.0.0.1:{port}"), "web_listen_addr: 127.0.0.1:1");
+    std::fs::write(gate.config(), text).unwrap();
+
+    gate.auth.signal(Signal::HUP).unwrap();
+
+    let waits = |line: &str| line.contains("takes effect after a restart") && line.contains("proxy_service");
+    until("a word about the port", LIMIT, || gate.auth.log().lines().any(waits).then_some(())).unwrap();
+    assert!(shown());
+    until("the label", LIMIT, || {
+        let nodes = gate.mctl_json(&["nodes", "ls", "--format=json"]).ok()?;
+        (nodes.pointer("/0/node/labels/env").or(nodes.pointer("/0/labels/env"))? == "staging").then_some(())
+    })
+    .unwrap();
+    let mut command = gate.command("moongate");
+    command.args(["start", "--roles=node", "--nodename=late", &format!("--token={fresh}")]);
+    command.arg(format!("--ca-pin={}", gate.pin().unwrap()));
+    command.arg(format!("--auth-server=127.0.0.1:{port}"));
+    let (data, config) = (gate.data("late"), gate.data("late.yaml"));
+    std::fs::write(&config, format!("moongate:\n  data_dir: {}\n", data.display())).unwrap();
+    let _late = Process::start("late", command.arg("-c").arg(&config), gate.dir()).unwrap();
+    gate.online("late").unwrap();
 }
 
 #[test]

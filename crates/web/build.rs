@@ -1,4 +1,5 @@
-//! Lists the files of the browser app, when it has been built, so that they become part of the program.
+//! Packs the files of the browser app, when it has been built, so that they become part of the program. Packed, as every
+//! process that runs the program has them in memory, those that serve no page too.
 //!
 //! Looks at `MOONGATE_UI_DIST`, else at `ui/dist/app` of the repository. Without either the list is empty and the front
 //! page says so. `ui/dist` is always there, so that a first build of the app is noticed like every later one.
@@ -6,6 +7,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+/// How hard to try: it is done once for each build.
+const LEVEL: i32 = 19;
 /// More files than any build of the app has: a wrong folder, not an app.
 const MAX_FILES: usize = 2000;
 
@@ -30,9 +33,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut files = Vec::new();
         collect(&dist, &mut files)?;
         files.sort();
-        for file in files {
+        for (n, file) in files.iter().enumerate() {
             let name = file.strip_prefix(&dist)?.to_string_lossy().replace('\\', "/");
-            writeln!(list, "    ({name:?}, include_bytes!({:?})),", file.display().to_string())?;
+            let bytes = std::fs::read(file)?;
+            let packed = out.join(format!("app.{n}.zst"));
+            std::fs::write(&packed, zstd::bulk::compress(&bytes, LEVEL)?)?;
+            let (size, packed) = (bytes.len(), packed.display().to_string());
+            writeln!(list, "    ({name:?}, {size}, include_bytes!({packed:?})),")?;
         }
     }
     list.push(']');

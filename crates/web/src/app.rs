@@ -8,8 +8,11 @@ use crate::answer::{self, Answer, Keep};
 use crate::session::guard;
 use crate::{Web, pages};
 
-/// Its files by name; empty when it was not built.
-const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/app.rs"));
+/// A file: its name, how long it is, and it itself, packed by zstd.
+type File = (&'static str, usize, &'static [u8]);
+
+/// Its files; empty when it was not built.
+const FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/app.rs"));
 
 /// The front page: the app, or a page that says how to sign in without it.
 pub(crate) fn home(headers: &HeaderMap) -> Answer {
@@ -29,8 +32,9 @@ pub(crate) fn file(web: &Web, from: IpAddr, headers: &HeaderMap, name: &str) -> 
     if hidden { answer::not_found() } else { find(FILES, name).unwrap_or_else(answer::not_found) }
 }
 
-fn find(files: &[(&'static str, &'static [u8])], name: &str) -> Option<Answer> {
-    let (name, body) = files.iter().find(|(n, _)| *n == name)?;
+fn find(files: &[File], name: &str) -> Option<Answer> {
+    let (name, size, packed) = files.iter().find(|(n, ..)| *n == name)?;
+    let body = zstd::bulk::decompress(packed, *size).ok()?;
     // The page itself names the files of one build: it must be asked for anew, they need not.
     let keep = if name.ends_with(".html") { Keep::Never } else { Keep::Hour };
     Some(answer::app(kind(name), keep, body))
@@ -61,7 +65,9 @@ mod tests {
 
     #[test]
     fn files_are_found_by_their_whole_name_only() {
-        let files: &[(&'static str, &'static [u8])] = &[("index.html", b"<p>"), ("a/b.js", b"x")];
+        let packed = |text: &[u8]| -> &'static [u8] { zstd::bulk::compress(text, 1).unwrap().leak() };
+        let files: &[File] =
+            &[("index.html", 3, packed(b"<p>")), ("a/b.js", 1, packed(b"x")), ("torn", 9, b"torn")];
 
         let page = find(files, "index.html").unwrap();
         assert_eq!(page.status(), StatusCode::OK);
@@ -69,6 +75,7 @@ mod tests {
         let script = find(files, "a/b.js").unwrap();
         assert_eq!(script.headers()["content-type"], "text/javascript; charset=utf-8");
         assert!(find(files, "b.js").is_none());
+        assert!(find(files, "torn").is_none());
         assert!(find(files, "").is_none());
     }
 }

@@ -21,6 +21,7 @@ mod outbox;
 mod recorder;
 mod recover;
 pub mod ring;
+mod sender;
 mod shard;
 mod shared;
 mod slot;

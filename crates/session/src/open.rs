@@ -25,7 +25,7 @@ use crate::shared::Shared;
 use crate::spool::Spool;
 use crate::tap::Tap;
 use crate::told::start_event;
-use crate::{Error, events, recorder, recover, track, upload, warden};
+use crate::{Error, recorder, recover, sender, track, upload, warden};
 
 /// Where sessions run and what they leave behind.
 #[derive(Clone, Debug)]
@@ -95,7 +95,7 @@ impl Sessions {
             move || {
                 tools.spool.prepare()?;
                 let found = recover::scan(&tools)?;
-                let queue = events::queue(authority, disk, tools.spool.events_dir(), clock, health, silent)?;
+                let queue = sender::queue(authority, disk, tools.spool.events_dir(), clock, health, silent)?;
                 Ok::<_, std::io::Error>((found, queue))
             }
         };

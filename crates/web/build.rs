@@ -1,5 +1,5 @@
-//! Packs the files of the browser app, when it has been built, so that they become part of the program. Packed, as every
-//! process that runs the program has them in memory, those that serve no page too.
+//! Packs the files of the browser app, when it has been built, so that they become part of the program. Packed, as most who
+//! run the program serve no page.
 //!
 //! Looks at `MOONGATE_UI_DIST`, else at `ui/dist/app` of the repository. Without either the list is empty and the front
 //! page says so. `ui/dist` is always there, so that a first build of the app is noticed like every later one.

@@ -66,7 +66,7 @@ pub(crate) fn bytes(status: StatusCode, kind: &'static str, keep: Keep, body: im
 }
 
 /// A file of the browser app.
-pub(crate) fn app(kind: &'static str, keep: Keep, body: Vec<u8>) -> Answer {
+pub(crate) fn app(kind: &'static str, keep: Keep, body: Bytes) -> Answer {
     let mut answer = bytes(StatusCode::OK, kind, keep, body);
     answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(APP_POLICY));
     answer

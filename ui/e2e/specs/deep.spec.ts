@@ -2,7 +2,7 @@
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
 import { mctl, somebody, visit, world, type Wishes } from '../world/browser';
-import { seriousInAnyTheme } from '../world/axe';
+import { serious, seriousInAnyTheme } from '../world/axe';
 import { settled } from '../world/page';
 import { open, shows, type } from '../world/terminal';
 
@@ -119,4 +119,18 @@ test.each(DEEP)('%s fits a narrow window: no sideways scrolling of the page', as
 
   const [wide, seen] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
   expect(wide).toBeLessThanOrEqual(seen!);
+});
+
+test('a picture that stays larger than its place is moved by keyboard', async () => {
+  const page = await visit(`recordings/${recording}`, { ...admin, width: 320, height: 640 });
+  const stage = page.getByRole('group', { name: 'Screen' });
+  await page.locator('.stage[tabindex="0"]').waitFor();
+
+  expect(await serious(page)).toEqual([]);
+  await stage.focus();
+  await page.keyboard.press('ArrowRight');
+  await expect.poll(() => stage.evaluate((box) => box.scrollLeft)).toBeGreaterThan(0);
+
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.locator('.stage:not([tabindex])').waitFor();
 });

@@ -2,6 +2,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CDPSession } from 'playwright-core';
 import { expect, onTestFinished, test } from 'vitest';
+import { serious } from '../world/axe';
 import { tools, visit, world } from '../world/browser';
 import { DIRECTIVES, Front } from '../world/front';
 import { until } from '../world/process';
@@ -127,6 +128,11 @@ test('what is typed as the way to the gate breaks arrives when it is back, and o
 test('many lines are shown before they are pasted, and what runs there cannot write the clipboard', async () => {
   const page = await visit('nodes', { cookie: world.vendor });
   await open(page);
+  await page.evaluate(() => navigator.clipboard.writeText('echo many\n'.repeat(100)));
+  await page.keyboard.press('Control+Shift+v');
+  await page.locator('dialog pre[tabindex="0"]').waitFor();
+  expect(await serious(page)).toEqual([]);
+  await page.getByRole('button', { name: 'Do not', exact: true }).click();
   await page.evaluate(() => navigator.clipboard.writeText('echo one-$((1))\necho two-$((2))\n'));
 
   await page.keyboard.press('Control+Shift+v');

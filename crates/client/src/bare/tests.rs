@@ -62,13 +62,15 @@ where
 {
     let made = rcgen::generate_simple_self_signed(["gate.example".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let server =
+    let mut server =
         rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)
             .unwrap();
+    // They come behind the handshake, and whoever is through with it reads nothing here until both are.
+    server.send_tls13_tickets = 0;
     let client = crate::Material::anyone().config(b"x").unwrap();
     let name = ServerName::try_from("gate.example").unwrap();
     let (near, far) = tokio::join!(
@@ -107,7 +109,7 @@ proptest! {
         back in 0..200_000usize,
         limit in 0..150_000u64,
         piece in 1..70_000usize,
-        pipe in 64..100_000usize,
+        pipe in prop_oneof![64..1000usize, 64..100_000usize],
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {

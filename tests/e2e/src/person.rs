@@ -112,6 +112,14 @@ impl Person {
         run(self.command("msh").args(arguments))
     }
 
+    /// The same of a command that prints JSON.
+    ///
+    /// # Errors
+    /// It cannot be run, fails, or prints something else.
+    pub fn msh_json(&self, arguments: &[&str]) -> Result<Value> {
+        Ok(serde_json::from_slice(&self.msh(arguments)?.ok()?.stdout)?)
+    }
+
     /// A program of the system in this person's home, with their SSH agent if they have one.
     #[must_use]
     pub fn program(&self, program: &str) -> Command {

@@ -169,8 +169,13 @@ fn who_logs_out_leaves_nothing_in_the_agent() {
     ann.login().unwrap();
     assert_ne!(held(), 0);
 
-    ann.msh(&["logout"]).unwrap().ok().unwrap();
+    let text = ann.msh(&["config"]).unwrap().ok().unwrap().text();
+    let block = ann.msh_json(&["config", "--format=json"]).unwrap();
+    let done = ann.msh_json(&["logout", "--format=json"]).unwrap();
+    let nobody = ann.msh_json(&["logout", "--format=json"]).unwrap();
 
+    let gone = json!([{"profile_url": block["profile_url"], "user": "ann", "cluster": block["cluster"]}]);
+    assert_eq!((&block["block"], done, nobody), (&json!(text), gone, json!([])));
     assert_eq!(held(), 0);
     assert!(!ann.home().join(".msh/keys/127.0.0.1").exists());
 }

@@ -44,6 +44,8 @@ fn a_session_is_played_back_as_it_was() {
     let cast = ann.msh(&["play", "--format=asciicast", &id]).unwrap().ok().unwrap().text();
     let late = ann.msh(&["play", "--format=asciicast", "--from=1h", &id]).unwrap().ok().unwrap().text();
 
+    let yaml = ann.msh(&["play", "--format=yaml", &id]).unwrap().ok().unwrap().text();
+    assert!(yaml.starts_with("---\nat: 0") && yaml.contains("kind: output"), "{yaml}");
     assert!(text.contains("all-was-seen"), "{text}");
     // What lies before is there, and at once.
     assert!(late.contains("all-was-seen"), "{late}");

@@ -197,10 +197,12 @@ fn our_own_copy_keeps_to_the_mask_and_takes_files_alone() {
 
     copy("\"$REMOTE\" new").ok().unwrap();
     copy("\"$REMOTE\" kept").ok().unwrap();
-    copy("-p \"$REMOTE\" same").ok().unwrap();
+    let told = copy("--format=json -p \"$REMOTE\" same").ok().unwrap().text();
     let queue = copy("/dev/zero \"$REMOTE\"");
     let zeros = copy(&format!("root@{NODE}:/dev/zero zeros"));
 
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told, serde_json::json!({"files": 1, "bytes": 7}));
     assert_eq!((mode("new"), mode("kept"), mode("same")), (0o640, 0o600, 0o666));
     assert_eq!(std::fs::read(ann.home().join("kept")).unwrap(), b"content");
     for refused in [queue, zeros] {

@@ -52,7 +52,11 @@ pub(crate) enum Command {
     /// Sign in and get certificates.
     Login(Login),
     /// Forget certificates and keys of all gates, or of the one named with --proxy.
-    Logout,
+    Logout {
+        /// Print the outcome as text, json or yaml.
+        #[arg(short, long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// Show who you are, and how you reach the gates, or the one named with --proxy.
     Status {
         /// text, json or yaml.
@@ -106,6 +110,9 @@ pub(crate) struct SshConfig {
     /// For a file of its own: print the block although another gate's cluster has the same name.
     #[arg(long)]
     pub(crate) alone: bool,
+    /// text (the block alone), json or yaml.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -167,6 +174,9 @@ pub(crate) struct Scp {
     /// Ignored; kept for scripts.
     #[arg(short = 'P', long)]
     pub(crate) port: Option<u16>,
+    /// Print how much was copied: text (nothing), json or yaml.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) format: Format,
     /// From, from, …, to.
     #[arg(required = true, num_args = 2..)]
     pub(crate) paths: Vec<String>,
@@ -188,8 +198,9 @@ pub(crate) enum Proxy {
 pub(crate) struct Play {
     /// Session id, or a file made by `mctl recordings download`.
     pub(crate) session: String,
-    /// pty (as it was), text (what was shown), json (one event a line), or for asciinema: asciicast (v2), asciicast3 (v3).
-    #[arg(short, long, default_value = "pty", value_parser = ["pty", "text", "json", "asciicast", "asciicast3"])]
+    /// pty (as it was), text (what was shown), json (one event a line), yaml (one event a document), or for asciinema:
+    /// asciicast (v2), asciicast3 (v3).
+    #[arg(short, long, default_value = "pty", value_parser = ["pty", "text", "json", "yaml", "asciicast", "asciicast3"])]
     pub(crate) format: String,
     /// Faster or slower: 0.5x to 16x.
     #[arg(long, default_value = "1x")]

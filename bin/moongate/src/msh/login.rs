@@ -18,7 +18,7 @@ use super::profile::{Home, Profile, write_private};
 use super::{agent, hosts, prompt, web};
 use crate::address::with_port;
 use crate::gate::{self, Proof};
-use crate::show::{Format, clean_lines, complain, print, write_out};
+use crate::show::{Format, clean_lines, complain, print};
 
 /// Signs in, keeps keys and certificates, and shows the status block.
 ///
@@ -148,24 +148,39 @@ struct Motd {
 ///
 /// # Errors
 /// Nobody is signed in, or the disk refused.
-pub(crate) async fn logout(common: &Common) -> Result<()> {
+pub(crate) async fn logout(common: &Common, format: Format) -> Result<()> {
     let home = Home::open(common.home.as_deref())?;
     let _lock = home.lock()?;
     let profiles = match &common.proxy {
         Some(addr) => vec![home.profile(Some(addr))?],
         None => home.all(),
     };
-    if profiles.is_empty() {
-        return write_out("Nobody was logged in.\n");
-    }
+    let mut done = Vec::new();
     for profile in &profiles {
         agent::forget(&home.keys(profile)).await;
-        home.forget(profile)?;
+        if let Err(error) = home.forget(profile) {
+            print(format, &done, String::new)?;
+            return Err(error);
+        }
+        done.push(LoggedOut {
+            profile_url: format!("https://{}", profile.web_proxy_addr),
+            user: &profile.user,
+            cluster: &profile.cluster,
+        });
     }
-    match (&common.proxy, profiles.as_slice()) {
-        (Some(_), [one]) => write_out(&format!("Logged out of {}.\n", one.web_proxy_addr)),
-        _ => write_out("Logged out all users from all proxies.\n"),
-    }
+    print(format, &done, || match (&common.proxy, profiles.as_slice()) {
+        (_, []) => "Nobody was logged in.\n".to_owned(),
+        (Some(_), [one]) => format!("Logged out of {}.\n", one.web_proxy_addr),
+        _ => "Logged out all users from all proxies.\n".to_owned(),
+    })
+}
+
+/// What `logout` says of one profile.
+#[derive(Debug, Serialize)]
+struct LoggedOut<'a> {
+    profile_url: String,
+    user: &'a str,
+    cluster: &'a str,
 }
 
 /// What `status` says of one profile.

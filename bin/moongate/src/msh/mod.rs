@@ -31,6 +31,7 @@ use self::args::{Command, Common, Msh, Proxy, Recordings, Scp};
 use self::profile::{Home, Profile};
 use crate::gate::{self, Way};
 use crate::recordings::Source;
+use crate::show::print;
 
 /// Runs `msh`.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
@@ -48,12 +49,13 @@ async fn run(msh: Msh) -> Result<ExitCode> {
     let Msh { common, command } = msh;
     match command {
         Command::Login(wanted) => login::login(&common, &wanted, &scope).await?,
-        Command::Logout => login::logout(&common).await?,
+        Command::Logout { format } => login::logout(&common, format).await?,
         Command::Status { format } => login::status(&common, format, &clock)?,
         Command::Ls(wanted) => ls::nodes(&enter(&common, &scope)?.way.client, &wanted).await?,
         Command::Config(wanted) => {
             let (home, profile) = signed_in(&common)?;
-            let wanted = ssh_config::Wanted { names: wanted.names, alone: wanted.alone };
+            let wanted =
+                ssh_config::Wanted { names: wanted.names, alone: wanted.alone, format: wanted.format };
             ssh_config::show(&home, &profile, &own_command(), &wanted)?;
         }
         Command::Play(wanted) => {
@@ -96,9 +98,12 @@ async fn copy_files(common: &Common, wanted: &Scp, scope: &Scope) -> Result<()> 
     let node = node::connect(&entered, copy.target(), &login, Class::Bulk, scope).await?;
     let channel = node.connection.open_session().await.context("the node opens no session")?;
     channel.subsystem("sftp").await.context("the node allows you no file transfer")?;
-    scp::run(channel.into_stream(), &copy, wanted).await?;
+    let mut copied = scp::Copied::default();
+    let outcome = scp::run(channel.into_stream(), &copy, wanted, &mut copied).await;
     node.connection.disconnect("done");
-    Ok(())
+    // What is there is there, also where it is not all.
+    print(wanted.format, &copied, String::new)?;
+    outcome
 }
 
 /// The account on targets that name none.

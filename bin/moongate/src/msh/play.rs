@@ -1,4 +1,4 @@
-//! `msh play`: a recording as it happened, as text, as JSON lines, or as an asciicast.
+//! `msh play`: a recording as it happened, as text, as JSON lines or YAML documents, or as an asciicast.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
@@ -28,6 +28,10 @@ pub(crate) async fn play(source: &Source, wanted: &Play) -> Result<()> {
     };
     match wanted.format.as_str() {
         "json" => lines(source, from, |frame| escaped(&format!("{}\n", export::json(frame)))).await,
+        "yaml" => {
+            let document = |frame: &TimedFrame<'_>| config::yaml::to_text(&export::json(frame));
+            lines(source, from, |frame| escaped(&format!("---\n{}", document(frame)))).await
+        }
         "text" => source.each_frame(from, |frame| write_some(export::shown(&frame.frame))).await,
         "asciicast" => cast(source, from, Version::V2).await,
         "asciicast3" => cast(source, from, Version::V3).await,

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 use ssh::sftp::{CHUNK, Error, Reading, Sftp, Start, Writing, is_dir, is_regular};
 use tokio::io::{AsyncRead, AsyncWrite};
 use wire::sftp::Attrs;
@@ -90,7 +91,24 @@ impl Copy {
     }
 }
 
-/// Copies over `stream`, an `sftp` subsystem.
+/// How much was copied.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Copied {
+    /// Regular files that are whole.
+    pub(crate) files: u64,
+    /// What is in them.
+    pub(crate) bytes: u64,
+}
+
+impl Copied {
+    fn one(&mut self, progress: &ProgressBar) {
+        progress.finish();
+        self.files += 1;
+        self.bytes += progress.position();
+    }
+}
+
+/// Copies over `stream`, an `sftp` subsystem, and counts what is copied.
 ///
 /// # Errors
 /// Names the file that could not be copied, and why.
@@ -98,6 +116,7 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     copy: &Copy,
     wanted: &Scp,
+    copied: &mut Copied,
 ) -> Result<()> {
     let mut sftp = Sftp::begin(stream).await.context("the node offers no file transfer")?;
     match copy {
@@ -109,7 +128,7 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             }
             for source in from {
                 let to = if into { join(&there, file_name(source)?) } else { there.clone() };
-                up(&mut sftp, source, &to, wanted).await?;
+                up(&mut sftp, source, &to, wanted, copied).await?;
             }
         }
         Copy::Down { paths, to, .. } => {
@@ -122,7 +141,7 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                     Some(name) if to.is_dir() => to.join(name),
                     _ => to.clone(),
                 };
-                down(&mut sftp, &there, &target, wanted).await?;
+                down(&mut sftp, &there, &target, wanted, copied).await?;
             }
         }
     }
@@ -192,6 +211,7 @@ async fn up<S: AsyncRead + AsyncWrite + Unpin>(
     from: &Path,
     to: &[u8],
     wanted: &Scp,
+    copied: &mut Copied,
 ) -> Result<()> {
     let mut work = vec![Step::Copy(from.to_owned(), to.to_vec())];
     while let Some(step) = work.pop() {
@@ -228,7 +248,7 @@ async fn up<S: AsyncRead + AsyncWrite + Unpin>(
             let there = crate::show::clean(&String::from_utf8_lossy(&to));
             format!("{}: {there} on the node is incomplete", context())
         })?;
-        progress.finish();
+        copied.one(&progress);
         if wanted.preserve {
             sftp.set(&to, kept(&about)).await.with_context(context)?;
         }
@@ -270,6 +290,7 @@ async fn down<S: AsyncRead + AsyncWrite + Unpin>(
     from: &[u8],
     to: &Path,
     wanted: &Scp,
+    copied: &mut Copied,
 ) -> Result<()> {
     let mut work = vec![Step::Copy(from.to_vec(), to.to_owned())];
     while let Some(step) = work.pop() {
@@ -316,7 +337,7 @@ async fn down<S: AsyncRead + AsyncWrite + Unpin>(
         receive(sftp, &mut there, &mut file, &progress)
             .await
             .with_context(|| format!("{}: {} is incomplete", context(), to.display()))?;
-        progress.finish();
+        copied.one(&progress);
         if wanted.preserve {
             file.set_permissions(fs::Permissions::from_mode(mode & 0o777))?;
             if let Some((_, changed)) = about.times {

@@ -1,9 +1,10 @@
 //! The block for `~/.ssh/config` that makes stock OpenSSH reach nodes through the gate, without questions.
 
 use anyhow::{Result, bail};
+use serde::Serialize;
 
 use super::profile::{Home, Profile};
-use crate::show::write_out;
+use crate::show::{Format, print};
 
 /// What processors do in hardware first: the client's order decides, and OpenSSH's own begins with ChaCha20, which
 /// costs both ends several times as much. All of them are known since OpenSSH 6.5.
@@ -21,6 +22,17 @@ pub(crate) struct Wanted {
     pub(crate) names: Vec<String>,
     /// It is for a file of its own.
     pub(crate) alone: bool,
+    /// How it is printed.
+    pub(crate) format: Format,
+}
+
+/// The block as data.
+#[derive(Serialize)]
+struct Block<'a> {
+    profile_url: String,
+    cluster: &'a str,
+    /// What belongs into `~/.ssh/config`: comments alone where a block would shadow another.
+    block: String,
 }
 
 /// Prints the block of the gate, or says why it cannot stand beside another one.
@@ -31,8 +43,13 @@ pub(crate) fn show(home: &Home, profile: &Profile, program: &str, wanted: &Wante
     home.settle_hosts(profile)?;
     let mut others = home.all();
     others.retain(|p| p.place != profile.place);
+    let print = |block: String| {
+        let profile_url = format!("https://{}", profile.web_proxy_addr);
+        let data = Block { profile_url, cluster: &profile.cluster, block };
+        print(wanted.format, &data, || data.block.clone())
+    };
     if let Some(first) = home.namesake(profile).filter(|_| !wanted.alone) {
-        write_out(&no_block(profile, &first))?;
+        print(no_block(profile, &first))?;
         let (addr, cluster) = (&profile.web_proxy_addr, &profile.cluster);
         bail!(
             "no block for {addr}: its cluster has the same name, {cluster}, as that of {}, and one block would shadow \
@@ -40,7 +57,7 @@ pub(crate) fn show(home: &Home, profile: &Profile, program: &str, wanted: &Wante
             first.web_proxy_addr
         );
     }
-    write_out(&block(home, profile, program, &wanted.names, &others))?;
+    print(block(home, profile, program, &wanted.names, &others))?;
     for wider in others.iter().filter(|p| !taken(p, std::slice::from_ref(profile)).is_empty()) {
         eprintln!(
             "msh: some names of this block also fit *.{}: print the block of {} anew, so that it leaves them alone",
@@ -197,7 +214,7 @@ mod tests {
             profile
         };
         let (first, second) = (sign_in("a:3080"), sign_in("b:3080"));
-        let usual = Wanted { names: Vec::new(), alone: false };
+        let usual = Wanted { names: Vec::new(), alone: false, format: Format::Text };
 
         show(&home, &first, "msh", &usual).unwrap();
         let refused = show(&home, &second, "msh", &usual).unwrap_err().to_string();

@@ -7,6 +7,7 @@ use wire::Reader;
 use wire::sftp::{Name, Reply, Request, Status, VERSION, frame};
 
 use super::*;
+use crate::show::Format;
 
 /// What comes of a file.
 static PART: [u8; CHUNK] = [7; CHUNK];
@@ -21,7 +22,14 @@ fn download(to: &Path) -> Copy {
 }
 
 fn plain() -> Scp {
-    Scp { recursive: false, preserve: false, quiet: true, port: None, paths: Vec::new() }
+    Scp {
+        recursive: false,
+        preserve: false,
+        quiet: true,
+        port: None,
+        format: Format::Text,
+        paths: Vec::new(),
+    }
 }
 
 /// A server that answers a question at a time, and hangs up at the first that it has no answer to.
@@ -91,8 +99,8 @@ async fn what_the_node_refuses_leaves_the_file_here_as_it_was() {
         let (ours, theirs) = duplex(1 << 16);
         let denied = || Reply::Status { status: Status::PermissionDenied, message: "" };
         let server = answering(theirs, move |request| one_file(request, denied(), None));
-        let (copy, plain) = (download(to), plain());
-        let (copied, served) = tokio::join!(run(ours, &copy, &plain), server);
+        let (copy, plain, mut so_far) = (download(to), plain(), Copied::default());
+        let (copied, served) = tokio::join!(run(ours, &copy, &plain, &mut so_far), server);
 
         served.unwrap();
         assert_eq!(format!("{:#}", copied.unwrap_err()), "cannot copy there: permission denied");
@@ -129,7 +137,11 @@ async fn directories_are_as_their_source_once_everything_is_in_them() {
                 _ => copy(&[&format!("gpu-1:{tree}"), to.to_str().unwrap()]).unwrap(),
             };
 
-            run(node(), &copy, &Scp { recursive: true, preserve, ..plain() }).await.unwrap();
+            let mut copied = Copied::default();
+            let wanted = Scp { recursive: true, preserve, ..plain() };
+            run(node(), &copy, &wanted, &mut copied).await.unwrap();
+
+            assert_eq!(copied, Copied { files: 1, bytes: 7 }, "{way}");
 
             assert_eq!(fs::read(to.join("inner/file")).unwrap(), b"content", "{way}");
             for made in [to.join("inner"), to] {
@@ -179,8 +191,8 @@ async fn a_node_does_not_choose_what_is_written_here() {
         other => one_file(other, Reply::Handle(b"1"), Some(Reply::Data(&PART))),
     });
 
-    let plain = plain();
-    let (_cut, _hung_up) = tokio::join!(run(ours, &fetch, &plain), server);
+    let (plain, mut so_far) = (plain(), Copied::default());
+    let (_cut, _hung_up) = tokio::join!(run(ours, &fetch, &plain, &mut so_far), server);
 
     assert_eq!(fs::read(dir.path().join("x")).unwrap(), PART);
     assert!(!dir.path().join(".bashrc").exists());
@@ -198,8 +210,8 @@ async fn a_node_that_does_not_know_tildes_gets_no_file_of_that_name() {
         other => one_file(other, Reply::Handle(b"1"), None),
     });
 
-    let plain = plain();
-    let (copied, served) = tokio::join!(run(ours, &upload, &plain), server);
+    let (plain, mut so_far) = (plain(), Copied::default());
+    let (copied, served) = tokio::join!(run(ours, &upload, &plain, &mut so_far), server);
 
     served.unwrap();
     let said = copied.unwrap_err().to_string();
@@ -220,11 +232,12 @@ async fn a_copy_that_was_cut_off_names_what_is_incomplete() {
         let (ours, theirs) = duplex(1 << 16);
         let server =
             answering(theirs, |request| one_file(request, Reply::Handle(b"1"), Some(Reply::Data(&PART))));
-        let plain = plain();
-        let (copied, _hung_up) = tokio::join!(run(ours, &copy, &plain), server);
+        let (plain, mut so_far) = (plain(), Copied::default());
+        let (copied, _hung_up) = tokio::join!(run(ours, &copy, &plain, &mut so_far), server);
 
         let said = format!("{:#}", copied.unwrap_err());
         assert!(said.contains(&format!(": {incomplete} is incomplete: the connection")), "{said}");
+        assert_eq!(so_far, Copied::default(), "nothing is whole");
     }
     assert_eq!(fs::read(there).unwrap(), PART);
 }

@@ -1,12 +1,12 @@
 //! Roles: reviewed before they are kept, so that a kept role means something.
 
 use audit::event::Resource;
-use audit::event::kinds::{RoleCreated, RoleDeleted, RoleNotice, RoleUpdated};
+use audit::event::kinds::{RoleCreated, RoleDeleted, RoleNotice, RoleRecorded, RoleUpdated};
 use model::RoleName;
 use model::api::audit::AuditEvent;
 use model::api::roles::{DeleteRole, GetRole, ListRoles, PutRole, RoleWritten};
 use model::api::{Done, Page};
-use model::resource::{Kind, Notice, Role, User, Verb};
+use model::resource::{Kind, Notice, RecordingMode, Role, User, Verb};
 use policy::Object;
 use store::{Condition, StoreError, Txn};
 
@@ -92,6 +92,7 @@ pub(crate) async fn put(ctx: Ctx, ask: PutRole) -> Answer<RoleWritten> {
         Some(_) => vec![core.stamped(&RoleUpdated { who, resource })],
     };
     events.extend(notice_changed(&ctx, known.as_ref().map(|doc| &doc.value), &role));
+    events.extend(mode_changed(&ctx, known.as_ref().map(|doc| &doc.value), &role));
     core.log.write(events).await?;
     Ok(RoleWritten { role: shown(Doc { value: role, revision }), not_in_effect: review.not_in_effect })
 }
@@ -111,6 +112,23 @@ fn notice_changed(ctx: &Ctx, before: Option<&Role>, after: &Role) -> Option<Audi
             resource: Resource { name: after.metadata.name.clone(), ..Resource::default() },
             before: was.map(Notice::as_str).unwrap_or_default().to_owned(),
             after: is.unwrap_or_default().as_str().to_owned(),
+        })
+    })
+}
+
+/// So is whether sessions are recorded at all.
+fn mode_changed(ctx: &Ctx, before: Option<&Role>, after: &Role) -> Option<AuditEvent> {
+    let said = |role: &Role| {
+        let mode = role.spec.options.record_session.as_ref().and_then(|r| r.mode);
+        mode.map(|mode| RecordingMode::from(mode).as_str()).unwrap_or_default()
+    };
+    let (was, is) = (before.map(said).unwrap_or_default(), said(after));
+    (was != is).then(|| {
+        ctx.core.stamped(&RoleRecorded {
+            who: ctx.pass.who(),
+            resource: Resource { name: after.metadata.name.clone(), ..Resource::default() },
+            before: was.to_owned(),
+            after: is.to_owned(),
         })
     })
 }

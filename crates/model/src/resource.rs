@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Traits;
-pub use crate::settings::{ClusterConfig, RecordingMode, RoutingStrategy};
+pub use crate::settings::{ClusterConfig, RecordingMode, RoleRecording, RoutingStrategy};
 use crate::time::Span;
 use crate::{Labels, Login, NodeId, NodeName, RequestId, RoleName, SystemRole, Timestamp, UserName};
 
@@ -236,6 +236,9 @@ pub struct RecordSession {
     /// For remote desktops.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desktop: Option<bool>,
+    /// Whether and how they are recorded. A role without a word keeps to the cluster's; the most careful wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<RoleRecording>,
     /// Record what is typed too, not only what is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keystrokes: Option<bool>,

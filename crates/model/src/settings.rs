@@ -1,9 +1,11 @@
 //! Settings of the whole cluster: told by the authority's configuration, obeyed by everyone.
 
+use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::time::Span;
 
@@ -34,6 +36,63 @@ impl RecordingMode {
             RecordingMode::Proxy => "proxy",
             RecordingMode::ProxySync => "proxy-sync",
             RecordingMode::Off => "off",
+        }
+    }
+}
+
+/// What a role may say of the same, from the least to the most careful.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoleRecording {
+    /// Not at all; audit events are still written.
+    Off,
+    /// Uploaded while the session runs.
+    Node,
+    /// Each segment is acknowledged before the session goes on.
+    NodeSync,
+}
+
+/// YAML 1.1, in which configuration is written, reads a bare `off` as false.
+impl<'de> Deserialize<'de> for RoleRecording {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Word;
+        impl Visitor<'_> for Word {
+            type Value = RoleRecording;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("node, node-sync or off")
+            }
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<RoleRecording, E> {
+                match word {
+                    "off" => Ok(RoleRecording::Off),
+                    "node" => Ok(RoleRecording::Node),
+                    "node-sync" => Ok(RoleRecording::NodeSync),
+                    other => Err(E::invalid_value(Unexpected::Str(other), &self)),
+                }
+            }
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<RoleRecording, E> {
+                if on { Err(E::invalid_value(Unexpected::Bool(on), &self)) } else { Ok(RoleRecording::Off) }
+            }
+        }
+        deserializer.deserialize_any(Word)
+    }
+}
+
+impl From<RecordingMode> for RoleRecording {
+    fn from(mode: RecordingMode) -> Self {
+        match mode {
+            RecordingMode::Off => RoleRecording::Off,
+            RecordingMode::Node | RecordingMode::Proxy => RoleRecording::Node,
+            RecordingMode::NodeSync | RecordingMode::ProxySync => RoleRecording::NodeSync,
+        }
+    }
+}
+
+impl From<RoleRecording> for RecordingMode {
+    fn from(said: RoleRecording) -> Self {
+        match said {
+            RoleRecording::Off => RecordingMode::Off,
+            RoleRecording::Node => RecordingMode::Node,
+            RoleRecording::NodeSync => RecordingMode::NodeSync,
         }
     }
 }
@@ -106,6 +165,29 @@ impl Default for ClusterConfig {
             keep_alive_count_max: 3,
             ssh_dial_timeout: ssh_dial_timeout(),
             routing_strategy: RoutingStrategy::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_says_off_as_a_word_or_as_yaml_1_1_reads_it() {
+        let read = |said: serde_json::Value| serde_json::from_value::<RoleRecording>(said);
+        for (said, wanted) in [
+            ("off".into(), RoleRecording::Off),
+            (serde_json::Value::Bool(false), RoleRecording::Off),
+            ("node".into(), RoleRecording::Node),
+            ("node-sync".into(), RoleRecording::NodeSync),
+        ] {
+            assert_eq!(read(said).unwrap(), wanted);
+            assert_eq!(read(serde_json::to_value(wanted).unwrap()).unwrap(), wanted);
+        }
+        for wrong in ["proxy".into(), "on".into(), true.into(), 1.into(), serde_json::json!({})] {
+            let told = read(wrong).unwrap_err().to_string();
+            assert!(told.contains("expected node, node-sync or off"), "{told}");
         }
     }
 }

@@ -10,8 +10,11 @@
 //! | `disconnect_expired_cert` | one yes is enough, the cluster's too | no |
 //! | `max_sessions`, `max_connections` | smallest | no limit |
 //! | `record_session.default`, `ssh` | strictest | best effort |
+//! | `record_session.mode` | most careful: node-sync, node, off | the cluster's |
 //! | `record_session.keystrokes` | one yes is enough | no |
 //! | `record_session.notice` | loudest: consent, banner, silent | silent |
+//!
+//! A role that says no mode keeps to the cluster's, so that nothing is recorded only of those whose every role wants that.
 //!
 //! The loudest notice wins because a notice is somebody's duty: a role that asks for one cannot be undone by another
 //! role, and no role can make others silent. Where nothing is recorded nobody is told that anything is.
@@ -19,7 +22,7 @@
 use std::time::Duration;
 
 use model::Timestamp;
-use model::resource::{ClusterConfig, Notice, RecordingMode, RoleOptions, Strictness};
+use model::resource::{ClusterConfig, Notice, RecordingMode, RoleOptions, RoleRecording, Strictness};
 use model::time::Span;
 
 /// How long a certificate may live when no role says.
@@ -126,8 +129,12 @@ impl Options {
 
 fn merge_recording<'a>(
     roles: impl Iterator<Item = &'a RoleOptions> + Clone,
-    mode: RecordingMode,
+    cluster: RecordingMode,
 ) -> Recording {
+    let usual = RoleRecording::from(cluster);
+    let wanted = |o: &RoleOptions| o.record_session.as_ref().and_then(|r| r.mode).unwrap_or(usual);
+    let careful = roles.clone().map(wanted).max().unwrap_or(usual);
+    let mode = if careful == usual { cluster } else { careful.into() };
     let said = roles.filter_map(|o| o.record_session.as_ref());
     let loudest = said.clone().filter_map(|r| r.notice).max().unwrap_or_default();
     Recording {

@@ -330,6 +330,48 @@ fn the_loudest_notice_wins_whatever_the_order_and_nothing_is_told_of_nothing() {
 }
 
 #[test]
+fn the_most_careful_mode_wins_and_a_role_without_a_word_keeps_to_the_clusters() {
+    use RecordingMode as Mode;
+    let with = |name: &str, mode: &str| {
+        role(name, json!({"options": {"record_session": {"mode": mode, "notice": "banner"}}}))
+    };
+    let known =
+        [with("off", "off"), with("node", "node"), with("sync", "node-sync"), role("plain", json!({}))];
+    for (cluster, held, wanted) in [
+        (Mode::Node, &[][..], Mode::Node),
+        (Mode::Node, &["plain"], Mode::Node),
+        (Mode::Node, &["off"], Mode::Off),
+        (Mode::Node, &["off", "plain"], Mode::Node),
+        (Mode::Node, &["off", "node"], Mode::Node),
+        (Mode::Node, &["off", "sync"], Mode::NodeSync),
+        (Mode::Node, &["plain", "sync"], Mode::NodeSync),
+        (Mode::NodeSync, &["node"], Mode::Node),
+        (Mode::NodeSync, &["node", "plain"], Mode::NodeSync),
+        (Mode::NodeSync, &["off"], Mode::Off),
+        (Mode::Off, &[], Mode::Off),
+        (Mode::Off, &["plain"], Mode::Off),
+        (Mode::Off, &["off", "node"], Mode::Node),
+        (Mode::Off, &["plain", "sync"], Mode::NodeSync),
+        (Mode::Proxy, &["node"], Mode::Proxy),
+        (Mode::Proxy, &["sync"], Mode::NodeSync),
+        (Mode::ProxySync, &["plain", "off"], Mode::ProxySync),
+    ] {
+        let config = ClusterConfig { session_recording: cluster, ..ClusterConfig::default() };
+        let rules = Rules::new(1, &known, &[], config);
+        let told = |held: Vec<&str>| {
+            let held: Vec<_> = held.iter().map(|r| r.parse().unwrap()).collect();
+            rules.options(&held).recording
+        };
+        let recording = told(held.to_vec());
+        assert_eq!(recording.mode, wanted, "{cluster:?}, {held:?}");
+        assert_eq!(told(held.iter().rev().copied().collect()), recording, "{cluster:?}, {held:?} backwards");
+        if wanted == Mode::Off {
+            assert_eq!(recording.notice, Notice::Silent, "{cluster:?}, {held:?}: nothing is told of nothing");
+        }
+    }
+}
+
+#[test]
 fn without_any_option_the_defaults_hold() {
     let rules = rules(&[dev()]);
     let permit =

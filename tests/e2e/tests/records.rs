@@ -140,6 +140,35 @@ fn the_audit_log_tells_who_did_what_and_holds() {
 }
 
 #[test]
+fn a_role_says_whether_its_people_are_recorded() {
+    let gate = Gate::start().unwrap();
+    let file = gate.dir().join("role.yaml");
+    let role = "kind: role\nversion: v7\nmetadata:\n  name: trusted\nspec:\n  options:\n    record_session:\n      \
+                mode: off\n  allow:\n    logins: [root]\n    node_labels:\n      \"*\": \"*\"\n";
+    std::fs::write(&file, role).unwrap();
+    gate.mctl(&["create", "-f", &file.display().to_string()]).unwrap().ok().unwrap();
+    let ann = gate.person("ann", "trusted", "root").unwrap();
+    let both = gate.person("ben", "trusted,access", "root").unwrap();
+
+    session(&ann, "unseen").unwrap();
+    session(&both, "seen").unwrap();
+
+    let mode = |user: &str| {
+        until("the session to be told", LIMIT, || {
+            let all = gate.mctl_json(&["audit", "ls", "--format=json"]).ok()?;
+            let told = |event: &&Value| event.get("event") == Some(&"session.end".into());
+            let ended = all.as_array()?.iter().filter(told).find(|event| event["user"] == user)?;
+            Some(ended["session_recording"].clone())
+        })
+    };
+    assert_eq!((mode("ann").unwrap(), mode("ben").unwrap()), ("off".into(), "node".into()));
+    complete(&gate).unwrap();
+    let list = gate.mctl_json(&["recordings", "ls", "--format=json"]).unwrap();
+    let whose: Vec<_> = list.as_array().unwrap().iter().map(|one| one["user"].clone()).collect();
+    assert_eq!(whose, ["ben"]);
+}
+
+#[test]
 fn a_command_is_recorded_with_its_totals() {
     let gate = Gate::start().unwrap();
     let ann = gate.person("ann", "access,auditor", "root").unwrap();

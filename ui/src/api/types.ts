@@ -206,6 +206,7 @@ export type RecordSession = {
   /** For every kind of session without its own word. */ "default"?: Strictness | null;
   /** For remote desktops. */ "desktop"?: boolean | null;
   /** Record what is typed too, not only what is shown. */ "keystrokes"?: boolean | null;
+  /** Whether and how they are recorded. A role without a word keeps to the cluster's; the most careful wins. */ "mode"?: RoleRecording | null;
   /** What the person is told. The loudest wins. */ "notice"?: Notice | null;
   /** For SSH sessions. */ "ssh"?: Strictness | null;
 };
@@ -270,6 +271,9 @@ export type RoleOptions = {
   /** How sessions are recorded. The strictest wins. */ "record_session"?: RecordSession | null;
   /** May move files (sftp, scp). Default yes; every role must agree. */ "ssh_file_copy"?: boolean | null;
 };
+
+/** What a role may say of the same, from the least to the most careful. */ 
+export type RoleRecording = "off" | "node" | "node-sync";
 
 /** What a role says. */ 
 export type RoleSpec = {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::kinds::{Port, RoleNotice, ScpDownload, ScpUpload, Sftp};
+use super::kinds::{Port, RoleNotice, RoleRecorded, ScpDownload, ScpUpload, Sftp};
 
 /// The device somebody proved themself with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -80,6 +80,11 @@ impl Port {
     }
 }
 
+impl RoleRecorded {
+    pub(super) fn mode_code(&self) -> &'static str {
+        if self.after == "off" { "MGP002W" } else { "MGP002I" }
+    }
+}
 impl RoleNotice {
     pub(super) fn notice_code(&self) -> &'static str {
         if self.after == "silent" { "MGP001W" } else { "MGP001I" }

@@ -431,6 +431,15 @@ events! {
         /// `silent`, `banner` or `consent`. To `silent` is a warning.
         after: String,
     }
+    /// What a role says of whether sessions are recorded was changed.
+    RoleRecorded "role.recording" (by mode_code ["MGP002I", "MGP002W"]) needs ["user", "name", "before", "after"] {
+        #[serde(flatten)] who: Who,
+        #[serde(flatten)] resource: Resource,
+        /// `node`, `node-sync` or `off`; empty when the role said nothing and the cluster's mode held.
+        before: String,
+        /// The same afterwards. To `off` is a warning.
+        after: String,
+    }
     /// A user was locked out by wrong tries.
     UserLockout "user.lockout" ("MGU001W") needs ["user", "expires"] {
         #[serde(flatten)] who: Who,

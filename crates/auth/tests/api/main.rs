@@ -24,4 +24,5 @@ mod recordings;
 mod relayed;
 mod resources;
 mod sign_in;
+mod told;
 mod world;

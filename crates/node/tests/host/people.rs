@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("a_lock_ends_an_open_session", a_lock_ends_an_open_session),
     ("a_quiet_session_ends_with_the_clusters_own_words", quiet_session),
     ("silent_rules_leave_no_trace_of_us", silent_rules),
+    ("a_role_that_records_nothing_asks_nothing", trusted),
     ("what_was_typed_too_early_and_too_late_does_no_harm", odd_requests),
 ];
 
@@ -297,6 +298,27 @@ fn silent_rules() {
         ("data\n", "This session is recorded.\r\n")
     );
     gate.event("session.start", |event| event["notice"] == "banner");
+    assert_eq!(gate.event("session.start", |_| true)["session_recording"], "node");
+}
+
+fn trusted() {
+    let mut role = policy::presets::access();
+    let record = model::resource::RecordSession {
+        mode: Some(model::resource::RoleRecording::Off),
+        default: Some(model::resource::Strictness::Strict),
+        notice: Some(model::resource::Notice::Consent),
+        ..model::resource::RecordSession::default()
+    };
+    role.spec.options.record_session = Some(record);
+    let gate = Gate::with(me().as_str(), vec![role], Settings::default());
+
+    // Nobody agrees to what does not happen.
+    let out = gate.run("echo data");
+
+    assert_eq!((text(&out.stdout).as_str(), text(&out.stderr).as_str()), ("data\n", ""));
+    assert_eq!(gate.event("session.start", |_| true)["session_recording"], "off");
+    gate.event("session.end", |_| true);
+    assert!(gate.events("session.consent").is_empty());
 }
 
 fn odd_requests() {

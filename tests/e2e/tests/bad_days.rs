@@ -3,31 +3,84 @@
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, ensure};
 use e2e::gate::{Gate, NODE, Options};
 use e2e::helper::certificate;
-use e2e::person::root;
+use e2e::person::{Person, root, target};
 use e2e::process::Process;
 use e2e::run::{LIMIT, run, run_with};
 use e2e::wait::until;
 use rustix::process::Signal;
 use serde_json::Value;
 
+/// Something that goes on writing, read all the time.
+struct Stream {
+    child: Child,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Stream {
+    fn from(ann: &Person, node: &str) -> Result<Self> {
+        let mut copy = ann.ssh(&[&target("root", node), "cat /dev/zero"]);
+        let mut child = copy.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut out = child.stdout.take().context("no stdout")?;
+        out.read_exact(&mut [0; 1 << 20]).with_context(|| format!("nothing comes from {node}"))?;
+        let reader = std::thread::spawn(move || drop(std::io::copy(&mut out, &mut std::io::sink())));
+        Ok(Self { child, reader: Some(reader) })
+    }
+
+    /// Waits for the client to end by itself, and says whether it was content.
+    fn end(&mut self) -> Result<bool> {
+        let status = until("the client to end", LIMIT, || self.child.try_wait().ok()?)?;
+        if let Some(reader) = self.reader.take() {
+            ensure!(reader.join().is_ok(), "the reader failed");
+        }
+        Ok(status.success())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // Both fail where it has ended, which is well.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
 #[test]
-fn a_killed_proxy_has_its_agents_back() {
+fn a_proxy_killed_under_load_has_all_its_agents_back() {
     let mut gate = Gate::start_apart(Options::default()).unwrap();
+    let others = ["gpu-2", "gpu-3", "gpu-4", "gpu-5", "gpu-6"];
+    for name in others {
+        gate.start_node(name, "").unwrap();
+    }
+    let nodes: Vec<&str> = others.into_iter().chain([NODE]).collect();
+    for name in &nodes {
+        gate.online(name).unwrap();
+    }
     let ann = gate.person("ann", "access", "root").unwrap();
+    let mut load: Vec<_> = nodes.iter().map(|name| Stream::from(&ann, name).unwrap()).collect();
 
     gate.proxy.as_mut().unwrap().kill();
+    for stream in &mut load {
+        assert!(!stream.end().unwrap(), "a stream that was cut is no success");
+    }
     // That a silent proxy would be believed for longer is shown where the clock is turned: `auth`.
-    gate.node_is(NODE, "offline").unwrap();
+    for name in &nodes {
+        gate.node_is(name, "offline").unwrap();
+    }
     gate.start_proxy().unwrap();
     gate.answers().unwrap();
-    // That it takes ten seconds at most is shown where time is simulated: `tunnel`.
-    let ran = until("a session", LIMIT, || ann.on("root", NODE, "echo back").ok()?.ok().ok());
 
-    assert_eq!(ran.unwrap().text(), "back\n");
+    // That it takes ten seconds at most is shown where time is simulated: `tunnel`.
+    for name in &nodes {
+        let ran = until(&format!("a session on {name}"), LIMIT, || {
+            ann.on("root", name, "echo back").ok()?.ok().ok()
+        });
+        assert_eq!(ran.unwrap().text(), "back\n", "{name}");
+    }
 }
 
 #[test]

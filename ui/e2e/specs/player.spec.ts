@@ -56,6 +56,10 @@ test('a recording is played by keys alone', async () => {
   await at(page, length / 2, 'five tenths');
   expect(await text(page)).not.toContain('tick-12');
   await keys('g');
+  await page.keyboard.type('soon');
+  await keys('Enter');
+  await page.getByRole('alert').getByText('Not a time').waitFor();
+  await keys('Escape', 'g');
   await page.keyboard.type('0:03');
   await keys('Enter');
   await at(page, 3, 'a time');

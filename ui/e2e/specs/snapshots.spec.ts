@@ -73,6 +73,7 @@ test('every place, while somebody works, and the lock', async () => {
       await page.locator(`nav a[href="#/${place}"][aria-current]`).or(page.locator('main section')).first().waitFor();
       await settled(page);
       if (LAST[place]) await page.locator(LAST[place]).first().waitFor();
+      await settled(page);
       await same(page, language, place, { row: SAME.includes(place) });
     }
     await page.evaluate(() => (location.hash = '#/nodes'));

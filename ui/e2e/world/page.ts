@@ -1,10 +1,17 @@
 // What can be said of any page of the app.
 import type { Page } from 'playwright-core';
+import { en } from '../../src/text/en';
+import { zh } from '../../src/text/zh';
 
-/** Waits until the place is drawn and nothing says that it is still coming. */
+const COMING = [en['app.loading'], zh['app.loading']];
+
+/** Waits until the place is drawn and nothing says that it, or a part of it, is still coming. */
 export async function settled(page: Page): Promise<void> {
   await page.locator(':is(main h1, main strong, main form):visible').first().waitFor();
-  await page.waitForFunction(() => !document.querySelector('.empty[role=status]'));
+  await page.waitForFunction((words) => {
+    const said = [...document.querySelectorAll('[role=status]')];
+    return !said.some((one) => one.matches('.empty') || words.includes(one.textContent?.trim() ?? ''));
+  }, COMING);
 }
 
 /** Signs of what has the keyboard. */

@@ -12,7 +12,7 @@ export const en = {
   'rec.back': 'All recordings', 'rec.transcript': 'Transcript', 'rec.screen': 'Screen', 'rec.find': 'Find in the transcript',
   'rec.link': 'Link to this moment', 'rec.loading': 'Fetching part {n} of {all} …',
   'rec.help': 'Keys', 'rec.full': 'Full screen', 'rec.commands': 'Commands', 'rec.noCommands': 'No command was recognised on the screen.', 'rec.blank': 'Nothing was on a screen in this session. Files it moved are under Commands and in the audit log.', 'rec.absolute': 'Time of day or time since the beginning',
-  'rec.goTo': 'Go to a time', 'rec.go': 'Go', 'rec.save': 'Save as', 'rec.counts': '{n} segments, {size}', 'rec.counts_one': '{n} segment, {size}',
+  'rec.goTo': 'Go to a time', 'rec.noTime': 'Not a time: 1:02:03, 2:03 or 123', 'rec.go': 'Go', 'rec.save': 'Save as', 'rec.counts': '{n} segments, {size}', 'rec.counts_one': '{n} segment, {size}',
   'rec.verify': 'Verify', 'rec.verifying': 'Verifying {n} of {all} …', 'rec.proven': 'Verified: {n} segments, complete', 'rec.proven_one': 'Verified: {n} segment, complete',
   'rec.provenToCut': 'Verified: {n} segments, cut off after them', 'rec.provenToCut_one': 'Verified: {n} segment, cut off after it',
   'rec.growing': 'Verified so far: {n} segments; its end cannot be proven yet', 'rec.growing_one': 'Verified so far: {n} segment; its end cannot be proven yet', 'rec.broken': 'Not genuine at segment {n}: {why}',

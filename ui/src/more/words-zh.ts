@@ -14,7 +14,7 @@ export const zh: Record<MoreKey, string> = {
   'rec.back': '全部录像', 'rec.transcript': '文字记录', 'rec.screen': '画面', 'rec.find': '在文字记录中查找',
   'rec.link': '此刻的链接', 'rec.loading': '正在获取第 {n} 段，共 {all} 段……',
   'rec.help': '按键', 'rec.full': '全屏', 'rec.commands': '命令', 'rec.noCommands': '画面上没有识别到命令。', 'rec.blank': '此会话没有画面。传输的文件见“命令”和审计日志。', 'rec.absolute': '显示钟点时间或已过时间',
-  'rec.goTo': '跳到某一时间', 'rec.go': '跳转', 'rec.save': '另存为', 'rec.counts': '{n} 段，{size}', 'rec.counts_one': '{n} 段，{size}',
+  'rec.goTo': '跳到某一时间', 'rec.noTime': '不是时间：1:02:03、2:03 或 123', 'rec.go': '跳转', 'rec.save': '另存为', 'rec.counts': '{n} 段，{size}', 'rec.counts_one': '{n} 段，{size}',
   'rec.verify': '验证', 'rec.verifying': '正在验证 {n} / {all}……', 'rec.proven': '已验证：{n} 段，完整', 'rec.proven_one': '已验证：{n} 段，完整',
   'rec.provenToCut': '已验证：{n} 段，其后中断', 'rec.provenToCut_one': '已验证：{n} 段，其后中断',
   'rec.growing': '目前已验证 {n} 段；结尾尚无法证明', 'rec.growing_one': '目前已验证 {n} 段；结尾尚无法证明', 'rec.broken': '第 {n} 段不可信：{why}',

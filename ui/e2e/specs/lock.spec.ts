@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { serious, seriousInAnyTheme } from '../world/axe';
-import { signIn, somebody, tools, visit, world } from '../world/browser';
+import { answered, signIn, somebody, tools, visit, world } from '../world/browser';
 import { Gate } from '../world/gate';
 import { call } from '../world/http';
 import { PASSWORD, type Person } from '../world/person';
@@ -12,21 +12,15 @@ import { open, shows, type } from '../world/terminal';
 const expected = /status of (400|401|429)/;
 const lock = (page: Page) => page.getByRole('dialog', { name: 'Locked' });
 
-/** Other specs sign in from the same address: too many tries at once are not counted, and are made again. */
-async function answered(page: Page, press: () => Promise<void>): Promise<number> {
-  return until('an answer', async () => {
-    const [answer] = await Promise.all([page.waitForResponse((r) => r.url().endsWith('/webapi/session/unlock')), press()]);
-    return answer.status() === 429 ? undefined : answer.status();
-  });
-}
+const UNLOCK = '/webapi/session/unlock';
 
 async function unlock(page: Page, who: Person): Promise<void> {
   await lock(page).getByLabel('Password').fill(PASSWORD);
-  const code = await who.code();
-  expect(await answered(page, async () => {
-    await lock(page).getByLabel('Code from your authenticator').fill(code);
+  expect(await answered(page, UNLOCK, async () => {
+    await lock(page).getByLabel('Code from your authenticator').fill(await who.unspent());
     await lock(page).getByRole('button', { name: 'Unlock', exact: true }).click();
   })).toBe(200);
+  who.spend();
   await lock(page).waitFor({ state: 'detached' });
 }
 
@@ -62,7 +56,7 @@ test('a browser locked by hand shows nothing, in no tab and not when loaded anew
   }
 
   await lock(page).getByLabel('Password').fill('not it');
-  expect(await answered(page, () => lock(page).getByRole('button', { name: 'Unlock', exact: true }).click())).toBe(401);
+  expect(await answered(page, UNLOCK, () => lock(page).getByRole('button', { name: 'Unlock', exact: true }).click())).toBe(401);
   await lock(page).getByRole('alert').getByText('It stays locked').waitFor();
   expect(await serious(page)).toEqual([]);
   await other.reload();

@@ -161,7 +161,6 @@ test('a transcript stays as it is while the player goes on', async () => {
 
   await page.keyboard.press('End');
 
-  // In whole milliseconds.
   const left = async () => Number(await page.locator('.time input').getAttribute('max')) - Number(await page.locator('.time input').inputValue());
   await expect.poll(left).toBeLessThan(1000);
   await page.locator('.transcript .line').first().waitFor();

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { serious } from '../world/axe';
-import { mctl, signIn, somebody, visit, world } from '../world/browser';
+import { answered, mctl, signIn, somebody, visit, world } from '../world/browser';
 import { call } from '../world/http';
 import { counted, PASSWORD, Person } from '../world/person';
 
@@ -22,8 +22,11 @@ test('a reset link in the browser: live rules, a code, and a way in; the old pas
   await page.getByLabel('Password', { exact: true }).fill(fresh);
   await page.getByLabel('The same again').fill(fresh);
   await expect.poll(() => page.locator('.rules li.good').count()).toBe(3);
-  await page.getByLabel('The six digits the app shows').fill(await person.code());
-  await page.getByRole('button', { name: 'Set password and finish' }).click();
+  await answered(page, '/webapi/invite/accept', async () => {
+    await page.getByLabel('The six digits the app shows').fill(await person.unspent());
+    await page.getByRole('button', { name: 'Set password and finish' }).click();
+  });
+  person.spend();
   await page.getByRole('heading', { name: 'Done' }).waitFor();
   expect(await serious(page)).toEqual([]);
   const old = await counted(() => call(world.port, 'POST', '/webapi/sessions/web', { user: who.name, password: PASSWORD, otp: '000000' }));

@@ -35,14 +35,17 @@ function freeze(part: string): () => void {
 }
 const start = (place: string) => visit(place, { cookie, port: gate.port, expected });
 /** It is well for good: a way that stood still may answer once and then be found broken, and what was typed at it is gone. */
-const works = (page: Page, n: number) => until(`an answer of the shell to ${n}`, async () => {
+const answers = (page: Page, line: string, wanted: RegExp) => until(`an answer of the shell to ${line}`, async () => {
   await page.locator('footer [role=status].good').waitFor();
   await page.locator('.xterm-helper-textarea').focus();
   // Of what was typed meanwhile some may have arrived.
   await page.keyboard.press('Control+u');
-  await type(page, `echo works-$((${n} * 11))`);
-  return shows(page, new RegExp(`^works-${n * 11}$`, 'm'), 20_000).catch(() => undefined);
+  await type(page, line);
+  return shows(page, wanted, 20_000).catch(() => undefined);
 });
+const works = (page: Page, n: number) => answers(page, `echo works-$((${n} * 11))`, new RegExp(`^works-${n * 11}$`, 'm'));
+/** It is the shell that it was. */
+const same = (page: Page, shell: string) => answers(page, 'echo "same-$kept-$$"', new RegExp(`^same-${shell}-${shell}$`, 'm'));
 
 test('a node that stands still is named in the terminal, and the shell goes on with it', async () => {
   const page = await start('nodes');
@@ -58,10 +61,7 @@ test('a node that stands still is named in the terminal, and the shell goes on w
   thaw();
   await gate.online('gpu-1');
 
-  await page.locator('footer [role=status].good').waitFor();
-  await page.keyboard.press('Control+u');
-  await type(page, 'clear; echo "same-$kept-$$"');
-  expect(await shows(page, /^same-\d+-\d+$/m)).toContain(`same-${shell}-${shell}`);
+  await same(page, shell!);
 });
 
 test('a gate that stands still is named in the terminal and on pages, and both go on', async () => {
@@ -112,7 +112,5 @@ test('a tunnel that breaks is named, and the same shell is there when it is back
   await front.up();
   await gate.online('gpu-2');
 
-  await page.locator('footer [role=status].good').waitFor();
-  await type(page, 'echo "same-$kept-$$"');
-  expect(await shows(page, /^same-\d+-\d+$/m)).toContain(`same-${shell}-${shell}`);
+  await same(page, shell!);
 });

@@ -96,18 +96,16 @@ test('what was on the screen is found, and the hit opens the player before the m
 });
 
 test('a session that goes on is seen while it goes on', async () => {
-  const works = await visit('nodes', { cookie: world.vendor });
-  await open(works, 'gpu-1');
-  await type(works, 'echo first-$((1))');
-  await shows(works, /^first-1$/m);
-  const page = await visit('live', { cookie: world.admin });
-  await page.getByRole('link', { name: 'Watch' }).first().click();
+  const his = await works();
+  await type(his.page, 'echo first-$((1))');
+  await shows(his.page, /^first-1$/m);
+  const page = await watched(his.name);
   await shows(page, /^first-1$/m);
   for (const n of [2, 3, 4]) {
-    await type(works, `echo seen-${n}-$((${n}*11))`);
+    await type(his.page, `echo seen-${n}-$((${n}*11))`);
     await shows(page, new RegExp(`^seen-${n}-${n * 11}$`, 'm'));
   }
-  await type(works, 'exit');
+  await type(his.page, 'exit');
   await page.getByRole('button', { name: 'Verify' }).click();
   await page.locator('.badge').waitFor();
   expect(await page.locator('.badge.broken').count()).toBe(0);

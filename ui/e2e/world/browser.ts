@@ -65,19 +65,26 @@ export function tools(page: Page): Promise<CDPSession> {
   return page.context().newCDPSession(page);
 }
 
-/** Fills the form and sends it; a try too many in a minute is refused, does not count, and is made again. */
+/**
+ * Sends a form until it is answered, and how: all specs come from one address; a try too many in a minute is refused, does not
+ * count, and is made again.
+ */
+export function answered(page: Page, path: string, send: () => Promise<void>): Promise<number> {
+  return until('a try that counts', async () => {
+    const [answer] = await Promise.all([page.waitForResponse((r) => r.url().endsWith(path)), send()]);
+    return answer.status() === 429 ? undefined : answer.status();
+  });
+}
+
+/** Fills the form and sends it. */
 export async function signIn(page: Page, who: Person, password = PASSWORD): Promise<void> {
-  const code = await who.code();
-  await until('a try that counts', async () => {
+  await answered(page, '/webapi/sessions/web', async () => {
     await page.getByLabel('User', { exact: true }).fill(who.name);
     await page.getByLabel('Password').fill(password);
-    await page.getByLabel('Code from your authenticator').fill(code);
-    const [answer] = await Promise.all([
-      page.waitForResponse((r) => r.url().endsWith('/webapi/sessions/web')),
-      page.getByRole('button', { name: 'Sign in', exact: true }).click(),
-    ]);
-    return answer.status() === 429 ? undefined : true;
+    await page.getByLabel('Code from your authenticator').fill(await who.unspent());
+    await page.getByRole('button', { name: 'Sign in', exact: true }).click();
   });
+  who.spend();
 }
 
 export function mctl(args: string[]): string {

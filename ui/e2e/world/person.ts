@@ -29,6 +29,8 @@ export function counted(ask: () => Promise<Answer>): Promise<Answer> {
 
 export class Person {
   private used = 0;
+  /** Of a try that may not have counted. */
+  private open = 0;
   private constructor(readonly name: string, private secret: Buffer) {}
 
   /** Who typed this secret into an authenticator. */
@@ -40,8 +42,8 @@ export class Person {
   static async enrol(port: number, name: string, link: string): Promise<Person> {
     const invite = await json<{ otp_uri: string }>(port, 'POST', '/webapi/invite', { secret: link });
     const person = new Person(name, base32(new URL(invite.otp_uri).searchParams.get('secret') ?? ''));
-    const accept = { secret: link, password: PASSWORD, otp: await person.code() };
-    const answer = await counted(() => call(port, 'POST', '/webapi/invite/accept', accept));
+    const answer = await counted(async () => call(port, 'POST', '/webapi/invite/accept', { secret: link, password: PASSWORD, otp: await person.unspent() }));
+    person.spend();
     if (answer.status > 299) throw new Error(`${name} cannot accept the invite: ${answer.status} ${answer.text}`);
     return person;
   }
@@ -53,13 +55,27 @@ export class Person {
       return this.used + 1 <= now + 1 ? Math.max(now, this.used + 1) : undefined;
     });
     this.used = step;
+    this.open = 0;
     return code(this.secret, step);
+  }
+
+  /** The same for a try that may have to be made again: what was not counted is not spent, but does not last for ever. */
+  async unspent(): Promise<string> {
+    if (this.open >= Math.floor(Date.now() / 1000 / STEP)) return code(this.secret, this.open);
+    const made = await this.code();
+    this.open = this.used;
+    return made;
+  }
+
+  /** The last one counted. */
+  spend(): void {
+    this.open = 0;
   }
 
   /** Signs in without a page; the cookie's value. */
   async cookie(port: number): Promise<string> {
-    const ask = { user: this.name, password: PASSWORD, otp: await this.code() };
-    const answer = await counted(() => call(port, 'POST', '/webapi/sessions/web', ask));
+    const answer = await counted(async () => call(port, 'POST', '/webapi/sessions/web', { user: this.name, password: PASSWORD, otp: await this.unspent() }));
+    this.spend();
     const line = [answer.headers['set-cookie']].flat().find((l) => l?.startsWith('__Host-session='));
     if (!line) throw new Error(`${this.name} cannot sign in: ${answer.status} ${answer.text}`);
     return line.slice('__Host-session='.length).split(';')[0]!;

@@ -59,10 +59,14 @@ test('a recording is played by keys alone', async () => {
   await page.keyboard.type('soon');
   await keys('Enter');
   await page.getByRole('alert').getByText('Not a time').waitFor();
-  await keys('Escape', 'g');
+  await keys('Control+a');
+  await page.keyboard.type('0:05');
+  await keys('Enter');
+  await at(page, 5, 'a time');
+  await keys('g');
   await page.keyboard.type('0:03');
   await keys('Enter');
-  await at(page, 3, 'a time');
+  await at(page, 3, 'another time, typed over the first');
 
   const before = (await place(page)).at;
   await keys('.');
@@ -127,6 +131,7 @@ test('a moment is a link', async () => {
   await page.keyboard.press('Enter');
   const moment = 1 + Math.ceil(await until('the find', async () => { const now = (await place(page)).at; return now > 0 ? now : undefined; }));
   await page.keyboard.press('g');
+  await page.waitForFunction(() => document.activeElement?.closest('dialog'));
   await page.keyboard.type(`0:${String(moment).padStart(2, '0')}`);
   await page.keyboard.press('Enter');
   await at(page, moment, 'a time');

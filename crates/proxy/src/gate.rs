@@ -13,7 +13,7 @@ use model::{ClusterName, Identity, UserName};
 use pki::Trust;
 use runtime::direct::Wrapped;
 use runtime::{Clock, Place, Random, Scope, Shunt};
-use tokio::io::{AsyncRead, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tunnel::Registry;
@@ -21,13 +21,14 @@ use wire::Reader;
 use wire::dial::{DialHeader, DialReply, Refusal};
 use wire::http_head::{self, HttpHead};
 use wire::proxy_header::{self, ProxyHeader};
-use wire::route::{Route, UPGRADE_PATH, Wish, wish};
-use wire::sniff::{self, Protocol, Verdict, sniff};
+use wire::route::{Route, Wish, wish};
+use wire::sniff::Protocol;
 use wire::{client_hello, client_hello::ClientHello};
 
 use crate::address::{Network, ProxyHeaders};
 use crate::jump::Jump;
 use crate::limits::{Doors, Limits, People, TOO_MANY_PEOPLE};
+use crate::look::{Dropped, read_whole, told_apart, wants_upgrade_path};
 use crate::plain;
 use crate::relay::relay;
 use crate::rewind::Rewind;
@@ -119,9 +120,6 @@ impl Visit {
     }
 }
 
-/// Why a connection came to nothing: for the debug log. Nothing of it is told to the stranger.
-type Dropped = String;
-
 /// Leads a connection of the web route back through the gate, when it asked for the upgrade's path after other requests.
 /// It keeps its place, and is counted for whomever a front names by then.
 pub struct WayBack {
@@ -132,8 +130,8 @@ pub struct WayBack {
 }
 
 impl WayBack {
-    /// Serves the bytes of a WebSocket that an HTTP server upgraded on [`UPGRADE_PATH`]: `upgraded` is the connection
-    /// after its 101. `client` is where it comes from, forwarded headers considered.
+    /// Serves the bytes of a WebSocket that an HTTP server upgraded on [`wire::route::UPGRADE_PATH`]: `upgraded` is the
+    /// connection after its 101. `client` is where it comes from, forwarded headers considered.
     pub fn upgraded(&self, upgraded: BoxStream, client: SocketAddr) -> BoxFuture<'static, ()> {
         let place = self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (gate, peer) = (self.gate.clone(), self.peer);
@@ -206,7 +204,7 @@ impl Gate {
         }
     }
 
-    /// Takes the bytes of a WebSocket that an HTTP server upgraded on [`UPGRADE_PATH`], for `client`.
+    /// Takes the bytes of a WebSocket that an HTTP server upgraded on [`wire::route::UPGRADE_PATH`], for `client`.
     async fn upgraded(&self, upgraded: BoxStream, (sender, client): (SocketAddr, SocketAddr), place: Place) {
         let Some(pending) = self.0.doors.pending(sender.ip(), self.speaks_for_many(sender.ip())) else {
             return;
@@ -444,75 +442,4 @@ fn may_dial(identity: &Identity, peer: SocketAddr) -> Result<&UserName, &'static
         return Err("the certificate is good from the address of its login only: sign in again from here");
     }
     Ok(name)
-}
-
-/// What is spoken; `None` when nothing was said for `silence`.
-async fn told_apart(stream: &mut Rewind<BoxStream>, silence: Duration) -> Result<Option<Protocol>, Dropped> {
-    let looking = async {
-        loop {
-            match sniff(stream.seen()) {
-                Verdict::Known(protocol) => return Ok(Some(protocol)),
-                Verdict::Stranger => return Err("nobody we know".to_owned()),
-                Verdict::NeedMore if stream.seen().is_empty() => {
-                    match timeout(silence, stream.look(sniff::MAX)).await {
-                        Ok(more) => must_be_more(more)?,
-                        Err(_) => return Ok(None),
-                    }
-                }
-                Verdict::NeedMore => must_be_more(stream.look(sniff::MAX).await)?,
-            }
-        }
-    };
-    timeout(HANDSHAKE, looking).await.map_err(|_| "too slow to say what it speaks".to_owned())?
-}
-
-fn must_be_more(more: std::io::Result<bool>) -> Result<(), Dropped> {
-    match more {
-        Ok(true) => Ok(()),
-        Ok(false) => Err("hung up early".into()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// Looks until `decode` has a whole value, within the bound and the deadline. Nothing is consumed.
-async fn read_whole<S: AsyncRead + Unpin, T>(
-    stream: &mut Rewind<S>,
-    bound: usize,
-    decode: impl Fn(&[u8]) -> Result<Option<T>, wire::Malformed>,
-) -> Result<T, Dropped> {
-    let looking = async {
-        loop {
-            if let Some(value) = decode(stream.seen()).map_err(|e| e.to_string())? {
-                return Ok(value);
-            }
-            if stream.seen().len() >= bound {
-                return Err("more than we read".to_owned());
-            }
-            must_be_more(stream.look(bound).await)?;
-        }
-    };
-    timeout(HANDSHAKE, looking).await.map_err(|_| "too slow".to_owned())?
-}
-
-/// True when the request is for the upgrade's path, with or without a query. Someone who says nothing yet is a browser's
-/// spare connection: the web handler has its own patience.
-async fn wants_upgrade_path(stream: &mut Rewind<BoxStream>) -> bool {
-    let start = format!("GET {UPGRADE_PATH}");
-    let looking = async {
-        loop {
-            let seen = stream.seen();
-            let both = seen.len().min(start.len());
-            if seen.get(..both) != start.as_bytes().get(..both) {
-                return false;
-            }
-            // What follows the path: a longer one is another.
-            if let Some(next) = seen.get(start.len()) {
-                return matches!(next, b' ' | b'?');
-            }
-            if !matches!(stream.look(start.len() + 1).await, Ok(true)) {
-                return false;
-            }
-        }
-    };
-    timeout(HANDSHAKE, looking).await.unwrap_or(false)
 }

@@ -18,6 +18,7 @@ mod error;
 mod gate;
 mod jump;
 mod limits;
+mod look;
 mod plain;
 pub mod port;
 pub mod relay;

@@ -50,14 +50,19 @@ fn none(result: Result<()>) -> Result<Vec<String>> {
 
 /// Unit, property, in-process and corpus tests of every crate but the end-to-end ones.
 /// Plain `cargo test`: the node's tests bring a harness of their own, which starts itself again as the privileged half.
+/// Built apart from the run, which is ended when it falls silent.
 fn rooms() -> Result<Vec<String>> {
-    summarised(cargo().args(["test", "--locked", "--workspace", "--exclude", "e2e", "--no-fail-fast"]))
+    let all = ["test", "--locked", "--workspace", "--exclude", "e2e"];
+    crate::shell::run(cargo().args(all).arg("--no-run"))?;
+    summarised(cargo().args(all).arg("--no-fail-fast"))
 }
 
 /// The built program under real clients.
 fn end_to_end() -> Result<Vec<String>> {
+    let all = ["test", "--locked", "--package", "e2e"];
     crate::shell::run(cargo().args(["build", "--locked", "--workspace", "--bins"]))?;
-    summarised(cargo().args(["test", "--locked", "--package", "e2e", "--no-fail-fast"]))
+    crate::shell::run(cargo().args(all).arg("--no-run"))?;
+    summarised(cargo().args(all).arg("--no-fail-fast"))
 }
 
 /// The browser app of the built program, in Chromium.

@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod abandoned;
 #[path = "../../../pki/tests/common/authenticator.rs"]
 mod authenticator;
 mod conditions;
@@ -24,5 +25,6 @@ mod recordings;
 mod relayed;
 mod resources;
 mod sign_in;
+mod tape;
 mod told;
 mod world;

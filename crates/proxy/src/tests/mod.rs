@@ -3,6 +3,7 @@
 mod authority;
 mod counted;
 mod fronts;
+mod strangers;
 mod typing;
 mod world;
 
@@ -20,8 +21,6 @@ use tokio::time::{Instant, timeout};
 use wire::dial::{DialReply, Refusal};
 use wire::route::Route;
 use world::{Cluster, How, PATIENCE, World, browsers, dial, echo, ended, insecure, line};
-
-use crate::{Limits, Rate};
 
 #[tokio::test]
 async fn the_port_tells_protocols_apart() {
@@ -298,59 +297,6 @@ async fn there_is_no_browser_inside_a_websocket_and_so_no_websocket_inside_anoth
 }
 
 #[tokio::test]
-async fn an_oversized_or_endless_hello_is_refused() {
-    let world = World::new();
-    let mut large = vec![22, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff];
-    large.resize(20_000, 0);
-
-    assert_eq!(world.ask(&large).await, "");
-    let in_crumbs: Vec<u8> = (0..100).flat_map(|_| [22, 3, 1, 0, 1, 1]).collect();
-    assert_eq!(world.ask(&in_crumbs).await, "");
-}
-
-#[tokio::test]
-async fn a_thousand_idlers_and_talkers_of_nonsense_delay_nobody() {
-    let world = World::new();
-    world.echoing(1, "web-1", None).await;
-    let mut idle = Vec::new();
-    for n in 0..1200u32 {
-        let mut tcp = world.tcp().await;
-        if n % 3 == 0 {
-            tcp.write_all(b"\x16\x03").await.unwrap();
-        }
-        if n % 3 == 1 {
-            tcp.write_all(b"nonsense").await.unwrap();
-        }
-        idle.push(tcp);
-    }
-
-    let dialer = world.dialer(world.cluster.keyring(&world.cluster.ann()));
-    let (reply, _) = dial(&dialer, "web-1").await;
-
-    assert_eq!(reply, DialReply::Ok);
-}
-
-#[tokio::test]
-async fn the_half_open_have_a_limit_and_make_way() {
-    let limits = Limits { half_open: 3, half_open_per_address: 3, ..Limits::default() };
-    let world = World::with(How { limits, ..How::default() });
-    let mut idle = Vec::new();
-    for _ in 0..3 {
-        let mut tcp = world.tcp().await;
-        tcp.write_all(b"\x16\x03").await.unwrap();
-        idle.push(tcp);
-    }
-    while world.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.starts_with("HTTP") {
-        tokio::task::yield_now().await;
-    }
-
-    drop(idle);
-    while !world.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.starts_with("HTTP") {
-        tokio::task::yield_now().await;
-    }
-}
-
-#[tokio::test]
 async fn a_stopping_proxy_lets_conversations_finish_and_takes_no_new_ones() {
     let world = World::new();
     world.echoing(1, "web-1", None).await;
@@ -471,18 +417,6 @@ async fn one_person_too_many_is_told_so_on_every_way_in() {
     let bob = world.dialer(world.cluster.keyring(&bob));
     let welcome = async { while dial(&bob, "web-1").await.0 != DialReply::Ok {} };
     timeout(PATIENCE, welcome).await.unwrap();
-}
-
-#[tokio::test]
-async fn who_comes_too_often_stays_out_for_a_while() {
-    let rates = vec![Rate { period: Duration::from_secs(3600), average: 1, burst: 2 }];
-    let limits = Limits { rates, ..Limits::default() };
-    let world = World::with(How { limits, ..How::default() });
-    let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-
-    assert!(world.ask(request).await.starts_with("HTTP"));
-    assert!(world.ask(request).await.starts_with("HTTP"));
-    assert!(!world.ask(request).await.starts_with("HTTP"));
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ use super::passage::{Passage, is_refused, straight};
 const TURN: u64 = 128 * 1024;
 /// What a direction carries before it goes through the kernel.
 const WORTH: u64 = 1024 * 1024;
+/// Pieces from this size on go through it: smaller ones are copied sooner than they are passed along in a pipe.
+const LARGE: usize = 8 * 1024;
 
 /// One end of a pair. Its descriptors do not block.
 #[derive(Debug)]
@@ -75,7 +77,7 @@ pub(super) enum Pumped {
     Done(io::Result<Passed>),
 }
 
-/// How a direction's bytes get across.
+/// How a direction's large pieces get across. Small ones are copied.
 enum Way {
     Copied,
     Spliced(Passage),
@@ -88,6 +90,8 @@ enum Way {
 /// One direction.
 struct Half {
     way: Way,
+    /// The last piece was a large one.
+    large: bool,
     readable: bool,
     writable: bool,
     /// The near end has hung up or broken: read until it says so.
@@ -112,6 +116,7 @@ impl Half {
     fn new() -> Self {
         Self {
             way: Way::Copied,
+            large: false,
             readable: true,
             writable: true,
             hung: false,
@@ -167,7 +172,7 @@ impl Half {
 
     /// Lets the kernel go on where that is worth it. Nothing is held here.
     fn choose(&mut self, from: &End, to: &End) {
-        if matches!(self.way, Way::Copied) && self.total >= WORTH {
+        if self.large && matches!(self.way, Way::Copied) && self.total >= WORTH {
             self.way = match (from.is_socket(), to.is_socket()) {
                 (true, true) => Passage::new().map_or(Way::OnlyCopied, Way::Spliced),
                 (true, false) => Way::Straight,
@@ -178,13 +183,15 @@ impl Half {
 
     /// Takes what has come, and hands on at once what was copied.
     fn fill(&mut self, from: &End, to: &End, buffer: &mut [u8]) -> Result<(), Errno> {
+        if !self.large || matches!(self.way, Way::Copied | Way::OnlyCopied) {
+            return self.copy(from, to, buffer);
+        }
         let taken = match &mut self.way {
             Way::Spliced(passage) => passage.take(from.input()),
-            Way::Straight => straight(from.input(), to.output()),
-            Way::Copied | Way::OnlyCopied => rustix::io::read(from.input(), &mut *buffer),
+            _ => straight(from.input(), to.output()),
         };
         let count = match taken {
-            Err(error) if is_refused(error) && !matches!(self.way, Way::Copied | Way::OnlyCopied) => {
+            Err(error) if is_refused(error) => {
                 self.way = Way::OnlyCopied;
                 return Ok(());
             }
@@ -203,16 +210,26 @@ impl Half {
             }
             taken => taken?,
         };
-        self.ended = count == 0;
-        match self.way {
-            Way::Copied | Way::OnlyCopied => {
-                // Less than there was room for: no more has come, unless that was the last of it.
-                self.readable = count == buffer.len() || self.hung;
-                self.send(to, buffer.get(..count).unwrap_or_default());
-            }
-            Way::Straight => self.total += u64::try_from(count).unwrap_or(0),
-            Way::Spliced(_) => {}
+        (self.ended, self.large) = (count == 0, count >= LARGE);
+        if matches!(self.way, Way::Straight) {
+            self.total += u64::try_from(count).unwrap_or(0);
         }
+        Ok(())
+    }
+
+    /// The same by a buffer of ours.
+    fn copy(&mut self, from: &End, to: &End, buffer: &mut [u8]) -> Result<(), Errno> {
+        let count = match rustix::io::read(from.input(), &mut *buffer) {
+            Err(Errno::AGAIN) => {
+                self.readable = false;
+                return Ok(());
+            }
+            taken => taken?,
+        };
+        (self.ended, self.large) = (count == 0, count >= LARGE);
+        // Less than there was room for: no more has come, unless that was the last of it.
+        self.readable = count == buffer.len() || self.hung;
+        self.send(to, buffer.get(..count).unwrap_or_default());
         Ok(())
     }
 

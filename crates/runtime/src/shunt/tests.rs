@@ -111,6 +111,39 @@ async fn many_pairs_at_once_keep_to_themselves_whichever_thread_they_are_on() {
     .await;
 }
 
+/// Copies and single keys in turn, each answered before the next: through the kernel and by hand.
+#[test]
+fn large_and_small_pieces_in_turn_arrive_in_order() {
+    let (mut input, mut output, own) = pipes();
+    let (mut target, b) = sockets();
+    let carried = thread::spawn(move || carry(own, b));
+    let said = pattern(4 << 20, 31);
+    let mut total = 0;
+
+    for round in 0..40 {
+        let length = [said.len(), 1, 3_000, 100_000][round % 4];
+        let part = said[..length].to_vec();
+        let speaking = thread::spawn(move || {
+            input.write_all(&part).unwrap();
+            input
+        });
+        let mut heard = vec![0; length];
+        target.read_exact(&mut heard).unwrap();
+        input = speaking.join().unwrap();
+        let mut far = target.try_clone().unwrap();
+        let answering = thread::spawn(move || far.write_all(&heard).unwrap());
+        let mut back = vec![0; length];
+        output.read_exact(&mut back).unwrap();
+        answering.join().unwrap();
+
+        assert!(back == said[..length], "round {round}");
+        total += length as u64;
+    }
+    target.shutdown(Shutdown::Write).unwrap();
+
+    assert_eq!(carried.join().unwrap().unwrap(), Passed { forth: total, back: total });
+}
+
 #[tokio::test]
 async fn a_reader_that_stalls_stalls_its_writer_and_the_other_direction_goes_on() {
     let shunt = Shunt::start().unwrap();

@@ -120,8 +120,10 @@ fn large_and_small_pieces_in_turn_arrive_in_order() {
     let said = pattern(4 << 20, 31);
     let mut total = 0;
 
-    for round in 0..40 {
-        let length = [said.len(), 1, 3_000, 100_000][round % 4];
+    for round in 0..100 {
+        // Small ones for so long that they are copied, then large ones again.
+        let length =
+            if round % 25 < 5 { [said.len(), 1, 100_000, 8 * 1024, 3_000][round % 25] } else { 1 + round };
         let part = said[..length].to_vec();
         let speaking = thread::spawn(move || {
             input.write_all(&part).unwrap();

@@ -3,8 +3,8 @@
 //! A relay that only copies is woken for every keystroke, and what it costs then is mostly code and data that have
 //! left the processor's caches: measured, a task of the runtime takes five times as long for one byte as the few
 //! system calls it makes. So a pair that is nothing but descriptors any more ([`Direct`](crate::Direct)) is handed to
-//! a thread with a loop of its own: `epoll_wait(2)`, `read(2)`, `write(2)`. What carries much has a second thread of
-//! lower priority, so that keystrokes do not wait behind it, and its large pieces go through the kernel (`splice(2)`).
+//! a thread with a loop of its own: `epoll_wait(2)`, `read(2)`, `write(2)`. What carries much goes through the kernel
+//! (`splice(2)`), and on a second thread of lower priority, so that keystrokes do not wait behind it.
 //!
 //! A pair holds what its far end does not take, at most 64 KiB each way, and nothing while idle.
 

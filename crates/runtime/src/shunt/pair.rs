@@ -14,10 +14,6 @@ use super::passage::{Passage, is_refused, straight};
 const TURN: u64 = 128 * 1024;
 /// What a direction carries before it goes through the kernel.
 const WORTH: u64 = 1024 * 1024;
-/// Pieces from this size on are worth it: smaller ones are copied sooner than they are passed along in a pipe.
-const LARGE: usize = 8 * 1024;
-/// So many small ones in a row are copied, until a large one comes. Copies have small ones in between.
-const SMALL: u8 = 16;
 
 /// One end of a pair. Its descriptors do not block.
 #[derive(Debug)]
@@ -79,7 +75,7 @@ pub(super) enum Pumped {
     Done(io::Result<Passed>),
 }
 
-/// How a direction's bytes get across, unless many small pieces come in a row: those are copied.
+/// How a direction's bytes get across.
 enum Way {
     Copied,
     Spliced(Passage),
@@ -92,8 +88,6 @@ enum Way {
 /// One direction.
 struct Half {
     way: Way,
-    /// Small pieces in a row, up to [`SMALL`].
-    small: u8,
     readable: bool,
     writable: bool,
     /// The near end has hung up or broken: read until it says so.
@@ -118,7 +112,6 @@ impl Half {
     fn new() -> Self {
         Self {
             way: Way::Copied,
-            small: 0,
             readable: true,
             writable: true,
             hung: false,
@@ -174,7 +167,7 @@ impl Half {
 
     /// Lets the kernel go on where that is worth it. Nothing is held here.
     fn choose(&mut self, from: &End, to: &End) {
-        if self.small < SMALL && matches!(self.way, Way::Copied) && self.total >= WORTH {
+        if matches!(self.way, Way::Copied) && self.total >= WORTH {
             self.way = match (from.is_socket(), to.is_socket()) {
                 (true, true) => Passage::new().map_or(Way::OnlyCopied, Way::Spliced),
                 (true, false) => Way::Straight,
@@ -185,15 +178,13 @@ impl Half {
 
     /// Takes what has come, and hands on at once what was copied.
     fn fill(&mut self, from: &End, to: &End, buffer: &mut [u8]) -> Result<(), Errno> {
-        if self.small == SMALL || matches!(self.way, Way::Copied | Way::OnlyCopied) {
-            return self.copy(from, to, buffer);
-        }
         let taken = match &mut self.way {
             Way::Spliced(passage) => passage.take(from.input()),
-            _ => straight(from.input(), to.output()),
+            Way::Straight => straight(from.input(), to.output()),
+            Way::Copied | Way::OnlyCopied => rustix::io::read(from.input(), &mut *buffer),
         };
         let count = match taken {
-            Err(error) if is_refused(error) => {
+            Err(error) if is_refused(error) && !matches!(self.way, Way::Copied | Way::OnlyCopied) => {
                 self.way = Way::OnlyCopied;
                 return Ok(());
             }
@@ -212,31 +203,16 @@ impl Half {
             }
             taken => taken?,
         };
-        self.took(count);
-        if matches!(self.way, Way::Straight) {
-            self.total += u64::try_from(count).unwrap_or(0);
-        }
-        Ok(())
-    }
-
-    fn took(&mut self, count: usize) {
         self.ended = count == 0;
-        self.small = if count < LARGE { SMALL.min(self.small + 1) } else { 0 };
-    }
-
-    /// The same by a buffer of ours.
-    fn copy(&mut self, from: &End, to: &End, buffer: &mut [u8]) -> Result<(), Errno> {
-        let count = match rustix::io::read(from.input(), &mut *buffer) {
-            Err(Errno::AGAIN) => {
-                self.readable = false;
-                return Ok(());
+        match self.way {
+            Way::Copied | Way::OnlyCopied => {
+                // Less than there was room for: no more has come, unless that was the last of it.
+                self.readable = count == buffer.len() || self.hung;
+                self.send(to, buffer.get(..count).unwrap_or_default());
             }
-            taken => taken?,
-        };
-        self.took(count);
-        // Less than there was room for: no more has come, unless that was the last of it.
-        self.readable = count == buffer.len() || self.hung;
-        self.send(to, buffer.get(..count).unwrap_or_default());
+            Way::Straight => self.total += u64::try_from(count).unwrap_or(0),
+            Way::Spliced(_) => {}
+        }
         Ok(())
     }
 

@@ -84,6 +84,7 @@ pub(crate) fn side_by_side(commands: Vec<Command>) -> Result<Vec<String>> {
     Ok(ends.into_iter().collect::<Result<Vec<_>>>()?.concat())
 }
 
+/// Prints each line behind `prefix` and returns those of results; a command that says nothing for `patience` is ended.
 fn told(command: &mut Command, prefix: &str, patience: Duration) -> Result<Vec<String>> {
     let words = words(command);
     eprintln!("$ {words}");
@@ -100,7 +101,8 @@ fn told(command: &mut Command, prefix: &str, patience: Duration) -> Result<Vec<S
             Err(RecvTimeoutError::Timeout) => {
                 end_with_all_it_started(&mut child);
                 bail!(
-                    "`{words}` said nothing for {patience:?} and was ended: a test hangs, and the lines above say which"
+                    "`{words}` said nothing for {patience:?} and was ended: a test hangs, one whose end the lines above do \
+                     not tell; run it alone to see where"
                 );
             }
         };

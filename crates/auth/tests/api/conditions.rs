@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::api::access::{EndSession, ListLive, LiveSession, TrackSession};
+use model::api::access::{EndSession, ListLive, TrackSession};
 use model::api::locks::{CreateLock, DeleteLock, ListLocks};
 use model::api::nodes::{DeleteNode, ListNodes};
 use model::api::roles::{DeleteRole, GetRole, ListRoles, PutRole};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use testkit::client::Client;
 
 use crate::coverage::raw;
+use crate::tape;
 use crate::world::{Host, Keys, NODE_TOKEN, World, fault, refused};
 
 fn role(name: &str, spec: &Value) -> PutRole {
@@ -40,17 +41,7 @@ async fn ann(world: &World, spec: &Value) -> Client {
 }
 
 async fn live(world: &World, node: &Host, user: &str) -> SessionId {
-    let session = LiveSession {
-        id: SessionId::from_random(world.random.bytes()),
-        user: user.parse().unwrap(),
-        login: "root".parse().unwrap(),
-        node: node.id.clone(),
-        node_name: "web-1".parse().unwrap(),
-        started: world.clock.now(),
-        command: String::new(),
-        interactive: true,
-        client_addr: "203.0.113.7:50000".into(),
-    };
+    let session = tape::live(world, node, SessionId::from_random(world.random.bytes()), user);
     let id = session.id.clone();
     node.client.call(&TrackSession { id: id.clone(), session: Some(session) }).await.unwrap();
     id

@@ -19,6 +19,7 @@ use model::time::Span;
 use model::{NodeId, SessionId, SystemRole};
 use testkit::client::Client;
 
+use crate::tape::live;
 use crate::world::{Host, World, eventually, fault, presets, refused};
 
 pub(crate) fn role(name: &str, spec: &serde_json::Value) -> PutRole {
@@ -34,17 +35,7 @@ fn dev() -> PutRole {
 }
 
 fn session(world: &World, node: &Host) -> LiveSession {
-    LiveSession {
-        id: SessionId::from_random(world.random.bytes()),
-        user: "ann".parse().unwrap(),
-        login: "root".parse().unwrap(),
-        node: node.id.clone(),
-        node_name: "web-1".parse().unwrap(),
-        started: world.clock.now(),
-        command: String::new(),
-        interactive: true,
-        client_addr: "203.0.113.7:50000".into(),
-    }
+    live(world, node, SessionId::from_random(world.random.bytes()), "ann")
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Recordings in the making, as a node seals and sends them.
+//! Sessions as a node tells of them: announced while they live, their recordings sealed and sent.
 
 use std::time::Duration;
 
@@ -73,19 +73,23 @@ pub async fn verify(world: &World, client: &Client, id: &SessionId) -> audit::re
     audit::recording::verify(&detail, segments, key).unwrap()
 }
 
-pub fn announced(world: &World, node: &Host, id: &SessionId) -> TrackSession {
-    let live = LiveSession {
-        id: id.clone(),
-        user: "ann".parse().unwrap(),
+/// A shell of somebody's on `node`, as it is announced while it lives.
+pub fn live(world: &World, node: &Host, id: SessionId, user: &str) -> LiveSession {
+    LiveSession {
+        id,
+        user: user.parse().unwrap(),
         login: "root".parse().unwrap(),
         node: node.id.clone(),
         node_name: "web-1".parse().unwrap(),
         started: world.clock.now(),
         command: String::new(),
         interactive: true,
-        client_addr: String::new(),
-    };
-    TrackSession { id: id.clone(), session: Some(live) }
+        client_addr: "203.0.113.7:50000".into(),
+    }
+}
+
+pub fn announced(world: &World, node: &Host, id: &SessionId) -> TrackSession {
+    TrackSession { id: id.clone(), session: Some(live(world, node, id.clone(), "ann")) }
 }
 
 pub async fn state(client: &Client, id: &SessionId) -> RecordingState {

@@ -121,7 +121,7 @@ fn large_and_small_pieces_in_turn_arrive_in_order() {
     let mut total = 0;
 
     for round in 0..100 {
-        // Small ones for so long that they are copied, then large ones again.
+        // Large ones with small ones in between, then twenty small ones alone.
         let length =
             if round % 25 < 5 { [said.len(), 1, 100_000, 8 * 1024, 3_000][round % 25] } else { 1 + round };
         let part = said[..length].to_vec();
